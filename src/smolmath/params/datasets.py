@@ -1,0 +1,87 @@
+"""Section `datasets`: where problems come from, and how their columns are read."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, parse
+from smolmath.problems import SIDES
+
+SOURCES = "src/smolmath/sources"
+
+
+class DatasetParams(Strict):
+    """What every dataset has, whatever its source."""
+
+    path: str = Field(min_length=1)  # the one DVC dep of the fetch stage; never a list, never `../x` (lost in --temp)
+    layout: str | None = None  # column layout, from smolmath.datasets.LAYOUTS; null: detected from the columns
+    columns: dict[str, str] | None = None  # for layout `columns`: question, reference_answer, reasoning -> column name
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if path.startswith(".."):
+            raise ValueError(f"{path!r} leaves the repository, and is lost in `dvc exp run --temp`: name it absolutely.")
+        return path
+
+
+class HubDataset(DatasetParams):
+    """A dataset on the Hugging Face hub; `splits` maps our sides to the dataset's split names."""
+
+    source: Literal["hub"]
+    id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    config: str | None = None
+    revision: str | None = None
+    splits: dict[str, str] = Field(min_length=1)
+    path: str = f"{SOURCES}/hub.py"
+
+    _sides = field_validator("splits")(lambda value: _known_sides(value))
+
+
+class FilesDataset(DatasetParams):
+    """Local parquet, jsonl or csv; `sides` maps our sides to globs inside `path` (absent: one file, sides by hash)."""
+
+    source: Literal["files"]
+    sides: dict[str, str] | None = None
+
+    _sides = field_validator("sides")(lambda value: _known_sides(value))
+
+
+class ReasoningGymDataset(DatasetParams):
+    """Problems that a reasoning-gym task generates: `rows` of them, row i seeded by `seed` + i."""
+
+    source: Literal["reasoning_gym"]
+    task: str
+    rows: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    options: dict[str, Any] = {}
+    path: str = f"{SOURCES}/reasoning_gym.py"
+
+
+Dataset = HubDataset | FilesDataset | ReasoningGymDataset
+_BY_SOURCE: dict[str, type[HubDataset] | type[FilesDataset] | type[ReasoningGymDataset]] = {
+    "hub": HubDataset,
+    "files": FilesDataset,
+    "reasoning_gym": ReasoningGymDataset,
+}
+
+
+def load_dataset_params(params: dict[str, Any], key: str) -> Dataset:
+    """`datasets.<key>` as the model of its source. Raises: ParamsError."""
+    entry = lookup(params, f"datasets.{key}")
+    dotted = f"datasets.{key}"
+    source = entry.get("source") if isinstance(entry, dict) else None
+    if source not in _BY_SOURCE:
+        hint = nearest(str(source), _BY_SOURCE)
+        raise ParamsError(f"{dotted}.source: {source!r} is no source.{hint} Allowed: {listing(_BY_SOURCE)}.")
+    if "path" not in entry:
+        example = "the file or folder" if source == "files" else f"{SOURCES}/{source}.py"
+        raise ParamsError(f"{dotted}.path: missing. It is what DVC watches for this source: {example}.")
+    return parse(entry, dotted, _BY_SOURCE[source])
+
+
+def _known_sides(value: dict[str, str] | None) -> dict[str, str] | None:
+    for side in value or {}:
+        if side not in SIDES:
+            raise ValueError(f"{side!r} is no side of a split.{nearest(side, SIDES)} Allowed: {listing(SIDES)}.")
+    return value

@@ -1,0 +1,84 @@
+"""Section `phases`: the trainings of a curriculum, in order, each with its method, dataset and starting point."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, parse
+
+
+class LoraParams(Strict):
+    r: int = Field(ge=1)
+    alpha: int = Field(ge=1)
+    dropout: float = Field(ge=0, lt=1)
+    target_modules: list[str] = Field(min_length=1)
+
+
+class ValidationParams(Strict):
+    """Greedy accuracy during training, on the problems of the validation side with the lowest ids."""
+
+    problems: int = Field(ge=1)
+    every_steps: int = Field(ge=1)
+
+
+class PhaseParams(Strict):
+    """What both methods have."""
+
+    dataset: str
+    init: str  # `base` or a phase that stands above
+    max_prompt_tokens: int = Field(ge=1)  # longer train prompts are left out, and counted
+    checkpoint_steps: int = Field(ge=1)  # a killed run goes on from the last multiple of this
+    validation: ValidationParams | None
+    lora: LoraParams | None
+
+
+class SftPhase(PhaseParams):
+    """Supervised fine-tuning on worked solutions."""
+
+    method: Literal["sft"]
+    examples_per_step: int = Field(ge=1)
+    sft: dict[str, Any]  # fields of trl.SFTConfig
+
+
+class GrpoPhase(PhaseParams):
+    """Reinforcement learning from the rewards named in `rewards`."""
+
+    method: Literal["grpo"]
+    prompts_per_step: int = Field(ge=1)  # groups per optimiser step; completions = this × grpo.num_generations
+    rewards: dict[str, float] = Field(min_length=1)  # name or `package.module:function` -> weight
+    grpo: dict[str, Any]  # fields of trl.GRPOConfig
+
+    @field_validator("grpo")
+    @classmethod
+    def _has_a_group(cls, grpo: dict[str, Any]) -> dict[str, Any]:
+        generations = grpo.get("num_generations")
+        if not isinstance(generations, int) or generations < 2:
+            raise ValueError(
+                f"num_generations is {generations!r}; a group needs at least 2 completions to compare. "
+                "Set num_generations, e.g. 8."
+            )
+        return grpo
+
+    @model_validator(mode="after")
+    def _some_reward_counts(self) -> Self:
+        if not any(self.rewards.values()):
+            raise ValueError("rewards: every weight is 0, so nothing could be learnt. Give one a weight.")
+        return self
+
+    @property
+    def completions_per_step(self) -> int:
+        return self.prompts_per_step * int(self.grpo["num_generations"])
+
+
+Phase = SftPhase | GrpoPhase
+_BY_METHOD: dict[str, type[SftPhase] | type[GrpoPhase]] = {"sft": SftPhase, "grpo": GrpoPhase}
+
+
+def load_phase_params(params: dict[str, Any], name: str) -> Phase:
+    """`phases.<name>` as the model of its method. Raises: ParamsError."""
+    entry = lookup(params, f"phases.{name}")
+    method = entry.get("method") if isinstance(entry, dict) else None
+    if method not in _BY_METHOD:
+        hint = nearest(str(method), _BY_METHOD)
+        raise ParamsError(f"phases.{name}.method: {method!r} is no method.{hint} Allowed: {listing(_BY_METHOD)}.")
+    return parse(entry, f"phases.{name}", _BY_METHOD[method])

@@ -1,0 +1,13 @@
+"""Section `prompt`: what the model is told, and the tags that it is asked to answer in."""
+
+from pydantic import Field
+
+from smolmath.params.core import Strict
+
+TAG = r"^[a-z][a-z_]*$"
+
+
+class PromptParams(Strict):
+    system: str  # system prompt; empty: none
+    reasoning_tag: str = Field(pattern=TAG)
+    answer_tag: str = Field(pattern=TAG)

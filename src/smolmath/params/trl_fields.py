@@ -1,0 +1,111 @@
+"""The fields of the installed TRL's SFTConfig and GRPOConfig, with their types, read without importing TRL.
+
+`import trl` takes seven seconds, which `smolmath check` must not; the configs are dataclasses, so their source says
+everything. Fields that smolmath derives from other keys are owned: they are refused here, with the right key named.
+"""
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from smolmath.params.core import ParamsError, listing, nearest
+
+_SOURCES = {
+    "sft": ("trl", "trainer/sft_config.py", "SFTConfig"),
+    "grpo": ("trl", "trainer/grpo_config.py", "GRPOConfig"),
+}
+_BASES = [("trl", "trainer/base_config.py", "_BaseConfig"), ("transformers", "training_args.py", "TrainingArguments")]
+
+_SMOLMATH_DECIDES = "nothing: smolmath sets it"
+OWNED: dict[str, str] = {
+    "output_dir": "nothing: state lies under .work",
+    "per_device_train_batch_size": "hardware.micro_batch, prompts_per_step or examples_per_step",
+    "gradient_accumulation_steps": "hardware.micro_batch, prompts_per_step or examples_per_step",
+    "generation_batch_size": "prompts_per_step and grpo.steps_per_generation",
+    "auto_find_batch_size": "hardware.micro_batch",
+    "seed": "seed, at the top of params.yaml",
+    "data_seed": "seed, at the top of params.yaml",
+    "bf16": "model.dtype",
+    "fp16": "model.dtype",
+    "use_cpu": "hardware.device",
+    "use_vllm": "hardware",
+    "reward_weights": "the phase's rewards",
+    "report_to": "tracking.wandb",
+    "run_name": "tracking",
+    "project": "tracking.project",
+    "save_steps": "the phase's checkpoint_steps",
+    "model_init_kwargs": "model.dtype",
+    "trust_remote_code": "model.trust_remote_code",
+    "resume_from_checkpoint": "nothing: a killed run goes on by itself",
+    **dict.fromkeys(
+        ["eval_strategy", "eval_steps", "eval_on_start", "load_best_model_at_end", "metric_for_best_model"],
+        "the phase's validation",
+    ),
+    **dict.fromkeys(
+        ["save_strategy", "save_total_limit", "save_only_model", "logging_steps", "logging_strategy", "disable_tqdm"],
+        _SMOLMATH_DECIDES,
+    ),
+    **dict.fromkeys(["do_train", "do_eval", "do_predict", "remove_unused_columns", "deepspeed"], _SMOLMATH_DECIDES),
+    **dict.fromkeys(["completion_only_loss", "assistant_only_loss", "dataset_text_field"], _SMOLMATH_DECIDES),
+}
+_OWNED_PREFIXES = {"hub_": "nothing: stages never push", "push_to_hub": "nothing: stages never push", "vllm_": "hardware"}
+
+
+def check_trl_fields(method: Literal["sft", "grpo"], values: dict[str, Any], dotted: str) -> None:
+    """Refuse unknown fields, owned fields and values of a wrong type under `phases.<name>.<method>`.
+
+    Args: dotted: `phases.<name>`, for the message.
+    Raises: ParamsError, a line per mistake.
+    """
+    known = trl_fields(method)
+    mistakes = []
+    for name, value in values.items():
+        key = f"{dotted}.{method}.{name}"
+        if owner := _owner(name):
+            mistakes.append(f"{key}: smolmath owns this field. Set {owner} instead.")
+        elif name not in known:
+            config = _SOURCES[method][2]
+            mistakes.append(f"{key}: the installed trl.{config} has no such field.{nearest(name, known)}")
+        else:
+            try:
+                TypeAdapter(known[name]).validate_python(value, strict=True)
+            except ValidationError as error:
+                expected = listing({e["msg"].removeprefix("Input should be ") for e in error.errors()})
+                mistakes.append(f"{key}: {value!r} is a {type(value).__name__}; expected: {expected}.")
+    if mistakes:
+        raise ParamsError("\n".join(mistakes))
+
+
+@cache
+def trl_fields(method: Literal["sft", "grpo"]) -> dict[str, Any]:
+    """Field name -> type, of the config class and its bases; a type that isn't plain Python is Any."""
+    fields: dict[str, Any] = {}
+    for package, path, name in [*reversed(_BASES), _SOURCES[method]]:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ParamsError(f"{package} is not installed in this environment. Run: make setup")
+        tree = ast.parse((Path(spec.origin).parent / path).read_text(encoding="utf-8"))
+        body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+        for node in body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                fields[node.target.id] = _plain_type(ast.unparse(node.annotation))
+    return {name: kind for name, kind in fields.items() if not name.startswith("_")}
+
+
+def _plain_type(annotation: str) -> Any:
+    names = {"Any": Any, "Literal": Literal, "int": int, "float": float, "str": str, "bool": bool, "dict": dict}
+    # The text comes from an installed library's source and only these names are known to it.
+    try:
+        return eval(annotation, {"__builtins__": {}, **names, "list": list, "None": None})
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        return Any
+
+
+def _owner(name: str) -> str | None:
+    if name in OWNED:
+        return OWNED[name]
+    return next((owner for prefix, owner in _OWNED_PREFIXES.items() if name.startswith(prefix)), None)

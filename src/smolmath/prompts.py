@@ -1,0 +1,33 @@
+"""What the model is told, and the form that its answer is asked to take.
+
+    <reasoning>
+    9+0=9
+    </reasoning>
+    <answer>
+    9
+    </answer>
+"""
+
+from smolmath.tags import Tags
+from smolmath.params.prompt import PromptParams
+
+Message = dict[str, str]  # {"role": …, "content": …}
+
+
+def tags_of(prompt: PromptParams) -> Tags:
+    return Tags(reasoning=prompt.reasoning_tag, answer=prompt.answer_tag)
+
+
+def chat_prompt(question: str, prompt: PromptParams) -> list[Message]:
+    """The chat messages that ask for one problem; the system message is left out where it is empty."""
+    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    return [*system, {"role": "user", "content": question}]
+
+
+def worked_completion(reasoning: str, reference_answer: str, prompt: PromptParams) -> list[Message]:
+    """The completion that SFT teaches: a worked solution in the asked format."""
+    tags = tags_of(prompt)
+    content = (
+        f"<{tags.reasoning}>\n{reasoning}\n</{tags.reasoning}>\n<{tags.answer}>\n{reference_answer}\n</{tags.answer}>"
+    )
+    return [{"role": "assistant", "content": content}]

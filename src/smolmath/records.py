@@ -1,0 +1,115 @@
+"""Every table on disk: its columns and types, written whole, read back checked."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PROBLEMS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # problem id, see smolmath.problems
+        pa.field("dataset", pa.string(), nullable=False),  # key in params.yaml
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("reference_answer", pa.string(), nullable=False),  # as given, trimmed
+        pa.field("reasoning", pa.string()),  # worked solution or verified trace
+        pa.field("source", pa.string()),  # origin inside the dataset
+        pa.field("raw_file", pa.string(), nullable=False),
+        pa.field("raw_row", pa.int64(), nullable=False),
+    ],
+    metadata={"smolmath.schema": "problems/1"},
+)
+REJECTED = pa.schema(
+    [
+        pa.field("raw_file", pa.string(), nullable=False),
+        pa.field("raw_row", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # one of smolmath.processing.REASONS or splitting's
+        pa.field("detail", pa.string(), nullable=False),
+    ],
+    metadata={"smolmath.schema": "rejected/1"},
+)
+COMPLETIONS = pa.schema(
+    [
+        pa.field("problem_id", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),  # 0: greedy; 1…k: sampled
+        pa.field("prompt", pa.string(), nullable=False),  # as rendered by the chat template
+        pa.field("completion", pa.string(), nullable=False),
+        pa.field("finish_reason", pa.string(), nullable=False),  # stop, or length: cut off
+        pa.field("tokens", pa.int32(), nullable=False),  # of the completion, its end token included
+    ],
+    metadata={"smolmath.schema": "completions/1"},
+)
+VERDICTS_BASE = [
+    pa.field("problem_id", pa.string(), nullable=False),
+    pa.field("sample", pa.int32(), nullable=False),
+    pa.field("predicted_answer", pa.string()),
+    pa.field("strategy", pa.string()),  # how the answer was found, see smolmath.answers
+    pa.field("correct", pa.bool_(), nullable=False),
+    pa.field("strict", pa.bool_(), nullable=False),
+    pa.field("formatted", pa.bool_(), nullable=False),  # in the asked format, right or wrong
+    pa.field("finished", pa.bool_(), nullable=False),
+    pa.field("tokens", pa.int32(), nullable=False),
+]
+
+
+class RecordsError(ValueError):
+    """A table that cannot be read, or is not the table it should be."""
+
+
+def verdicts_schema(rewards: Sequence[str]) -> pa.Schema:
+    """Verdicts with a nullable column `reward_<name>` per reward; null: the reward could not be scored."""
+    columns = [pa.field(f"reward_{name}", pa.float64()) for name in rewards]
+    return pa.schema([*VERDICTS_BASE, *columns], metadata={"smolmath.schema": "verdicts/1"})
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
+    """Write rows as zstd parquet, whole or not at all; the same rows give the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), part, compression="zstd")
+    os.replace(part, path)
+
+
+def read_table(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    """All rows. Raises: RecordsError if the file is missing, no parquet, or has other columns."""
+    _check(path, schema)
+    rows: list[dict[str, Any]] = pq.read_table(path, columns=schema.names).to_pylist()
+    return rows
+
+
+def read_batches(path: Path, schema: pa.Schema, batch_rows: int = 8192) -> Iterator[list[dict[str, Any]]]:
+    """The rows in batches, so that memory doesn't grow with the file. Raises: RecordsError as `read_table`."""
+    _check(path, schema)
+    for batch in pq.ParquetFile(path).iter_batches(batch_rows, columns=schema.names):
+        yield batch.to_pylist()
+
+
+def shards(folder: Path) -> list[Path]:
+    """shard-00000.parquet and on, in order."""
+    return sorted(folder.glob("shard-*.parquet"))
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise RecordsError(f"{path} is missing: {folder} was not written by smolmath. Run: dvc repro")
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
+def _check(path: Path, schema: pa.Schema) -> None:
+    try:
+        found = pq.read_schema(path)
+    except FileNotFoundError:
+        raise RecordsError(f"{path} does not exist. Run: dvc repro (or dvc pull, where a remote has it)") from None
+    except pa.ArrowInvalid as error:
+        raise RecordsError(f"{path} is no readable parquet file ({error}). Run: dvc repro --force on its stage") from None
+    if lacking := [name for name in schema.names if name not in found.names]:
+        raise RecordsError(f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(found.names)}.")

@@ -1,0 +1,222 @@
+"""The life of a stage: fingerprint, lock, state that survives a kill, outs published whole, a journal entry.
+
+    with stage_run("process@sums") as run:
+        params = run.section("process", ProcessParams)
+        with run.publish("data/processed/sums") as folder:
+            ...
+
+DVC deletes a stage's outs before it runs it and hashes deps and params when it *ends* (docs/design.md). Therefore
+state that must survive a kill lies under .work/<stage>/<fingerprint>, outs are written under a temporary name and
+renamed when whole, and inputs are hashed at the start and again before anything is published.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel
+
+import smolmath
+from smolmath.graph import Stage, load_stages
+from smolmath.journal import write_journal
+from smolmath.params.core import ParamsError, load_section, lookup, read_params
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class StageError(RuntimeError):
+    """Something a person must change for a stage to go on; the message is complete and needs no traceback."""
+
+
+class StageRun:
+    """One run of one stage, from `stage_run`."""
+
+    def __init__(self, stage: Stage, params: dict[str, Any]) -> None:
+        self.stage = stage
+        self.params = params
+        self._inputs = input_hashes(stage, params)
+        self._signatures = _signatures(stage)
+        self.fingerprint = fingerprint(stage.name, self._inputs)
+        self.state = main_workspace() / ".work" / stage.name / self.fingerprint  # survives a kill; gone on success
+        self.facts: dict[str, Any] = {}  # goes into the journal: seconds by activity, effective settings
+        self._unpublished: list[tuple[Path, Path]] = []
+
+    def section(self, dotted: str, model: type[M]) -> M:
+        return load_section(self.params, dotted, model)
+
+    def out(self, path: str) -> Path:
+        """Where to write the out at `path`: a temporary sibling, renamed to `path` when the stage has ended well."""
+        if path not in self.stage.outs:
+            raise AssertionError(f"{path} is no out of {self.stage.name} in dvc.yaml: {self.stage.outs}")
+        final = Path(path)
+        part = final.with_name(f".{final.name}.part")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _remove(part)
+        self._unpublished.append((part, final))
+        return part
+
+    def publish(self) -> None:
+        """Rename every out into place, if the inputs are still those that it was made from."""
+        if changed := self._changed_inputs():
+            raise StageError(
+                f"{self.stage.name}: {', '.join(changed)} changed while the stage ran, so its result belongs to neither "
+                f"version and was not published. Its state is kept in {self.state}: put the old version back and run "
+                "`dvc repro` to finish it, or run `dvc repro` to start with the new one."
+            )
+        for part, final in self._unpublished:
+            _remove(final)
+            os.replace(part, final)
+        self._unpublished.clear()
+
+    def discard(self) -> None:
+        """Remove what was written but not published."""
+        for part, _ in self._unpublished:
+            _remove(part)
+        self._unpublished.clear()
+
+    def _changed_inputs(self) -> list[str]:
+        # Sizes and times first: a 10 GB dataset is not read twice when nothing touched it.
+        params_now = read_params()
+        changed = [f"params.yaml: {key}" for key in self.stage.params if _get(params_now, key) != _get(self.params, key)]
+        if _signatures(self.stage) != self._signatures:
+            now = input_hashes(self.stage, self.params)
+            changed += [dep for dep in self.stage.deps if now[dep] != self._inputs[dep] and dep != "params.yaml"]
+        return changed
+
+
+@contextmanager
+def stage_run(name: str) -> Iterator[StageRun]:
+    """Run the body as stage `name` (DVC's address, `train@sums`); see the module's docstring.
+
+    On an error that a person can mend (StageError, ParamsError) the message is printed and the process exits with 1.
+    """
+    started = time.monotonic()
+    try:
+        refuse_foreign_checkout()
+        params = read_params()
+        run = StageRun(_find_stage(name, params), params)
+        run.state.mkdir(parents=True, exist_ok=True)
+        with _held(run.state):
+            try:
+                yield run
+                run.publish()
+            finally:
+                run.discard()
+            write_journal(
+                main_workspace() / "journal" / name / f"{run.fingerprint}.json",
+                stage=name,
+                fingerprint=run.fingerprint,
+                seconds=time.monotonic() - started,
+                facts=run.facts,
+            )
+            shutil.rmtree(run.state, ignore_errors=True)
+    except (StageError, ParamsError) as error:
+        _exit(str(error))
+
+
+def main_workspace() -> Path:
+    """Where state and journal live: the main workspace, since DVC's temporary ones are thrown away."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def refuse_foreign_checkout() -> None:
+    """An editable install would run the main checkout's code inside `dvc exp run --temp`; a stage refuses that."""
+    imported = Path(smolmath.__file__).resolve().parent
+    expected = Path("src/smolmath").resolve()
+    if imported != expected:
+        raise StageError(
+            f"smolmath was imported from {imported}, but this stage belongs to {expected}. "
+            "Run it from the repository's root as dvc.yaml does: PYTHONPATH=src python stages/..."
+        )
+
+
+def input_hashes(stage: Stage, params: dict[str, Any]) -> dict[str, str]:
+    """sha256 of each dep (a folder: of its files' names and hashes) and of each params value.
+
+    Raises: StageError naming a dep that does not exist.
+    """
+    hashes = {}
+    for dep in stage.deps:
+        path = Path(dep)
+        if not path.exists():
+            raise StageError(f"{stage.name}: {dep} does not exist. Run `dvc repro {stage.name}`, which makes it first.")
+        digest = hashlib.sha256()
+        for file in _files(path):
+            digest.update(file.relative_to(path).as_posix().encode())
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+        hashes[dep] = digest.hexdigest()
+    for key in stage.params:
+        value = json.dumps(_get(params, key), sort_keys=True, ensure_ascii=False)
+        hashes[f"params:{key}"] = hashlib.sha256(value.encode()).hexdigest()
+    return hashes
+
+
+def fingerprint(name: str, hashes: dict[str, str]) -> str:
+    """16 hex digits that stand for everything that the stage depends on."""
+    return hashlib.sha256(json.dumps([name, hashes], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _find_stage(name: str, params: dict[str, Any]) -> Stage:
+    stages = load_stages(params)
+    if name not in stages:
+        raise StageError(f"{name} is no stage of dvc.yaml under this params.yaml. There are: {', '.join(stages)}.")
+    return stages[name]
+
+
+@contextmanager
+def _held(state: Path) -> Iterator[None]:
+    """The state directory's lock: killing `dvc` leaves its stage running, and two equal experiments would share it."""
+    holder = state.with_suffix(".pid")
+    try:
+        with FileLock(state.with_suffix(".lock"), timeout=0):
+            holder.write_text(str(os.getpid()))
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
+    except Timeout:
+        pid = holder.read_text() if holder.is_file() else "unknown"
+        raise StageError(
+            f"{state} is in use by process {pid}, which runs the same stage on the same inputs. Wait for it, or end it: "
+            f"kill {pid}"
+        ) from None
+
+
+def _signatures(stage: Stage) -> dict[str, tuple[tuple[str, int, int], ...]]:
+    return {
+        dep: tuple((str(f), s.st_size, s.st_mtime_ns) for f in _files(Path(dep)) for s in [f.stat()]) for dep in stage.deps
+    }
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+
+
+def _get(params: dict[str, Any], key: str) -> Any:
+    try:
+        return lookup(params, key)
+    except ParamsError:
+        return None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _exit(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(1)

@@ -1,0 +1,35 @@
+"""Source `files`: parquet, jsonl or csv on this machine."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from smolmath.params.datasets import FilesDataset
+from smolmath.runs import StageError
+
+
+def fetch(params: FilesDataset, out: Path) -> dict[str, Any]:
+    """Copy the named files into `out`. Raises: StageError if a side's glob matches nothing, or two sides one file."""
+    root = Path(params.path)
+    if not root.exists():
+        raise StageError(f"{root} does not exist: name an existing file or folder in `path`.")
+    if root.is_file():
+        return {"files": [_copy(root, root.name, out, None)]}
+    chosen: dict[str, str | None] = {}
+    for side, pattern in (params.sides or {"": "*"}).items():
+        matched = sorted(p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file())
+        if not matched:
+            there = ", ".join(sorted(p.name for p in root.iterdir())[:20]) or "nothing"
+            raise StageError(f"{root}: no file matches {pattern!r} (side {side or 'all'}). The folder holds: {there}.")
+        for name in matched:
+            if name in chosen:
+                raise StageError(f"{root / name} is on two sides, {chosen[name]} and {side}: make the globs disjoint.")
+            chosen[name] = side or None
+    return {"files": [_copy(root / name, name, out, side) for name, side in sorted(chosen.items())]}
+
+
+def _copy(source: Path, name: str, out: Path, side: str | None) -> dict[str, Any]:
+    target = out / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return {"path": name, "side": side}

@@ -1,0 +1,1 @@
+"""What SFT and GRPO share: data, model, arguments, progress, curve, checkpoints. The trainers are TRL's."""

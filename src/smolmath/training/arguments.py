@@ -1,0 +1,37 @@
+"""From a phase's params and the hardware to the arguments of TRL's trainers."""
+
+from pathlib import Path
+from typing import Any
+
+from smolmath.engines.transformers import device_of
+from smolmath.params.hardware import HardwareParams
+from smolmath.params.phases import GrpoPhase, Phase
+
+
+def shared_arguments(
+    phase: Phase, *, seed: int, dtype: str, hardware: HardwareParams, state: Path, wandb: bool
+) -> dict[str, Any]:
+    """Arguments that SFTConfig and GRPOConfig share; all of them are in `trl_fields.OWNED`.
+
+    The global batch is the phase's; what one device takes at a time and how often gradients are added up follow from
+    hardware.micro_batch, so that another box trains the same steps.
+    """
+    sequences = phase.completions_per_step if isinstance(phase, GrpoPhase) else phase.examples_per_step
+    micro_batch = min(hardware.micro_batch or sequences, sequences)
+    return {
+        "output_dir": str(state / "checkpoints"),
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": sequences // micro_batch,
+        "seed": seed,
+        "data_seed": seed,
+        "bf16": dtype == "bfloat16",
+        "fp16": dtype == "float16",
+        "use_cpu": device_of(hardware) == "cpu",
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": phase.checkpoint_steps,
+        "save_total_limit": 2,
+        "report_to": ["wandb"] if wandb else [],
+        "disable_tqdm": True,  # smolmath.progress shows it
+        "dataloader_pin_memory": device_of(hardware) == "cuda",
+    }

@@ -1,0 +1,49 @@
+"""The training curve: one CSV row per step, for DVC plots and the report.
+
+Taken from the trainer's log history, which its checkpoints carry: a resumed run has no gap and no step twice. Seconds
+are left out, since nothing that differs between two identical runs may enter a committed file.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# TRL's name -> column. Columns that a method doesn't log are left out of its file.
+COLUMNS = {
+    "step": "step",
+    "loss": "loss",
+    "reward": "reward",
+    "reward_std": "reward_std",
+    "frac_reward_zero_std": "zero_spread_groups",
+    "completions/mean_length": "completion_tokens",
+    "completions/clipped_ratio": "clipped_share",
+    "entropy": "entropy",
+    "kl": "kl",
+    "mean_token_accuracy": "token_accuracy",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "validation_accuracy": "validation_accuracy",
+}
+
+
+def write_curve(log_history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the curve's CSV; a value that a step lacks is an empty cell, a NaN too."""
+    logged = [entry for entry in log_history if "loss" in entry]
+    names = dict(COLUMNS)
+    for name in logged[-1] if logged else ():
+        if name.startswith("rewards/") and name.endswith("/mean"):
+            names[name] = f"reward_{name.split('/')[1]}"
+    present = [name for name in names if any(name in entry for entry in logged)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([names[name] for name in present])
+        for entry in logged:
+            writer.writerow([_cell(entry.get(name)) for name in present])
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return str(value) if isinstance(value, int) else f"{float(value):.6g}"

@@ -1,0 +1,71 @@
+"""Problems as the datasets that TRL trains on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from smolmath.params.prompt import PromptParams
+from smolmath.prompts import chat_prompt, worked_completion
+from smolmath.records import PROBLEMS, read_table
+from smolmath.runs import StageError
+
+
+def load_problems(split: Path, side: str, limit: int | None = None) -> list[dict[str, Any]]:
+    """Problems of one side, sorted by id: the order on disk must not change a training."""
+    return sorted(read_table(split / f"{side}.parquet", PROBLEMS), key=lambda problem: str(problem["id"]))[:limit]
+
+
+def fitting_problems(
+    problems: Sequence[dict[str, Any]], tokenizer: Any, *, prompt: PromptParams, max_prompt_tokens: int, phase: str
+) -> list[dict[str, Any]]:
+    """Those whose rendered prompt fits; what is left out is said. Raises: StageError if none fits, or there is none."""
+    if not problems:
+        raise StageError(f"phases.{phase}: its dataset has no problem on the train side. Look at data/split.")
+    lengths = [
+        len(tokenizer.apply_chat_template(chat_prompt(p["question"], prompt), add_generation_prompt=True)["input_ids"])
+        for p in problems
+    ]
+    fitting = [p for p, length in zip(problems, lengths, strict=True) if length <= max_prompt_tokens]
+    if not fitting:
+        raise StageError(
+            f"phases.{phase}.max_prompt_tokens: {max_prompt_tokens} is shorter than every prompt "
+            f"({min(lengths)} to {max(lengths)} tokens). Raise it."
+        )
+    if left_out := len(problems) - len(fitting):
+        print(f"{phase}: {left_out} of {len(problems)} prompts are longer than {max_prompt_tokens} tokens and left out")
+    return fitting
+
+
+def grpo_dataset(problems: Sequence[dict[str, Any]], prompt: PromptParams) -> Dataset:
+    """Columns prompt (chat), reference_answer, reasoning: what the rewards read."""
+    return Dataset.from_list(
+        [
+            {
+                "prompt": chat_prompt(p["question"], prompt),
+                "reference_answer": p["reference_answer"],
+                "reasoning": p["reasoning"],
+            }
+            for p in problems
+        ]
+    )
+
+
+def sft_dataset(problems: Sequence[dict[str, Any]], prompt: PromptParams, phase: str) -> Dataset:
+    """Columns prompt and completion (chat), of problems with a worked solution. Raises: StageError if none has one."""
+    worked = [p for p in problems if p["reasoning"]]
+    if not worked:
+        raise StageError(
+            f"phases.{phase}: none of {len(problems)} train problems has a worked solution, which SFT needs. "
+            "Choose a dataset that has them, or method: grpo."
+        )
+    return Dataset.from_list(
+        [
+            {
+                "prompt": chat_prompt(p["question"], prompt),
+                "completion": worked_completion(p["reasoning"], p["reference_answer"], prompt),
+            }
+            for p in worked
+        ]
+    )

@@ -1,0 +1,49 @@
+"""Models in and out of a training: fp32 weights while it runs, safetensors in the asked type when it is done."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM
+
+from smolmath.engines.transformers import load_tokenizer
+from smolmath.params.hardware import HardwareParams
+from smolmath.params.phases import LoraParams
+from smolmath.runs import StageError
+
+
+def load_for_training(folder: Path, hardware: HardwareParams) -> tuple[Any, Any]:
+    """(model, tokenizer). The weights are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16.
+
+    Raises: StageError if the tokenizer has no chat template.
+    """
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.chat_template is None:
+        raise StageError(f"{folder}: the tokenizer has no chat template. Use an instruct model, or add one to it.")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    return model, tokenizer
+
+
+def lora_config(lora: LoraParams | None) -> LoraConfig | None:
+    if lora is None:
+        return None
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def save_model(model: Any, tokenizer: Any, out: Path, *, dtype: str) -> None:
+    """Weights, configs and tokenizer in Hugging Face layout; a LoRA's adapter in adapter/, the merged weights on top."""
+    if isinstance(model, PeftModel):
+        model.save_pretrained(out / "adapter")
+        (out / "adapter" / "README.md").unlink(missing_ok=True)  # peft's generated card
+        model = model.merge_and_unload()
+    model.to(getattr(torch, dtype)).save_pretrained(out)
+    tokenizer.save_pretrained(out)

@@ -1,0 +1,21 @@
+"""Stage check: refuse a bad params.yaml before any work. Run alone: dvc repro check."""
+
+import argparse
+from pathlib import Path
+
+from smolmath.params.check import check_params
+from smolmath.runs import StageError, stage_run
+
+
+def main(out: str) -> None:
+    with stage_run("check") as run:
+        if mistakes := check_params(run.params):
+            raise StageError("params.yaml:\n  " + "\n  ".join(mistakes))
+        # A constant: what follows depends on the file's own keys, not on this stage having run again.
+        Path(run.out(out)).write_text("params.yaml was checked before anything that depends on this file ran.\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True)
+    main(**vars(parser.parse_args()))

@@ -1,0 +1,36 @@
+"""Stage evaluate: grade a model's completions. Generates nothing. Run alone: dvc repro evaluate@MODEL-DATASET."""
+
+import argparse
+import json
+from pathlib import Path
+
+from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
+from smolmath.metrics import evaluation_metrics
+from smolmath.params.prompt import PromptParams
+from smolmath.prompts import tags_of
+from smolmath.records import COMPLETIONS, PROBLEMS, read_table, verdicts_schema, write_table
+from smolmath.runs import stage_run
+
+
+def main(model: str, dataset: str, completions: str, split: str, verdicts: str, metrics: str) -> None:
+    with stage_run(f"evaluate@{model}-{dataset}") as run:
+        rows = grade_completions(
+            read_table(Path(completions), COMPLETIONS),
+            read_table(Path(split) / "test.parquet", PROBLEMS),
+            tags_of(run.section("prompt", PromptParams)),
+        )
+        write_table(run.out(verdicts), rows, verdicts_schema(EVALUATED_REWARDS))
+        values = evaluation_metrics(rows)
+        run.out(metrics).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        print(f"{model} on {dataset}: accuracy {values['accuracy']:.3f} ± {values['accuracy_se']:.3f} (n = {values['n']})")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--completions", required=True)
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--verdicts", required=True)
+    parser.add_argument("--metrics", required=True)
+    main(**vars(parser.parse_args()))

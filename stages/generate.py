@@ -1,0 +1,40 @@
+"""Stage generate: a model's completions for a dataset's test problems. Run alone: dvc repro generate@MODEL-DATASET."""
+
+import argparse
+from pathlib import Path
+
+from smolmath.engines import load_engine
+from smolmath.generation import generate_completions, test_problems
+from smolmath.params.core import load_section
+from smolmath.params.evaluate import SamplingParams
+from smolmath.params.hardware import HardwareParams
+from smolmath.params.prompt import PromptParams
+from smolmath.records import COMPLETIONS, write_table
+from smolmath.runs import stage_run
+
+
+def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
+    with stage_run(f"generate@{model}-{dataset}") as run:
+        sampling = run.section("evaluate.sampling", SamplingParams)
+        hardware = load_section(run.params, "hardware", HardwareParams)
+        rows = generate_completions(
+            load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware),
+            test_problems(Path(split), sampling.problems),
+            prompt=run.section("prompt", PromptParams),
+            sampling=sampling,
+            seed=run.params["seed"],
+            state=run.state,
+            what=f"generate {model} on {dataset}",
+        )
+        write_table(run.out(out), rows, COMPLETIONS)
+        run.facts |= {"engine": hardware.engine, "device": hardware.device, "completions": len(rows)}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--out", required=True)
+    main(**vars(parser.parse_args()))

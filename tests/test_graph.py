@@ -1,0 +1,101 @@
+"""dvc.yaml against the code, and our reading of it against DVC's own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from smolmath.graph import load_stages
+from smolmath.params.core import read_params
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "smolmath"
+# Modules that every stage uses and that move files, print or validate: no value in an out comes from them. Listing
+# them would retrain every model for a new word in a progress line.
+INFRASTRUCTURE = {
+    "__init__.py",
+    "graph.py",
+    "journal.py",
+    "params/__init__.py",
+    "params/core.py",
+    "params/hardware.py",  # in no stage's params, by design
+    "params/tracking.py",  # likewise
+    "progress.py",
+    "runs.py",
+    "tracking.py",
+}
+
+
+def imported_modules(script: Path) -> set[str]:
+    """Modules of smolmath that a script imports, directly or not, as paths inside the package."""
+    found: set[str] = set()
+    waiting = [script]
+    while waiting:
+        for name in _names(ast.parse(waiting.pop().read_text())):
+            for path in _paths(name):
+                if path not in found:
+                    found.add(path)
+                    # The other sources and methods are loaded by name: dvc.yaml names the one that is used.
+                    waiting.append(PACKAGE / path)
+    return found
+
+
+def _names(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "smolmath":
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "smolmath"}
+    return names
+
+
+def _paths(name: str) -> list[str]:
+    parts = name.split(".")[1:]
+    paths = ["/".join([*parts[:depth], "__init__.py"]) for depth in range(len(parts) + 1)]
+    paths.append("/".join(parts) + ".py")
+    return [path for path in paths if (PACKAGE / path).is_file()]
+
+
+@pytest.fixture(scope="module")
+def stages():
+    return load_stages(read_params(ROOT / "recipes" / "demo.yaml"), ROOT / "dvc.yaml")
+
+
+def test_a_stage_depends_on_exactly_the_modules_it_imports(stages):
+    wrong = {}
+    for stage in stages.values():
+        script = next(dep for dep in stage.deps if dep.startswith("stages/"))
+        assert script in stage.cmd, f"{stage.name} runs another script than its dep {script}"
+        needed = {m for m in imported_modules(ROOT / script) if m not in INFRASTRUCTURE}
+        if "source" in stage.name or stage.name.startswith("fetch@"):
+            needed |= {m for m in imported_modules(ROOT / stage.deps[-1]) if m not in INFRASTRUCTURE}
+        listed = {
+            path.relative_to(PACKAGE).as_posix()
+            for dep in stage.deps
+            if dep.startswith("src/smolmath")
+            for path in ([ROOT / dep] if (ROOT / dep).is_file() else (ROOT / dep).rglob("*.py"))
+        }
+        # An empty package file is no code.
+        needed = {m for m in needed if (PACKAGE / m).read_text().strip() or not m.endswith("__init__.py")}
+        if missing := needed - listed:
+            wrong[stage.name] = f"imports but does not list: {sorted(missing)}"
+        elif unused := {m for m in listed - needed if (PACKAGE / m).read_text().strip()}:
+            wrong[stage.name] = f"lists but does not import: {sorted(unused)}"
+    assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())
+
+
+def test_our_reading_of_dvc_yaml_is_dvcs_own(stages):
+    from dvc.repo import Repo
+
+    with Repo(str(ROOT)) as repo:
+        theirs = {stage.addressing.split(":")[-1]: stage for stage in repo.index.stages}
+    if read_params(ROOT / "params.yaml") != read_params(ROOT / "recipes" / "demo.yaml"):
+        pytest.skip("params.yaml is another recipe than the demo")
+    assert set(stages) == set(theirs)
+    for name, ours in stages.items():
+        their_deps = {dep.def_path for dep in theirs[name].deps if not dep.is_in_repo or dep.def_path != "params.yaml"}
+        assert set(ours.deps) - {"params.yaml"} == their_deps - {"params.yaml"}, name
+        assert set(ours.outs) == {out.def_path for out in theirs[name].outs}, name
+        assert ours.cmd == theirs[name].cmd, name
