@@ -3,8 +3,8 @@
     python benchmarks/learning.py                      # seeds 1 2 3, the table that stands in the README
     python benchmarks/learning.py --seeds 1 --steps 3 --problems 16   # a smoke run
 
-Each seed is a fresh copy of the committed project with `seed` and nothing else changed, run by DVC itself as far as the
-GRPO phase's evaluation. "Before" is the model that the phase starts from, on the same problems, with the same seed.
+Each seed is a scratch copy of the project with another `seed` and nothing else changed, run by DVC itself as far as
+the GRPO phase's evaluation. "Before" is the model that the phase starts from, on the same problems, with the same seed.
 """
 
 import argparse
@@ -34,7 +34,9 @@ def main(seeds: list[int], steps: int | None, problems: int | None) -> int:
         gain = after["mean_at_k"] - before["mean_at_k"]
         # The two are independent draws on the same problems; pairing would only make this error smaller.
         error = (after["mean_at_k_se"] ** 2 + before["mean_at_k_se"] ** 2) ** 0.5
-        print(f"| {seed} | {after['n']} × {after['k']} | {shown(before)} | {shown(after)} | {gain:+.3f} ± {error:.3f} |")
+        print(
+            f"| {seed} | {after['n']} × {after['k']} | {shown(before)} | {shown(after)} | {gain:+.3f} ± {error:.3f} |"
+        )
     return 0
 
 

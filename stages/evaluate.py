@@ -7,7 +7,6 @@ from pathlib import Path
 from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
 from smolmath.metrics import evaluation_metrics
 from smolmath.params.prompt import PromptParams
-from smolmath.prompts import tags_of
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, verdicts_schema, write_table
 from smolmath.runs import stage_run
 
@@ -17,12 +16,14 @@ def main(model: str, dataset: str, completions: str, split: str, verdicts: str, 
         rows = grade_completions(
             read_table(Path(completions), COMPLETIONS),
             read_table(Path(split) / "test.parquet", PROBLEMS),
-            tags_of(run.section("prompt", PromptParams)),
+            run.section("prompt", PromptParams).tags,
         )
         write_table(run.out(verdicts), rows, verdicts_schema(EVALUATED_REWARDS))
         values = evaluation_metrics(rows)
         run.out(metrics).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        print(f"{model} on {dataset}: accuracy {values['accuracy']:.3f} ± {values['accuracy_se']:.3f} (n = {values['n']})")
+        print(
+            f"{model} on {dataset}: accuracy {values['accuracy']:.3f} ± {values['accuracy_se']:.3f}, n = {values['n']}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage train, method grpo: GRPO, from the rewards named in the phase. Departures from the paper: smolmath/grpo/trainer.py.
+"""Stage train, method grpo: learn from the phase's rewards. smolmath/grpo/trainer.py lists departures from the paper.
 
 Run alone: dvc repro train@PHASE. A killed run goes on from its last checkpoint when it is started again.
 """
@@ -6,8 +6,8 @@ Run alone: dvc repro train@PHASE. A killed run goes on from its last checkpoint 
 import argparse
 from pathlib import Path
 
-from smolmath.runs import stage_run
 from smolmath.grpo.trainer import make_grpo_trainer, max_completion_tokens
+from smolmath.runs import stage_run
 from smolmath.training.loop import train_phase
 
 

@@ -9,7 +9,6 @@ Only problems whose side is `train` under settings.yaml's split are used; tests/
 again and finds none of them on the validation or test side of the demo. Takes about 15 minutes on two cores.
 """
 
-import json
 import math
 import random
 import sys

@@ -33,7 +33,7 @@ def copy_base(model: Model, out: Path) -> None:
             shutil.copyfile(file, out / file.name)
     if not (out / "config.json").is_file() or not list(out.glob("*.safetensors")):
         pickled = list(source.glob("*.bin"))
-        hint = " It has pickled weights (*.bin), which are never loaded: convert them to safetensors." if pickled else ""
+        hint = " Pickled weights (*.bin) are never loaded: convert them to safetensors." if pickled else ""
         raise StageError(f"{source} lacks config.json or *.safetensors, so it is no model directory.{hint}")
 
 

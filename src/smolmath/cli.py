@@ -15,7 +15,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals may hold tokens
 )
-recipe_app = typer.Typer(help="Complete params files: list them, compare them, put one in place.", no_args_is_help=True)
+recipe_app = typer.Typer(
+    help="Complete params files: list them, compare them, put one in place.", no_args_is_help=True
+)
 app.add_typer(recipe_app, name="recipe")
 console = Console()
 
@@ -71,7 +73,9 @@ def recipe_diff(name: str) -> None:
 @recipe_app.command("use")
 def recipe_use(
     name: str,
-    prune: Annotated[bool, typer.Option(help="Remove what the new params no longer name, dvc.lock entries too.")] = False,
+    prune: Annotated[
+        bool, typer.Option(help="Remove what the new params no longer name, dvc.lock entries too.")
+    ] = False,
 ) -> None:
     """Put a recipe in place of params.yaml."""
     from smolmath import recipes

@@ -5,7 +5,7 @@ from typing import Any
 
 from smolmath.answers import grade
 from smolmath.progress import progress
-from smolmath.rewards import reward_functions
+from smolmath.grpo.rewards import reward_functions
 from smolmath.tags import Tags
 
 # Shown beside the verdict whatever a phase was trained on; cheap, and the same for every model.
@@ -22,7 +22,9 @@ def grade_completions(
     """
     by_id = {problem["id"]: problem for problem in problems}
     if unknown := [row["problem_id"] for row in completions if row["problem_id"] not in by_id]:
-        raise ValueError(f"{len(unknown)} completions answer problems that the test side doesn't hold, e.g. {unknown[0]}")
+        raise ValueError(
+            f"{len(unknown)} completions answer problems that the test side doesn't hold, e.g. {unknown[0]}"
+        )
     rewards = reward_functions(list(EVALUATED_REWARDS), tags)
     verdicts = []
     with progress("grade", len(completions), "completions") as advance:
@@ -35,9 +37,7 @@ def grade_completions(
                 "reasoning": [by_id[row["problem_id"]]["reasoning"] for row in batch],
                 "finished": [row["finish_reason"] == "stop" for row in batch],
             }
-            scores = {
-                name: reward(**columns) for name, reward in zip(EVALUATED_REWARDS, rewards, strict=True)
-            }
+            scores = {name: reward(**columns) for name, reward in zip(EVALUATED_REWARDS, rewards, strict=True)}
             for index, row in enumerate(batch):
                 finished = columns["finished"][index]
                 verdict = grade(row["completion"], columns["reference_answer"][index], finished=finished, tags=tags)

@@ -13,7 +13,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "datasets", "pyarrow", "math-verify", "reasoning-gym", "dvc")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "vllm",
+    "datasets",
+    "pyarrow",
+    "math-verify",
+    "reasoning-gym",
+    "dvc",
+)
 
 
 def write_journal(path: Path, *, stage: str, fingerprint: str, seconds: float, facts: dict[str, Any]) -> None:

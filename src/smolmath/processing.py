@@ -77,7 +77,7 @@ def process_dataset(key: str, raw: Path, out: Path, dataset: Dataset, params: Pr
     shards.close()
     write_table(out / "rejected.parquet", rejected, REJECTED)
     reasons = Counter(row["reason"] for row in rejected)
-    manifest = {
+    manifest: dict[str, Any] = {
         "dataset": key,
         "rows": {
             "raw": counts["raw"],
@@ -90,12 +90,11 @@ def process_dataset(key: str, raw: Path, out: Path, dataset: Dataset, params: Pr
         "sides": {file["path"]: file["side"] for file in files},
         "shards": shards.written,
     }
-    rows = manifest["rows"]
-    assert rows["raw"] == rows["kept"] + rows["rejected"] + rows["not_selected"], manifest
+    assert counts["raw"] == shards.rows + len(rejected) + counts["not_selected"], manifest
     if not shards.rows:
         raise EmptyDatasetError(
-            f"datasets.{key}: none of {counts['raw']} rows is left after filtering ({dict(reasons) or 'none selected'}; "
-            f"{counts['not_selected']} not selected). Look at the reasons, then change `process` or the dataset's layout."
+            f"datasets.{key}: none of {counts['raw']} rows is left after filtering ({dict(reasons)}, "
+            f"{counts['not_selected']} not selected). Change `process` or the dataset's layout."
         )
     write_manifest(out, manifest)
     return manifest
@@ -136,7 +135,7 @@ def _examine(
 
 
 def _text(value: Any) -> str:
-    """Trimmed text; numbers as written; nothing else is text. Lone surrogates cannot be stored, so they are replaced."""
+    """Trimmed text; numbers as written; nothing else is text. Lone surrogates, which can't be stored, are replaced."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     return str(value).encode("utf-8", "replace").decode("utf-8").strip()

@@ -42,7 +42,11 @@ def progress(what: str, total: int, unit: str, done: int = 0) -> Iterator[Advanc
             yield advance
     else:
         clock = _Clock(total, done)
-        print(f"{what}: {total} {unit}" + (f", {done} done by an earlier run" if done else ""), file=sys.stderr, flush=True)
+        print(
+            f"{what}: {total} {unit}" + (f", {done} done by an earlier run" if done else ""),
+            file=sys.stderr,
+            flush=True,
+        )
 
         def log(n: int = 1, note: str = "") -> None:
             clock.done += n

@@ -1,21 +1,16 @@
 """What the model is told, and the form that its answer is asked to take.
 
-    <reasoning>
-    9+0=9
-    </reasoning>
-    <answer>
-    9
-    </answer>
+<reasoning>
+9+0=9
+</reasoning>
+<answer>
+9
+</answer>
 """
 
-from smolmath.tags import Tags
 from smolmath.params.prompt import PromptParams
 
 Message = dict[str, str]  # {"role": …, "content": …}
-
-
-def tags_of(prompt: PromptParams) -> Tags:
-    return Tags(reasoning=prompt.reasoning_tag, answer=prompt.answer_tag)
 
 
 def chat_prompt(question: str, prompt: PromptParams) -> list[Message]:
@@ -26,7 +21,7 @@ def chat_prompt(question: str, prompt: PromptParams) -> list[Message]:
 
 def worked_completion(reasoning: str, reference_answer: str, prompt: PromptParams) -> list[Message]:
     """The completion that SFT teaches: a worked solution in the asked format."""
-    tags = tags_of(prompt)
+    tags = prompt.tags
     content = (
         f"<{tags.reasoning}>\n{reasoning}\n</{tags.reasoning}>\n<{tags.answer}>\n{reference_answer}\n</{tags.answer}>"
     )

@@ -87,5 +87,7 @@ def prune(params: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def _flat(value: Any, dotted: str = "") -> dict[str, str]:
     if isinstance(value, Mapping) and value:
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{dotted}.{key}" if dotted else key).items()}
+        return {
+            k: v for key, inner in value.items() for k, v in _flat(inner, f"{dotted}.{key}" if dotted else key).items()
+        }
     return {dotted: str(value)}

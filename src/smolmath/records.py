@@ -110,6 +110,8 @@ def _check(path: Path, schema: pa.Schema) -> None:
     except FileNotFoundError:
         raise RecordsError(f"{path} does not exist. Run: dvc repro (or dvc pull, where a remote has it)") from None
     except pa.ArrowInvalid as error:
-        raise RecordsError(f"{path} is no readable parquet file ({error}). Run: dvc repro --force on its stage") from None
+        raise RecordsError(
+            f"{path} is no readable parquet file ({error}). Run: dvc repro --force on its stage"
+        ) from None
     if lacking := [name for name in schema.names if name not in found.names]:
         raise RecordsError(f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(found.names)}.")

@@ -67,7 +67,7 @@ class StageRun:
         """Rename every out into place, if the inputs are still those that it was made from."""
         if changed := self._changed_inputs():
             raise StageError(
-                f"{self.stage.name}: {', '.join(changed)} changed while the stage ran, so its result belongs to neither "
+                f"{self.stage.name}: {', '.join(changed)} changed while it ran, so the result belongs to neither "
                 f"version and was not published. Its state is kept in {self.state}: put the old version back and run "
                 "`dvc repro` to finish it, or run `dvc repro` to start with the new one."
             )
@@ -85,7 +85,9 @@ class StageRun:
     def _changed_inputs(self) -> list[str]:
         # Sizes and times first: a 10 GB dataset is not read twice when nothing touched it.
         params_now = read_params()
-        changed = [f"params.yaml: {key}" for key in self.stage.params if _get(params_now, key) != _get(self.params, key)]
+        changed = [
+            f"params.yaml: {key}" for key in self.stage.params if _get(params_now, key) != _get(self.params, key)
+        ]
         if _signatures(self.stage) != self._signatures:
             now = input_hashes(self.stage, self.params)
             changed += [dep for dep in self.stage.deps if now[dep] != self._inputs[dep] and dep != "params.yaml"]
@@ -147,7 +149,9 @@ def input_hashes(stage: Stage, params: dict[str, Any]) -> dict[str, str]:
     for dep in stage.deps:
         path = Path(dep)
         if not path.exists():
-            raise StageError(f"{stage.name}: {dep} does not exist. Run `dvc repro {stage.name}`, which makes it first.")
+            raise StageError(
+                f"{stage.name}: {dep} does not exist. Run `dvc repro {stage.name}`, which makes it first."
+            )
         digest = hashlib.sha256()
         for file in _files(path):
             digest.update(file.relative_to(path).as_posix().encode())
@@ -186,14 +190,15 @@ def _held(state: Path) -> Iterator[None]:
     except Timeout:
         pid = holder.read_text() if holder.is_file() else "unknown"
         raise StageError(
-            f"{state} is in use by process {pid}, which runs the same stage on the same inputs. Wait for it, or end it: "
+            f"{state} is in use by process {pid}: the same stage on the same inputs. Wait for it, or end it: "
             f"kill {pid}"
         ) from None
 
 
 def _signatures(stage: Stage) -> dict[str, tuple[tuple[str, int, int], ...]]:
     return {
-        dep: tuple((str(f), s.st_size, s.st_mtime_ns) for f in _files(Path(dep)) for s in [f.stat()]) for dep in stage.deps
+        dep: tuple((str(f), s.st_size, s.st_mtime_ns) for f in _files(Path(dep)) for s in [f.stat()])
+        for dep in stage.deps
     }
 
 

@@ -16,7 +16,9 @@ from smolmath.records import PROBLEMS, REJECTED, read_batches, read_manifest, sh
 REASONS = ("held_out_elsewhere",)
 
 
-def split_dataset(key: str, processed: Path, out: Path, datasets: Iterable[str], params: SplitParams) -> dict[str, Any]:
+def split_dataset(
+    key: str, processed: Path, out: Path, datasets: Iterable[str], params: SplitParams
+) -> dict[str, Any]:
     """Write train, validation and test.parquet of one dataset into `out`; returns the manifest.
 
     A train row whose problem is validated or tested on in any dataset of the recipe is rejected as

@@ -27,7 +27,9 @@ def kind_of(path: Path) -> str:
     """`.parquet`, `.jsonl` or `.csv`, by name without `.gz`. Raises: TableError."""
     suffixes = [s for s in path.suffixes if s in KINDS]
     if not suffixes or path.suffix not in (*KINDS, ".gz"):
-        raise TableError(f"{path}: not a data file that smolmath reads. It takes .parquet, .jsonl and .csv, also with .gz.")
+        raise TableError(
+            f"{path}: not a data file that smolmath reads. It takes .parquet, .jsonl and .csv, also with .gz."
+        )
     return ".jsonl" if suffixes[-1] == ".json" else suffixes[-1]
 
 
@@ -116,7 +118,10 @@ def _csv_rows(path: Path) -> Iterator[tuple[dict[str, Any] | None, str]]:
 @contextmanager
 def _text(path: Path) -> Iterator[TextIO]:
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:  # type: ignore[arg-type]  # gzip's file is close enough to BinaryIO
+    with (
+        opener(path, "rb") as raw,
+        io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
+    ):
         yield text
 
 

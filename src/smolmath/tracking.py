@@ -1,4 +1,4 @@
-"""Weights & Biases, when params ask for it. Its files lie under the main workspace; its key is never read or written."""
+"""Weights & Biases, when params ask for it. Its files lie under the main workspace; keys are never touched."""
 
 import os
 from collections.abc import Iterator

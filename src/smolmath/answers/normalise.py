@@ -33,7 +33,7 @@ _SPACING = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|displaystyle|textstyle|limits|quad|qquad|mathstrut)(?![a-zA-Z])"
     r"|\\[,;:!> ]|~"
 )
-_DELIMITERS = re.compile(r"\\[()\[\]]|\$")
+_DELIMITERS = re.compile(r"\\[()\[\]]")
 _REPLACEMENTS = [
     (re.compile(r"\\[dtc]frac(?![a-z])"), r"\\frac"),
     (re.compile(r"\\(?:cdot|times|ast)(?![a-zA-Z])"), "*"),
@@ -57,6 +57,7 @@ _BARE_ROOT = re.compile(r"\\sqrt\s*([0-9a-zA-Z])")
 _PLAIN_ROOT = re.compile(r"(?<![a-zA-Z\\])sqrt\s*(?:\(([^()]*)\)|([0-9]+))")
 _FREE_SPACE = re.compile(r"(?<=\W)\s+|\s+(?=\W)")
 _SPACE = re.compile(r"\s+")
+_SEPARATOR = re.compile(r" ?(?:, |; ?) *")
 _THOUSANDS_GROUPS = re.compile(r"(?<![\w.,])(\d{1,3}(?:(?:\{,\}|,\\!|\\,|\\ |,)\d{3})+)(?![\d])")
 
 
@@ -96,7 +97,7 @@ def normalise(text: str) -> str:
         The normalised answer; "" if nothing is left. Never longer than a small multiple of the text.
     """
     text = ascii_form(text).strip()
-    if text.isalnum():
+    if text.isdigit() or len(text) == 1:
         return text
     return _normalise_latex(text) if "\\" in text or "{" in text or "$" in text else _normalise_plain(text)
 
@@ -117,8 +118,12 @@ def _normalise_latex(text: str) -> str:
             break
         text = unwrapped
     # A line break of a matrix is kept whole: `\\,` must not be read as backslash and thin space.
-    text = r"\\".join(_SPACING.sub(" ", part) for part in text.replace(r"\%", "%").replace(r"\$", "").split(r"\\"))
-    text = _DELIMITERS.sub("", text) if r"\\" not in text else text.replace("$", "")
+    text = r"\\".join(_SPACING.sub(" ", part) for part in text.replace(r"\%", "%").split(r"\\"))
+    if r"\\" not in text:
+        text = _DELIMITERS.sub("", text)
+    # A lone dollar sign is money; two are the borders of a formula. `\$` is always money.
+    text = text.replace(r"\$", "USD") if text.count("$") != 1 else text.replace(r"\$", "$")
+    text = (text.replace("$", "") if text.count("$") > 1 else text).replace("USD", "$")
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     text = _PLAIN_ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2]) + "}", text)
@@ -135,11 +140,15 @@ def _unwrap(wrapper: re.Match[str]) -> str:
     if before and (before.isdigit() or before in "})%") and content[:1].isalpha():
         return rf"\unit{{{content}}}"
     # Words keep their distance from what stands beside them; letters of a formula don't.
-    return content if len(content) <= 1 or wrapper[1] in {"mathbf", "boldsymbol", "bm", "operatorname"} else f" {content} "
+    return (
+        content
+        if len(content) <= 1 or wrapper[1] in {"mathbf", "boldsymbol", "bm", "operatorname"}
+        else f" {content} "
+    )
 
 
 def _finish(text: str) -> str:
-    text = _BOLD.sub("", text)
-    text = _FREE_SPACE.sub("", _SPACE.sub(" ", text)) if " , " not in text else _SPACE.sub(" ", text)
-    text = text.strip().rstrip(".,;: ").strip("\"'")
-    return text
+    # "1, 234" are two values and "1,234" may be one: the comma with a space becomes a separator of its own.
+    text = _SEPARATOR.sub(";", _SPACE.sub(" ", _BOLD.sub("", text)))
+    text = _FREE_SPACE.sub("", text)
+    return text.strip().rstrip(".,;: ").strip("\"'")

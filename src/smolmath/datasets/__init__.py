@@ -58,11 +58,13 @@ def choose_layout(found: list[str], *, name: str | None, columns: Mapping[str, s
         if layout is None:
             known = "; ".join(f"{each.name} ({', '.join(each.required)})" for each in LAYOUTS.values())
             raise LayoutError(
-                f"{where}: found the columns {listing(found)}, which fit no known layout: {known}. Name yours in params, "
+                f"{where}: found the columns {listing(found)}, which fit no known layout: {known}. Name yours, "
                 "e.g. columns: {question: problem_text, reference_answer: final}."
             )
     if lacking := [column for column in layout.required if column not in found]:
-        raise LayoutError(f"{where}: layout {layout.name} needs {listing(lacking)}; found the columns {listing(found)}.")
+        raise LayoutError(
+            f"{where}: layout {layout.name} needs {listing(lacking)}; found the columns {listing(found)}."
+        )
     optional_missing = [column for column in layout.optional if column not in found]
     present = tuple(column for column in layout.columns if column not in optional_missing)
     return Layout(layout.name, present, layout.read, layout.optional)

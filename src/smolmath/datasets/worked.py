@@ -7,6 +7,19 @@ small model can learn to write. An entry is a row of reasoning-gym: question, an
 from collections.abc import Callable
 from typing import Any
 
+# reasoning-gym's table, copied because importing it costs three seconds; a test holds the two together.
+_BY_LEGS: dict[int, str] = {
+    0: "snake, sea slug, jellyfish, flatworm, leech",
+    2: "chicken, bird, human, duck",
+    4: "dog, cat, cow, horse, lion, elephant, giraffe, tiger, deer, sheep",
+    5: "starfish",
+    6: "insect, ant, butterfly, beetle, bee, wasp, grasshopper, cricket, cockroach, praying mantis, firefly",
+    8: "spider, scorpion",
+    10: "crab, lobster, shrimp",
+    14: "woodlouse",
+}
+LEGS = {animal: legs for legs, animals in _BY_LEGS.items() for animal in animals.split(", ")}
+
 
 def chain_sum(metadata: dict[str, Any]) -> str:
     """Running total from the left: `4 - 1 - 7` gives `4-1=3` and `3-7=-4`, a line each."""
@@ -21,10 +34,7 @@ def chain_sum(metadata: dict[str, Any]) -> str:
 
 def leg_counting(metadata: dict[str, Any]) -> str:
     """Legs of each kind of animal, then the running total: `3 cat: 3*4=12`, `12+6=18`."""
-    # The import waits for a call: reasoning_gym takes a second, and only its own rows need it.
-    from reasoning_gym.arithmetic.leg_counting import ANIMALS
-
-    legs = [(animal, count, ANIMALS[animal]) for animal, count in metadata["animals"].items()]
+    legs = [(animal, count, LEGS[animal]) for animal, count in metadata["animals"].items()]
     lines = [f"{count} {animal}: {count}*{each}={count * each}" for animal, count, each in legs]
     total = legs[0][1] * legs[0][2]
     for _, count, each in legs[1:]:

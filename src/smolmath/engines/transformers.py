@@ -6,10 +6,13 @@ from typing import Any, Self
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.utils import logging as hf_logging
 
 from smolmath.engines import Completion, Sampling
 from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
+
+hf_logging.disable_progress_bar()  # its bars for loading and saving say nothing at these sizes
 
 
 class TransformersEngine:

@@ -13,7 +13,7 @@ from smolmath.prompts import Message
 
 
 class VllmEngine:
-    """A model directory in a vLLM engine; each prompt has its own seed, so the batch doesn't change its completions."""
+    """A model directory in a vLLM engine; each prompt has a seed of its own, whatever its batch."""
 
     def __init__(self, model: Path, *, dtype: str, hardware: HardwareParams) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(model)

@@ -15,7 +15,6 @@ from smolmath.engines.transformers import eos_ids
 from smolmath.grpo.rewards import reward_functions
 from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
-from smolmath.prompts import tags_of
 from smolmath.training.data import grpo_dataset
 
 Reward = Callable[..., list[float | None]]
@@ -39,7 +38,7 @@ def make_grpo_trainer(
     ends = eos_ids(model, tokenizer)
     return GRPOTrainer(
         model=model,
-        reward_funcs=[with_finished(r, ends) for r in reward_functions(list(phase.rewards), tags_of(prompt))],
+        reward_funcs=[with_finished(r, ends) for r in reward_functions(list(phase.rewards), prompt.tags)],
         args=GRPOConfig(
             **settings,
             **arguments,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from smolmath.grpo.rewards import reward_functions
 from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest
 from smolmath.params.datasets import FilesDataset, load_dataset_params
 from smolmath.params.evaluate import EvaluateParams
@@ -16,7 +17,6 @@ from smolmath.params.prompt import PromptParams
 from smolmath.params.split import SplitParams
 from smolmath.params.tracking import TrackingParams
 from smolmath.params.trl_fields import check_trl_fields
-from smolmath.grpo.rewards import reward_functions
 
 _PLAIN: dict[str, type[Strict]] = {
     "process": ProcessParams,
@@ -38,9 +38,9 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
     """
     mistakes: list[str] = []
 
-    def attempt(action: Callable[[], Any]) -> Any:
+    def attempt(action: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return action()
+            return action(*arguments)
         except ParamsError as error:
             mistakes.extend(str(error).splitlines())
             return None
@@ -56,20 +56,20 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
     if type(params["seed"]) is not int or params["seed"] < 0:
         mistakes.append(f"seed: {params['seed']!r} is not allowed: it must be a whole number, 0 or more.")
 
-    plain = {name: attempt(lambda n=name: load_section(params, n, _PLAIN[n])) for name in _PLAIN}
+    plain = {name: attempt(load_section, params, name, _PLAIN[name]) for name in _PLAIN}
     datasets = _entries(params, "datasets", mistakes)
     phases = _entries(params, "phases", mistakes)
     for key in datasets:
-        entry = attempt(lambda k=key: load_dataset_params(dict(params), k))
+        entry = attempt(load_dataset_params, dict(params), key)
         if isinstance(entry, FilesDataset):
             mistakes += _missing_path(f"datasets.{key}.path", entry.path)
-    model = attempt(lambda: load_model_params(dict(params)))
+    model = attempt(load_model_params, dict(params))
     if isinstance(model, FilesModel | ShippedModel):
         mistakes += _missing_model(model.path)
-    loaded = {name: attempt(lambda n=name: load_phase_params(dict(params), n)) for name in phases}
+    loaded = {name: attempt(load_phase_params, dict(params), name) for name in phases}
     for name, phase in loaded.items():
         if phase is not None:
-            attempt(lambda n=name, p=phase: check_trl_fields(p.method, getattr(p, p.method), f"phases.{n}"))
+            attempt(check_trl_fields, phase.method, getattr(phase, phase.method), f"phases.{name}")
             mistakes += _phase_mistakes(name, phase, list(datasets), list(phases))
             mistakes += _batch_mistakes(name, phase, plain["hardware"])
     mistakes += _circles(phases)
@@ -104,12 +104,15 @@ def _phase_mistakes(name: str, phase: Phase, datasets: list[str], phases: list[s
 
 
 def _batch_mistakes(name: str, phase: Phase, hardware: HardwareParams | None) -> list[str]:
-    """The step's sequences must divide into passes of hardware.micro_batch, or the step would not be the asked one."""
+    """The step's sequences must divide into passes of hardware.micro_batch."""
     if hardware is None or hardware.micro_batch is None:
         return []
     if isinstance(phase, GrpoPhase):
         generations = int(phase.grpo["num_generations"])
-        step, made_of = phase.completions_per_step, f"prompts_per_step {phase.prompts_per_step} × num_generations {generations}"
+        step, made_of = (
+            phase.completions_per_step,
+            f"prompts_per_step {phase.prompts_per_step} × num_generations {generations}",
+        )
     else:
         step, made_of = phase.examples_per_step, "examples_per_step"
     if step % min(hardware.micro_batch, step) == 0:
@@ -138,7 +141,9 @@ def _circles(phases: Mapping[str, Any]) -> list[str]:
 
 def _unknown_names(dotted: str, names: list[str], known: list[str] | Mapping[str, Any], what: str) -> list[str]:
     return [
-        f"{dotted}: {name!r} is {what}.{nearest(name, known)} Known: {listing(known)}." for name in names if name not in known
+        f"{dotted}: {name!r} is {what}.{nearest(name, known)} Known: {listing(known)}."
+        for name in names
+        if name not in known
     ]
 
 

@@ -21,7 +21,9 @@ class DatasetParams(Strict):
     @classmethod
     def _inside(cls, path: str) -> str:
         if path.startswith(".."):
-            raise ValueError(f"{path!r} leaves the repository, and is lost in `dvc exp run --temp`: name it absolutely.")
+            raise ValueError(
+                f"{path!r} leaves the repository, and is lost in `dvc exp run --temp`: name it absolutely."
+            )
         return path
 
 
@@ -54,7 +56,7 @@ class ReasoningGymDataset(DatasetParams):
     task: str
     rows: int = Field(ge=1)
     seed: int = Field(ge=0)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     path: str = f"{SOURCES}/reasoning_gym.py"
 
 

@@ -16,7 +16,9 @@ class ModelParams(Strict):
     @classmethod
     def _inside(cls, path: str) -> str:
         if path.startswith(".."):
-            raise ValueError(f"{path!r} leaves the repository, and is lost in `dvc exp run --temp`: name it absolutely.")
+            raise ValueError(
+                f"{path!r} leaves the repository, and is lost in `dvc exp run --temp`: name it absolutely."
+            )
         return path
 
 

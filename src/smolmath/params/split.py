@@ -16,7 +16,7 @@ class SplitParams(Strict):
     def _leaves_train(self) -> Self:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError(
-                f"validation_fraction {self.validation_fraction} + test_fraction {self.test_fraction} leave nothing to "
-                "train on: their sum must be below 1."
+                f"{self.validation_fraction} + test_fraction {self.test_fraction} leave nothing to "
+                "train on: validation_fraction and test_fraction must add up to less than 1."
             )
         return self

@@ -52,7 +52,11 @@ OWNED: dict[str, str] = {
     **dict.fromkeys(["do_train", "do_eval", "do_predict", "remove_unused_columns", "deepspeed"], _SMOLMATH_DECIDES),
     **dict.fromkeys(["completion_only_loss", "assistant_only_loss", "dataset_text_field"], _SMOLMATH_DECIDES),
 }
-_OWNED_PREFIXES = {"hub_": "nothing: stages never push", "push_to_hub": "nothing: stages never push", "vllm_": "hardware"}
+_OWNED_PREFIXES = {
+    "hub_": "nothing: stages never push",
+    "push_to_hub": "nothing: stages never push",
+    "vllm_": "hardware",
+}
 
 
 def check_trl_fields(method: Literal["sft", "grpo"], values: dict[str, Any], dotted: str) -> None:

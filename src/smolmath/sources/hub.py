@@ -7,7 +7,12 @@ from typing import Any
 
 import datasets
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 
 from smolmath.params.datasets import HubDataset
 from smolmath.runs import StageError
@@ -33,7 +38,7 @@ def fetch(params: HubDataset, out: Path) -> dict[str, Any]:
                 files.append(_download(params.id, info.sha, url, out, side))
     except RepositoryNotFoundError:
         raise StageError(
-            f"{params.id} is no dataset on the hub, or a private one that this machine may not read. Correct the id, "
+            f"{params.id} is no dataset on the hub, or a private one. Correct the id, "
             "log in with `hf auth login`, or use source: files with a local copy."
         ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:

@@ -35,7 +35,9 @@ def fetch(params: ReasoningGymDataset, out: Path) -> dict[str, Any]:
     try:
         rows = reasoning_gym.create_dataset(params.task, seed=params.seed, size=params.rows, **params.options)
     except (TypeError, AssertionError) as error:
-        known = [field.name for field in dataclasses.fields(DATASETS[params.task][1]) if field.name not in ("seed", "size")]
+        known = [
+            field.name for field in dataclasses.fields(DATASETS[params.task][1]) if field.name not in ("seed", "size")
+        ]
         raise StageError(f"reasoning_gym task {params.task!r}: {error}. Its options: {listing(known)}.") from None
     with (
         (out / "rows.jsonl").open("w", encoding="utf-8") as file,

@@ -11,7 +11,7 @@ from smolmath.engines.transformers import TransformersEngine
 from smolmath.params.phases import ValidationParams
 from smolmath.params.prompt import PromptParams
 from smolmath.progress import Advance
-from smolmath.prompts import chat_prompt, tags_of
+from smolmath.prompts import chat_prompt
 
 VALIDATION_BATCH = 64
 
@@ -68,7 +68,7 @@ class ValidationCallback(TrainerCallback):  # type: ignore[misc]  # transformers
                     completion.text,
                     problem["reference_answer"],
                     finished=completion.finish_reason == "stop",
-                    tags=tags_of(self.prompt),
+                    tags=self.prompt.tags,
                 )
                 right += verdict.correct
         model.train(training)

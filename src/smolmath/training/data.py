@@ -20,7 +20,7 @@ def load_problems(split: Path, side: str, limit: int | None = None) -> list[dict
 def fitting_problems(
     problems: Sequence[dict[str, Any]], tokenizer: Any, *, prompt: PromptParams, max_prompt_tokens: int, phase: str
 ) -> list[dict[str, Any]]:
-    """Those whose rendered prompt fits; what is left out is said. Raises: StageError if none fits, or there is none."""
+    """Those whose rendered prompt fits; what is left out is said. Raises: StageError if none fits."""
     if not problems:
         raise StageError(f"phases.{phase}: its dataset has no problem on the train side. Look at data/split.")
     lengths = [
@@ -34,7 +34,9 @@ def fitting_problems(
             f"({min(lengths)} to {max(lengths)} tokens). Raise it."
         )
     if left_out := len(problems) - len(fitting):
-        print(f"{phase}: {left_out} of {len(problems)} prompts are longer than {max_prompt_tokens} tokens and left out")
+        print(
+            f"{phase}: {left_out} of {len(problems)} prompts are longer than {max_prompt_tokens} tokens and left out"
+        )
     return fitting
 
 

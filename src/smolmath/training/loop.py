@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from transformers import PrinterCallback
+
 from smolmath.params.core import load_section
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import Phase, load_phase_params
@@ -66,7 +68,11 @@ def train_phase(
         if phase.validation is not None:
             held = load_problems(split, "validation", phase.validation.problems)
             validation = ValidationCallback(
-                phase.validation, held, tokenizer=tokenizer, prompt=prompt, max_completion_tokens=max_completion_tokens(phase)
+                phase.validation,
+                held,
+                tokenizer=tokenizer,
+                prompt=prompt,
+                max_completion_tokens=max_completion_tokens(phase),
             )
         trainer = make_trainer(
             model=model,
@@ -87,6 +93,7 @@ def train_phase(
         done = int(checkpoint.name.split("-")[1]) if checkpoint else 0
         started = time.monotonic()
         with _steps(name, trainer, done) as advance:
+            trainer.remove_callback(PrinterCallback)  # a line of forty numbers per step
             trainer.add_callback(ProgressCallback(advance))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - started
@@ -128,5 +135,7 @@ def effective_settings(arguments: Any) -> dict[str, Any]:
 def _steps(name: str, trainer: Any, done: int) -> contextlib.AbstractContextManager[Any]:
     total = trainer.args.max_steps
     if total <= 0:
-        raise StageError(f"phases.{name}: set max_steps, the number of optimiser steps. Epochs depend on what was filtered.")
+        raise StageError(
+            f"phases.{name}: set max_steps, the number of optimiser steps. Epochs depend on what was filtered."
+        )
     return progress(f"train {name}", total, "steps", done=done)

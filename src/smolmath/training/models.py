@@ -40,7 +40,7 @@ def lora_config(lora: LoraParams | None) -> LoraConfig | None:
 
 
 def save_model(model: Any, tokenizer: Any, out: Path, *, dtype: str) -> None:
-    """Weights, configs and tokenizer in Hugging Face layout; a LoRA's adapter in adapter/, the merged weights on top."""
+    """Weights, configs and tokenizer in Hugging Face layout; a LoRA's adapter in adapter/, merged on top."""
     if isinstance(model, PeftModel):
         model.save_pretrained(out / "adapter")
         (out / "adapter" / "README.md").unlink(missing_ok=True)  # peft's generated card

@@ -1,0 +1,134 @@
+"""Answers with parts: sets, lists, tuples, intervals, matrices and named values, split without parsing the parts.
+
+All functions take normalised text (normalise.py) and scan it once. Order matters in what is written in brackets of
+two or with round brackets, in matrices, and between names; lists and sets have none.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_PARTS = 40
+
+Shape = Literal["list", "set", "tuple", "interval", "matrix", "union"]
+
+_NAME = r"[a-zA-Z](?:_\{?[a-zA-Z0-9]+\}?|_?[0-9])?'?(?:\([a-zA-Z0-9]\))?|\\[a-z]{2,7}(?:_\{?[a-zA-Z0-9]+\}?)?"
+_ASSIGNMENT = re.compile(rf"({_NAME}|[a-zA-Z]{{2,12}})=(?!=)")
+_MEMBERSHIP = re.compile(rf"(?:{_NAME})\\in(?![a-zA-Z])\s*")
+_JOIN = re.compile(r"\s*(?:(?<![a-zA-Z\\])(and|or)(?![a-zA-Z])|[;,&])\s*", re.IGNORECASE)
+_MATRIX = re.compile(r"\\begin\{([pbvB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_GROUP = re.compile(r"(?<=\d),\d{3}(?!\d)")
+_OPEN, _CLOSE = "([{", ")]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An answer of several parts; `exclusive` if an "or" stands between them."""
+
+    shape: Shape
+    items: tuple[str, ...]
+    brackets: str = ""
+    exclusive: bool = False
+
+
+def strip_name(text: str) -> tuple[str | None, str]:
+    """The name and the value of `x=4`; (None, text) where no single name is set to something."""
+    found = _ASSIGNMENT.match(text)
+    if found:
+        return found[1], text[found.end() :]
+    if found := _MEMBERSHIP.match(text):
+        return None, text[found.end() :]
+    return None, text
+
+
+def split_top_level(text: str) -> tuple[list[str], bool]:
+    """The parts between separators outside all brackets, and whether an "or" is among the separators."""
+    if _GROUPED.fullmatch(text):
+        return [text], False
+    parts: list[str] = []
+    depth, start, position, exclusive = 0, 0, 0, False
+    while position < len(text):
+        character = text[position]
+        if character in _OPEN:
+            depth += 1
+        elif character in _CLOSE:
+            depth -= 1
+        elif depth <= 0 and character in ",;aAoO& " and (found := _JOIN.match(text, position)):
+            # "1,234 and 5": a comma between groups of three digits belongs to its number.
+            group = _GROUP.match(text, position)
+            if not (group and _GROUPED.fullmatch(text, start, group.end())):
+                exclusive |= (found[1] or "").lower() == "or"
+                parts.append(text[start:position])
+                start = position = found.end()
+                continue
+        position += 1
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()], exclusive
+
+
+def split_parts(text: str) -> Parts | None:
+    """The parts of an answer, or None if it is one value.
+
+    >>> split_parts("(1,2)")
+    Parts(shape='tuple', items=('1', '2'), brackets='()', exclusive=False)
+    """
+    if found := _MATRIX.fullmatch(text):
+        rows = [row.strip() for row in found[2].split(r"\\") if row.strip()]
+        cells = [cell.strip() for row in rows for cell in row.split("&")]
+        return Parts("matrix", tuple(cells), brackets=f"{len(rows)}")
+    if r"\cup" in text:
+        return Parts("union", tuple(part.strip() for part in text.split(r"\cup")))
+    text = re.sub(r"^(?:either|both)\s+", "", text)
+    value = strip_name(text)[1]
+    if value != text and _bracketed(value):  # x\in[1,2], P=(3,4)
+        text = value
+    items, exclusive = split_top_level(text)
+    if len(items) > 1:
+        return Parts("list", _spread(items), exclusive=exclusive)
+    if bracketed := _bracketed(text):
+        opening, inner, closing = bracketed
+        # Inside brackets a comma separates, even in front of three digits.
+        items = [part for chunk in split_top_level(inner)[0] for part in _split_groups(chunk)]
+        if opening == "{":
+            return Parts("set", _spread(items), brackets="{}")
+        if len(items) > 1:
+            unordered = opening + closing == "[]" and len(items) > 2
+            shape: Shape = "list" if unordered else "tuple" if opening + closing == "()" else "interval"
+            return Parts(shape, tuple(items), brackets=opening + closing)
+        return None
+    spread = _spread([text])
+    return Parts("list", spread) if len(spread) > 1 else None
+
+
+def _split_groups(text: str) -> list[str]:
+    return text.split(",") if _GROUPED.fullmatch(text) else [text]
+
+
+def _bracketed(text: str) -> tuple[str, str, str] | None:
+    """Opening bracket, inside and closing bracket, if the first bracket closes at the very end."""
+    if text.startswith(r"\{") and text.endswith(r"\}"):
+        return "{", text[2:-2], "}"
+    if len(text) < 3 or text[0] not in _OPEN or text[-1] not in _CLOSE:
+        return None
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character in _OPEN) - (character in _CLOSE)
+        if depth == 0 and position < len(text) - 1:
+            return None
+    return text[0], text[1:-1], text[-1]
+
+
+def _spread(items: list[str]) -> tuple[str, ...]:
+    r"""The items with `\pm` written out, and with the name in front of a list of values given to each: x=1,2."""
+    spread: list[str] = []
+    name: str | None = None
+    for item in items:
+        own, value = strip_name(item)
+        name = own or name
+        # Once some item has a name, a bare value belongs to the name before it.
+        prefix = f"{name}=" if name and len(items) > 1 else (f"{own}=" if own else "")
+        for sign in ("+", "-") if r"\pm" in value else ("",):
+            signed = re.sub(r"\\pm\s*", sign, value).lstrip("+") if sign else value
+            spread.append(prefix + signed)
+    return tuple(spread)

@@ -1,0 +1,2 @@
+from smolmath.rewards import *
+from smolmath.rewards import reward_functions

@@ -1,0 +1,257 @@
+"""Everything the report shows, read from metrics/, data/, results/, journal/ and Git into frozen dataclasses.
+
+What does not exist yet is None or an empty list, and the page says which command makes it. What exists but cannot be
+read stops the report, with the file named: a page with a hole in it would be taken for the whole.
+"""
+
+import csv
+import json
+import math
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from smolmath.graph import load_stages
+from smolmath.params.core import ParamsError, load_section, lookup, read_params
+from smolmath.params.evaluate import EvaluateParams
+from smolmath.params.phases import Phase, load_phase_params
+from smolmath.report.examples import Examples, read_examples
+from smolmath.tags import Tags
+
+
+class ReportError(ValueError):
+    """A file that the report needs and cannot read; the message is complete and needs no traceback."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics/eval/<model>/<dataset>.json; shares in 0…1, tokens per greedy completion."""
+
+    n: int  # problems
+    accuracy: float  # greedy
+    accuracy_se: float
+    strict_accuracy: float
+    format_rate: float
+    truncated: float
+    tokens: float
+    k: int  # samples per problem beside the greedy one; 0: none
+    mean_at_k: float | None = None  # None where k is 0
+    mean_at_k_se: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """metrics/train/<phase>.csv. Each column has a value per step, None where it was not measured."""
+
+    steps: list[float]
+    columns: dict[str, list[float | None]]
+
+
+@dataclass(frozen=True)
+class DatasetRows:
+    """Where a dataset's rows went; None for what process or split has not written."""
+
+    dataset: str
+    origin: str
+    processed: dict[str, int] | None  # raw, kept, rejected, not_selected
+    rejected: dict[str, int]  # reason -> rows, of process and split together
+    sides: dict[str, int] | None  # train, validation, test
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """The newest journal entry of a stage; `entry` is None where the stage has none."""
+
+    stage: str
+    entry: dict[str, Any] | None
+    changed_params: list[str]  # hashed params that differ from those that dvc.lock says the stage ran with
+
+
+@dataclass(frozen=True)
+class GitState:
+    commit: str | None
+    subject: str
+    changed: int  # files that differ from the commit, untracked ones too
+    problem: str  # why there is no commit, else empty
+
+
+@dataclass(frozen=True)
+class Report:
+    models: list[str]
+    datasets: list[str]
+    max_completion_tokens: int
+    phases: dict[str, Phase]
+    evaluations: dict[tuple[str, str], Evaluation | None]  # (model, dataset), all that evaluate names
+    curves: dict[str, Curve | None]  # phase -> curve
+    data: list[DatasetRows]
+    examples: list[Examples]
+    git: GitState
+    params_text: str
+    stages: list[StageFacts]
+
+    def init_of(self, model: str) -> str | None:
+        """The model that `model` was trained from; None for the base."""
+        return self.phases[model].init if model in self.phases else None
+
+
+def collect() -> Report:
+    """Read the working directory, which must be a smolmath repository's root.
+
+    Raises: ParamsError, RecordsError or ReportError naming the file that cannot be read.
+    """
+    if not Path("dvc.yaml").is_file():
+        raise ReportError(f"{Path.cwd()} holds no dvc.yaml. Run the report from the repository's root.")
+    params = read_params()
+    evaluate = load_section(params, "evaluate", EvaluateParams)
+    phases = {name: load_phase_params(params, name) for name in lookup(params, "phases")}
+    tags = Tags(lookup(params, "prompt.reasoning_tag"), lookup(params, "prompt.answer_tag"))
+    pairs = [(model, dataset) for dataset in evaluate.datasets for model in evaluate.models]
+    return Report(
+        models=evaluate.models,
+        datasets=evaluate.datasets,
+        max_completion_tokens=evaluate.sampling.max_completion_tokens,
+        phases=phases,
+        evaluations={pair: read_evaluation(Path("metrics/eval", pair[0], f"{pair[1]}.json")) for pair in pairs},
+        curves={name: read_curve(Path("metrics/train", f"{name}.csv")) for name in phases},
+        data=[_dataset_rows(name, entry) for name, entry in lookup(params, "datasets").items()],
+        examples=[read_examples(model, dataset, tags) for model, dataset in pairs],
+        git=read_git(),
+        params_text=Path("params.yaml").read_text(encoding="utf-8"),
+        stages=_stages(params),
+    )
+
+
+def read_evaluation(path: Path) -> Evaluation | None:
+    """None if there is no such file. Raises: ReportError if it is no evaluation."""
+    values = _read_json(path)
+    if values is None:
+        return None
+    known: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Evaluation)}
+    optional = {"mean_at_k", "mean_at_k_se"} if values.get("k") == 0 else set()
+    if bad := [name for name, value in known.items() if name not in optional and not _is_number(value)]:
+        raise ReportError(f"{path}: no number under {', '.join(bad)}. Write it again: dvc repro --force evaluate")
+    return Evaluation(**known)
+
+
+def read_curve(path: Path) -> Curve | None:
+    """None if there is no such file. Raises: ReportError naming line and column of a cell that is no number."""
+    if not path.is_file():
+        return None
+    columns: dict[str, list[float | None]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, restkey="", restval="")
+        names = list(rows.fieldnames or [])
+        if "step" not in names:
+            raise ReportError(f"{path}: no column 'step'. {_put_back(path)}")
+        columns = {name: [] for name in names}
+        for row in rows:
+            for name in names:
+                columns[name].append(_cell(row[name], name, path, rows.line_num))
+    return Curve([step for step in columns.pop("step") if step is not None], columns)
+
+
+def read_git() -> GitState:
+    """The checked-out commit and how many files differ from it."""
+    try:
+        commit = _git("log", "-1", "--format=%H%x00%s")
+        changed = _git("status", "--porcelain")
+    except FileNotFoundError:
+        return GitState(None, "", 0, "git is not installed")
+    except subprocess.CalledProcessError as error:
+        return GitState(None, "", 0, str(error.stderr).strip().splitlines()[0] if error.stderr else str(error))
+    sha, _, subject = commit.strip().partition("\0")
+    return GitState(sha, subject, len(changed.splitlines()), "")
+
+
+def newest_entry(stage: str, journal: Path = Path("journal")) -> dict[str, Any] | None:
+    """The stage's journal entry that was written last; by name among equals, as in a fresh clone."""
+    found = sorted((journal / stage).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    return _read_json(found[-1]) if found else None
+
+
+def _stages(params: dict[str, Any]) -> list[StageFacts]:
+    ran_with = _params_in_lock(Path("dvc.lock"))
+    return [
+        StageFacts(
+            stage=name,
+            entry=newest_entry(name),
+            changed_params=[key for key, value in ran_with.get(name, {}).items() if _lookup(params, key) != value],
+        )
+        for name in load_stages(params)
+    ]
+
+
+def _params_in_lock(path: Path) -> dict[str, dict[str, Any]]:
+    """Stage -> the hashed params, by dotted key, that it last ran with."""
+    if not path.is_file():
+        return {}
+    stages = read_params(path).get("stages") or {}
+    return {name: (stage.get("params") or {}).get("params.yaml") or {} for name, stage in stages.items()}
+
+
+def _lookup(params: dict[str, Any], dotted: str) -> Any:
+    try:
+        return lookup(params, dotted)
+    except ParamsError:
+        return None
+
+
+def _dataset_rows(name: str, entry: Mapping[str, Any]) -> DatasetRows:
+    processed = _manifest(Path("data/processed", name), "process")
+    split = _manifest(Path("data/split", name), "split")
+    rejected = processed["rejected_by_reason"] | split["rejected_by_reason"]  # no reason belongs to both stages
+    what = next((entry[key] for key in ("id", "task", "path") if entry.get(key)), "")
+    return DatasetRows(
+        dataset=name,
+        origin=f"{entry.get('source', '')}: {what}",
+        processed=processed["rows"],
+        rejected=rejected,
+        sides=split["rows"],
+    )
+
+
+def _manifest(folder: Path, stage: str) -> dict[str, Any]:
+    """`rows` and `rejected_by_reason`; None and nothing where the stage has not run."""
+    path = folder / "manifest.json"
+    manifest = _read_json(path)
+    if manifest is None:
+        return {"rows": None, "rejected_by_reason": {}}
+    if not isinstance(manifest.get("rows"), dict) or not isinstance(manifest.get("rejected_by_reason"), dict):
+        raise ReportError(f"{path}: no counts of rows. Write it again: dvc repro --force {stage}@{folder.name}")
+    return manifest
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ReportError(f"{path}: no readable JSON ({error}). {_put_back(path)}") from None
+    if not isinstance(loaded, dict):
+        raise ReportError(f"{path}: holds no object with keys. {_put_back(path)}")
+    return loaded
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _cell(text: str, column: str, path: Path, line: int) -> float | None:
+    """A number, or None for an empty cell; a row without its step is broken."""
+    if not text and column != "step":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ReportError(f"{path}:{line}: {column}: {text!r} is no number. {_put_back(path)}") from None
+
+
+def _put_back(path: Path) -> str:
+    return f"Put it back: dvc checkout {path}, or git checkout {path} if Git tracks it"

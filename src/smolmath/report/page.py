@@ -1,0 +1,128 @@
+"""The page: what was collected and drawn, through the template, into one self-contained file."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from smolmath.report.collect import Report, StageFacts, collect
+from smolmath.report.findings import METHODS, SURE, change, findings, percent, score, signed
+from smolmath.report.panels import panels, smoothing_note
+from smolmath.report.plots import Plot, draw_panel, draw_retention
+
+TEMPLATE = "index.html.j2"
+# Journal keys with a column of their own or a table of their own; the rest of an entry's plain values are its notes.
+JOURNAL_COLUMNS = {"stage", "fingerprint", "seconds", "peak_memory_mb", "machine", "packages"}
+
+
+@dataclass(frozen=True)
+class PhaseCurves:
+    """A phase's small multiples; `problem` says what is missing, else it is empty."""
+
+    name: str
+    title: str
+    note: str
+    plots: list[Plot]
+    problem: str
+
+
+def write_report(out: Path = Path("reports")) -> Path:
+    """Render the report of the working directory into `out`/index.html and `out`/plots; returns the page's path.
+
+    Plots of an earlier report are removed: another recipe's would be taken for this one's.
+
+    Raises: ParamsError, RecordsError or ReportError naming the file that cannot be read.
+    """
+    report = collect()
+    retention = draw_retention(report)
+    curves = [_phase_curves(report, name) for name in report.phases]
+    html = render(report, retention, curves)
+    folder = out / "plots"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("*.svg"), *folder.glob("*.png")]:
+        old.unlink()
+    for plot in [*([retention] if retention else []), *(plot for phase in curves for plot in phase.plots)]:
+        plot.write(folder)
+    part = out / ".index.html.part"
+    part.write_text(html, encoding="utf-8")
+    os.replace(part, out / "index.html")
+    return out / "index.html"
+
+
+def render(report: Report, retention: Plot | None, curves: list[PhaseCurves]) -> str:
+    """The page's HTML. Everything but the plots, which we drew, is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "signed": signed, "duration": duration, "thousands": "{:,}".format}
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        findings=findings(report),
+        retention=retention,
+        curves=curves,
+        score=score,
+        change=change,
+        sure=SURE,
+        machines=facts_by_value(report.stages, "machine"),
+        packages=facts_by_value(report.stages, "packages"),
+        notes=notes,
+        total_s=sum(stage.entry.get("seconds", 0) for stage in report.stages if stage.entry),
+    )
+
+
+def facts_by_value(stages: Iterable[StageFacts], section: str) -> dict[str, dict[str, list[str]]]:
+    """Fact -> its value as text -> the stages that ran with it: one value, unless stages ran on different boxes."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for stage in stages:
+        for name, value in ((stage.entry or {}).get(section) or {}).items():
+            if value is not None:
+                found.setdefault(name.replace("_", " "), {}).setdefault(str(value), []).append(stage.stage)
+    return found
+
+
+def notes(entry: dict[str, Any]) -> list[str]:
+    """What a stage wrote into its journal beside time and machine; no zeros (not resumed), no settings in bulk."""
+    return [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in entry.items()
+        if name not in JOURNAL_COLUMNS and isinstance(value, str | int | float) and value != 0
+    ]
+
+
+def duration(seconds: float) -> str:
+    """duration(4.21) -> "4.2 s", duration(75) -> "1 min 15 s", duration(7260) -> "2 h 1 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}\u00a0min {rest}\u00a0s"
+    return f"{minutes // 60}\u00a0h {minutes % 60}\u00a0min"
+
+
+def _phase_curves(report: Report, name: str) -> PhaseCurves:
+    phase, curve = report.phases[name], report.curves[name]
+    title = f"{name}: {METHODS[phase.method]} on {phase.dataset}, from {phase.init}"
+    if curve is None:
+        return PhaseCurves(name, title, "", [], f"Not trained yet: run dvc repro train@{name}.")
+    drawn = [draw_panel(name, panel) for panel in panels(phase, curve, _validation_problems(report, name))]
+    if not drawn:
+        return PhaseCurves(
+            name, title, "", [], f"metrics/train/{name}.csv holds no steps: run dvc repro train@{name}."
+        )
+    return PhaseCurves(name, title, smoothing_note(len(curve.steps)), drawn, "")
+
+
+def _validation_problems(report: Report, name: str) -> int | None:
+    """How many problems each validation accuracy was measured on: what the phase asks for, if the side has as many."""
+    phase = report.phases[name]
+    sides = next((rows.sides for rows in report.data if rows.dataset == phase.dataset), None)
+    if phase.validation is None or sides is None:
+        return None
+    return min(phase.validation.problems, sides["validation"])

@@ -1,0 +1,100 @@
+"""Shared by the tests: the repository's root, real data where it lies beside the checkout, scratch copies to run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+REAL_DATA = Path(os.environ.get("SMOLMATH_REAL_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder with gsm8k/{train,test}.jsonl and openr1/sample.jsonl."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(
+            f"real datasets are not at {REAL_DATA}; set SMOLMATH_REAL_DATA to a folder that has gsm8k/ and openr1/"
+        )
+    return REAL_DATA
+
+
+class Project:
+    """A scratch copy of the project in a folder of its own, run by real DVC."""
+
+    def __init__(self, folder: Path, *, git: bool) -> None:
+        self.folder = folder
+        for name in ("dvc.yaml", "stages", "src", "bases", "recipes", "params.yaml", ".dvcignore", ".gitignore"):
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, folder / name)
+        # DVC_ROOT of a surrounding `dvc repro` would send this copy's state elsewhere.
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "WANDB_"))}
+        self.environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+        if git:
+            self.run("git", "init", "-q", "-b", "main")
+            self.run("git", "config", "user.name", "tester")
+            self.run("git", "config", "user.email", "tester@example.invalid")
+        self.dvc("init", "-q", *([] if git else ["--no-scm"]))
+
+    def run(self, *command: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment | extra, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+        return done
+
+    def dvc(self, *arguments: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "dvc", *arguments, check=check, **extra)
+
+    def repro(self, *arguments: str, check: bool = True, **extra: str) -> list[str]:
+        """`dvc repro`; the addresses of the stages that ran."""
+        done = self.dvc("repro", *arguments, check=check, **extra)
+        return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+    def params(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Edit params.yaml in place."""
+        yaml = YAML()
+        path = self.folder / "params.yaml"
+        loaded = yaml.load(path.read_text())
+        change(loaded)
+        with path.open("w") as file:
+            yaml.dump(loaded, file)
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def make_tiny(params: dict[str, Any]) -> None:
+    """The demo, cut to seconds: few problems, two steps a phase."""
+    for dataset in params["datasets"].values():
+        dataset["rows"] = 120
+    params["phases"]["sums"]["grpo"] |= {"max_steps": 2, "num_generations": 4, "max_completion_length": 16}
+    params["phases"]["sums"] |= {"prompts_per_step": 2, "checkpoint_steps": 1, "validation": None}
+    params["phases"]["legs"]["sft"] |= {"max_steps": 2}
+    params["phases"]["legs"] |= {"examples_per_step": 4, "checkpoint_steps": 1, "validation": None}
+    params["evaluate"]["sampling"] |= {"problems": 4, "samples": 1, "max_completion_tokens": 16, "batch_size": 2}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A tiny copy with Git, nothing run yet."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    made = Project(folder, git=True)
+    made.params(make_tiny)
+    return made

@@ -1,0 +1,222 @@
+"""From raw files to split problems: nothing lost, nothing leaked, every rejection with its reason."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolmath.datasets import LayoutError, choose_layout
+from smolmath.datasets.worked import LEGS, chain_sum, leg_counting
+from smolmath.params.datasets import FilesDataset
+from smolmath.params.process import ProcessParams
+from smolmath.params.split import SplitParams
+from smolmath.processing import EmptyDatasetError, process_dataset
+from smolmath.records import PROBLEMS, REJECTED, read_table, shards, write_manifest
+from smolmath.sources import files
+from smolmath.splitting import split_dataset
+from smolmath.tables import count_rows
+
+ALL = ProcessParams(shard_rows=100, max_question_chars=200, fraction=1.0, limit=None)
+SPLIT = SplitParams(seed=0, validation_fraction=0.1, test_fraction=0.1)
+MINE = FilesDataset(source="files", path="unused")
+
+
+def raw(folder, rows, name="rows.jsonl", side=None, more=()):
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / name).write_text("\n".join(lines) + "\n")
+    write_manifest(folder, {"files": [*more, {"path": name, "side": side, "rows": len(rows)}]})
+    return folder
+
+
+def processed(tmp_path, rows, *, key="mine", params=ALL, dataset=MINE, **more):
+    out = tmp_path / "processed" / key
+    out.mkdir(parents=True)
+    manifest = process_dataset(key, raw(tmp_path / "raw" / key, rows, **more), out, dataset, params)
+    return manifest, [row for shard in shards(out) for row in read_table(shard, PROBLEMS)]
+
+
+def problem(question, answer="1"):
+    return {"question": question, "answer": f"because\n#### {answer}"}
+
+
+def test_every_row_is_kept_or_rejected_with_its_reason(tmp_path):
+    rows = [
+        problem("good"),
+        "not json at all",
+        problem("  "),
+        {"question": "no marker", "answer": "42"},
+        problem("GOOD  "),
+        problem("long" * 100),
+        problem("prose", "It follows that the claim holds for every integer by induction"),
+        problem("fine", "1,234"),
+        {"question": None, "answer": None},
+    ]
+    manifest, kept = processed(tmp_path, rows)
+    assert manifest["rows"] == {"raw": 9, "kept": 2, "rejected": 7, "not_selected": 0}
+    rejected = read_table(tmp_path / "processed" / "mine" / "rejected.parquet", REJECTED)
+    assert [(row["raw_row"], row["reason"]) for row in rejected] == [
+        (1, "unreadable_row"),
+        (2, "empty_question"),
+        (3, "empty_answer"),
+        (4, "duplicate"),
+        (5, "question_too_long"),
+        (6, "unverifiable_answer"),
+        (8, "empty_question"),
+    ]
+    assert [(row["question"], row["reference_answer"], row["raw_row"]) for row in kept] == [
+        ("good", "1", 0),
+        ("fine", "1,234", 7),
+    ]
+
+
+@given(st.lists(st.one_of(st.text(max_size=20), st.integers()), max_size=30))
+def test_rows_are_conserved_whatever_they_hold(tmp_path_factory, questions):
+    rows = [problem("one that is kept"), *({"question": q, "answer": "#### 1"} for q in questions)]
+    manifest, _ = processed(tmp_path_factory.mktemp("x"), rows)
+    counts = manifest["rows"]
+    assert counts["raw"] == len(rows) == counts["kept"] + counts["rejected"] + counts["not_selected"]
+
+
+def test_a_larger_fraction_contains_the_smaller_one(tmp_path):
+    rows = [problem(f"question {i}") for i in range(500)]
+    ids = {}
+    for fraction in (0.1, 0.5):
+        params = ALL.model_copy(update={"fraction": fraction})
+        manifest, kept = processed(tmp_path, rows, key=f"f{int(fraction * 10)}", params=params)
+        ids[fraction] = {row["id"] for row in kept}
+        assert manifest["rows"]["not_selected"] == 500 - len(kept)
+    assert ids[0.1] < ids[0.5]
+    assert len(ids[0.1]) == pytest.approx(50, abs=35)  # five standard deviations of a binomial (500, 0.1)
+
+
+def test_a_limit_keeps_that_many_by_hash_and_a_larger_one_contains_it(tmp_path):
+    rows = [problem(f"question {i}") for i in range(50)]
+    kept = {
+        limit: {
+            row["id"]
+            for row in processed(tmp_path, rows, key=f"l{limit}", params=ALL.model_copy(update={"limit": limit}))[1]
+        }
+        for limit in (5, 20)
+    }
+    assert [len(kept[5]), len(kept[20])] == [5, 20]
+    assert kept[5] < kept[20]
+
+
+def test_shards_hold_at_most_the_asked_rows_in_order(tmp_path):
+    _, kept = processed(
+        tmp_path, [problem(f"question {i}") for i in range(7)], params=ALL.model_copy(update={"shard_rows": 3})
+    )
+    out = tmp_path / "processed" / "mine"
+    assert [pq.read_metadata(path).num_rows for path in shards(out)] == [3, 3, 1]
+    assert [row["raw_row"] for row in kept] == list(range(7))
+
+
+def test_a_dataset_that_is_empty_after_filtering_is_an_error_with_the_reasons(tmp_path):
+    with pytest.raises(EmptyDatasetError, match=r"datasets\.mine: none of 2 rows is left .*'empty_answer': 2"):
+        processed(tmp_path, [{"question": "a", "answer": "no marker"}, {"question": "b", "answer": ""}])
+
+
+def test_columns_that_fit_no_layout_are_listed(tmp_path):
+    with pytest.raises(LayoutError, match=r"rows\.jsonl: found the columns prompt, result, which fit no known layout"):
+        processed(tmp_path, [{"prompt": "a", "result": "1"}])
+
+
+def test_columns_can_be_named(tmp_path):
+    dataset = MINE.model_copy(update={"columns": {"question": "prompt", "reference_answer": "result"}})
+    _, kept = processed(tmp_path, [{"prompt": "a", "result": 7}], dataset=dataset)
+    assert [(row["question"], row["reference_answer"]) for row in kept] == [("a", "7")]
+
+
+def test_a_named_column_that_is_missing_is_said():
+    with pytest.raises(LayoutError, match="needs result; found the columns prompt"):
+        choose_layout(["prompt"], name=None, columns={"question": "prompt", "reference_answer": "result"}, where="f")
+
+
+def test_calculator_marks_are_removed_from_gsm8k_reasoning(tmp_path):
+    _, (row,) = processed(tmp_path, [{"question": "q", "answer": "48/2 = <<48/2=24>>24 clips\n#### 24"}])
+    assert row["reasoning"] == "48/2 = 24 clips"
+
+
+def test_sides_of_a_source_are_kept_and_validation_is_cut_from_train(tmp_path):
+    train = [problem(f"train {i}") for i in range(300)]
+    test = [problem(f"test {i}") for i in range(20)]
+    folder = tmp_path / "raw" / "mine"
+    raw(folder, train, name="train.jsonl", side="train")
+    entry = {"path": "train.jsonl", "side": "train", "rows": 300}
+    processed(tmp_path, test, name="test.jsonl", side="test", more=[entry])
+    manifest, sides = split(tmp_path, "mine", ["mine"])
+    assert {row["question"] for row in sides["test"]} == {row["question"] for row in test}
+    assert manifest["rows"]["validation"] == pytest.approx(30, abs=26)
+    assert sum(manifest["rows"].values()) == 320
+
+
+def split(tmp_path, key, datasets):
+    out = tmp_path / "split" / key
+    out.mkdir(parents=True)
+    manifest = split_dataset(key, tmp_path / "processed", out, datasets, SPLIT)
+    return manifest, {s: read_table(out / f"{s}.parquet", PROBLEMS) for s in ("train", "validation", "test")}
+
+
+def test_what_is_tested_in_one_dataset_is_trained_on_in_none(tmp_path):
+    shared = [problem(f"shared {i}") for i in range(30)]
+    processed(tmp_path, shared, key="tested", name="test.jsonl", side="test")
+    processed(tmp_path, [*shared, *(problem(f"own {i}") for i in range(30))], key="trained", side="train")
+    manifest, sides = split(tmp_path, "trained", ["tested", "trained"])
+    assert manifest["rejected_by_reason"] == {"held_out_elsewhere": 30}
+    assert not {row["id"] for row in sides["train"] + sides["validation"]} & {
+        row["id"] for row in split(tmp_path, "tested", ["tested", "trained"])[1]["test"]
+    }
+
+
+def test_more_rows_move_no_old_row_to_another_side(tmp_path):
+    rows = [problem(f"question {i}") for i in range(220)]
+    side_of = {}
+    for key, part in (("old", rows[:200]), ("new", rows[::-1])):
+        processed(tmp_path, part, key=key)
+        side_of[key] = {row["id"]: side for side, found in split(tmp_path, key, [key])[1].items() for row in found}
+    assert side_of["old"].items() <= side_of["new"].items()
+
+
+def test_files_copies_what_a_side_names_and_says_what_is_there_instead(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "train-1.jsonl").write_text('{"question": "a", "answer": "#### 1"}\n')
+    (tmp_path / "out").mkdir()
+    source = FilesDataset(source="files", path=str(tmp_path / "in"), sides={"train": "train-*.jsonl"})
+    assert files.fetch(source, tmp_path / "out") == {"files": [{"path": "train-1.jsonl", "side": "train"}]}
+    with pytest.raises(
+        RuntimeError, match=r"no file matches 'test\*' \(side test\)\. The folder holds: train-1\.jsonl"
+    ):
+        files.fetch(source.model_copy(update={"sides": {"test": "test*"}}), tmp_path / "out")
+
+
+def test_worked_solutions_by_hand():
+    assert chain_sum({"expression": "4 - 1 - 7"}) == "4-1=3\n3-7=-4"
+    assert leg_counting({"animals": {"ant": 2, "cat": 3}}) == "2 ant: 2*6=12\n3 cat: 3*4=12\n12+12=24"
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")  # one of reasoning-gym's own dependencies compares with `is`
+def test_our_table_of_legs_is_reasoning_gyms():
+    from reasoning_gym.arithmetic.leg_counting import ANIMALS
+
+    assert LEGS == ANIMALS
+
+
+def test_all_of_gsm8k_comes_through_with_its_reference_answer(tmp_path, real_data):
+    source = FilesDataset(
+        source="files", path=str(real_data / "gsm8k"), sides={"train": "train.jsonl", "test": "test.jsonl"}
+    )
+    folder, out = tmp_path / "raw", tmp_path / "processed" / "gsm8k"
+    folder.mkdir()
+    out.mkdir(parents=True)
+    fetched = files.fetch(source, folder)["files"]
+    write_manifest(folder, {"files": [{**f, "rows": count_rows(folder / f["path"])} for f in fetched]})
+    params = ProcessParams(shard_rows=50_000, max_question_chars=4_000, fraction=1.0, limit=None)
+    manifest = process_dataset("gsm8k", folder, out, source, params)
+    assert manifest["rows"] == {"raw": 8_792, "kept": 8_792, "rejected": 0, "not_selected": 0}
+    answers = [row["reference_answer"] for row in read_table(shards(out)[0], PROBLEMS)]
+    assert sum(answer.replace(",", "").lstrip("-").isdigit() for answer in answers) == 8_792
+    counts, _ = split(tmp_path, "gsm8k", ["gsm8k"])
+    assert counts["rows"]["test"] == 1_319

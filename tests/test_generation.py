@@ -1,0 +1,63 @@
+"""Completions: greedy and sampled, batch by batch, the same after a kill as without one."""
+
+import pytest
+
+from smolmath.engines import Completion
+from smolmath.generation import generate_completions
+from smolmath.params.evaluate import SamplingParams
+from smolmath.params.prompt import PromptParams
+
+PROMPT = PromptParams(system="", reasoning_tag="reasoning", answer_tag="answer")
+SAMPLING = SamplingParams(problems=None, samples=2, temperature=1.0, top_p=1.0, max_completion_tokens=8, batch_size=3)
+PROBLEMS = [{"id": f"{i:016x}", "question": "q" * (1 + i * 7 % 5)} for i in range(10)]
+
+
+class CountingEngine:
+    """Completes with its prompt, temperature and seed, so that a completion tells how it was asked for."""
+
+    def __init__(self, stop_after=None):
+        self.calls, self.stop_after = 0, stop_after
+
+    def render(self, prompt):
+        return prompt[-1]["content"]
+
+    def count_tokens(self, text):
+        return len(text)
+
+    def generate(self, prompts, sampling):
+        if self.calls == self.stop_after:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return [
+            [Completion(f"{self.render(p)}/{sampling.temperature}/{sampling.seed}/{i}", "stop", 1) for i in range(sampling.samples)]
+            for p in prompts
+        ]  # fmt: skip
+
+
+def generate(engine, state):
+    return generate_completions(engine, PROBLEMS, prompt=PROMPT, sampling=SAMPLING, seed=5, state=state, what="test")
+
+
+def test_each_problem_has_one_greedy_and_k_sampled_completions_in_order(tmp_path):
+    rows = generate(CountingEngine(), tmp_path)
+    assert [(row["problem_id"], row["sample"]) for row in rows] == [(p["id"], s) for p in PROBLEMS for s in range(3)]
+    assert all("/0.0/" in row["completion"] for row in rows if row["sample"] == 0)
+    assert all("/1.0/" in row["completion"] for row in rows if row["sample"] > 0)
+
+
+def test_batches_hold_prompts_of_like_length_and_have_seeds_of_their_own(tmp_path):
+    rows = generate(CountingEngine(), tmp_path)
+    seeds = {row["problem_id"]: int(row["completion"].split("/")[2]) for row in rows if row["sample"] == 1}
+    by_length = sorted(PROBLEMS, key=lambda p: (len(p["question"]), p["id"]))
+    assert [seeds[p["id"]] for p in by_length] == [5, 5, 5, 6, 6, 6, 7, 7, 7, 8]
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2, 5])
+def test_a_generation_that_was_killed_goes_on_and_ends_the_same(tmp_path, stop_after):
+    undisturbed = generate(CountingEngine(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        generate(CountingEngine(stop_after), tmp_path / "killed")
+    second = CountingEngine()
+    assert generate(second, tmp_path / "killed") == undisturbed
+    # Four batches, two calls each; what was finished is not generated again.
+    assert second.calls == 8 - 2 * (stop_after // 2)

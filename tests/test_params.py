@@ -1,0 +1,107 @@
+"""Bad params get one clear error: which key, what it holds, what is allowed."""
+
+import copy
+
+import pytest
+
+from smolmath.params.check import check_params
+from smolmath.params.core import ParamsError, read_params
+from tests.conftest import ROOT
+
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+
+
+@pytest.fixture
+def demo(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    return copy.deepcopy(read_params("recipes/demo.yaml"))
+
+
+def put(params, dotted, value):
+    *path, last = dotted.split(".")
+    for part in path:
+        params = params[part]
+    params[last] = value
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_is_sound(recipe, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert check_params(read_params(f"recipes/{recipe}.yaml")) == []
+
+
+def test_the_committed_params_are_the_demo():
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "recipes" / "demo.yaml").read_text()
+
+
+CASES = {
+    "unknown section": ("trackng", {}, "trackng: unknown section. Did you mean 'tracking'?"),
+    "misspelt key": ("evaluate.sampling.temprature", 1.0, "evaluate.sampling.temprature: unknown key. Did you mean 'temperature'?"),
+    "wrong type": ("evaluate.sampling.samples", "4", "evaluate.sampling.samples: '4' is not allowed: input should be a valid integer."),
+    "out of range": ("split.test_fraction", 1.5, "split.test_fraction: 1.5 is not allowed: input should be less than 1."),
+    "nothing left to train": ("split.test_fraction", 0.95, "must add up to less than 1"),
+    "seed of a wrong type": ("seed", "one", "seed: 'one' is not allowed"),
+    "init that does not exist": ("phases.legs.init", "sum", "phases.legs.init: 'sum' is neither base nor a phase. Did you mean 'sums'?"),
+    "circle": ("phases.sums.init", "legs", "the phases form a circle (sums → legs → sums). Let one start from base."),
+    "phase that starts from itself": ("phases.sums.init", "sums", "the phases form a circle (sums → sums)."),
+    "dataset of a phase": ("phases.sums.dataset", "sum", "phases.sums.dataset: 'sum' is no dataset. Did you mean 'sums'?"),
+    "method": ("phases.sums.method", "gpro", "phases.sums.method: 'gpro' is no method. Did you mean 'grpo'?"),
+    "evaluated model": ("evaluate.models", ["base", "leg"], "evaluate.models: 'leg' is no phase. Did you mean 'legs'?"),
+    "evaluated dataset": ("evaluate.datasets", ["sum"], "evaluate.datasets: 'sum' is no dataset. Did you mean 'sums'?"),
+    "source": ("datasets.sums.source", "reasoning-gym", "datasets.sums.source: 'reasoning-gym' is no source. Did you mean 'reasoning_gym'?"),
+    "data file that is missing": (
+        "datasets.mine", {"source": "files", "path": "nowhere/data"}, "datasets.mine.path: nowhere/data does not exist."),
+    "path out of the repository": (
+        "datasets.mine", {"source": "files", "path": "../data"}, "name it absolutely"),
+    "side": (
+        "datasets.mine", {"source": "files", "path": "data", "sides": {"trian": "*"}}, "'trian' is no side of a split. Did you mean 'train'?"),
+    "model directory": (
+        "model", {"source": "files", "path": "models/none", "dtype": "float32"},
+        "model.path: the model directory models/none does not exist."),
+    "model directory without weights": (
+        "model", {"source": "files", "path": "stages", "dtype": "float32"}, "stages is no model directory: it lacks *.safetensors"),
+    "unknown reward": ("phases.sums.rewards", {"corectness": 1.0}, "phases.sums.rewards:"),
+    "rewards all zero": ("phases.sums.rewards", {"correctness": 0.0}, "every weight is 0"),
+    "group of one": ("phases.sums.grpo.num_generations", 1, "a group needs at least 2 completions to compare"),
+    "generations that don't fit": (
+        "hardware.micro_batch", 24, "8 × num_generations 16), which hardware.micro_batch 24 does not divide."),
+    "unknown TRL field": (
+        "phases.sums.grpo.learning_rat", 1e-6, "the installed trl.GRPOConfig has no such field. Did you mean 'learning_rate'?"),
+    "TRL field of a wrong type": ("phases.sums.grpo.learning_rate", "1e-6", "'1e-6' is a str; expected: a valid number."),
+    "field that smolmath owns": (
+        "phases.legs.sft.per_device_train_batch_size", 8, "smolmath owns this field. Set hardware.micro_batch"),
+    "W&B project under the phase": ("phases.legs.sft.report_to", "wandb", "Set tracking.wandb instead."),
+    "key that breaks DVC": ("datasets.sums.options.size", 3, "datasets.sums.options.size: the key 'size' makes DVC restore stale"),
+    "name that DVC cannot use": ("datasets.Sums", {}, "datasets.Sums: not a usable name."),
+    "phase called base": ("phases.base", {}, "phases.base: not a usable name."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_mistake_is_named_with_its_key_and_its_mend(demo, case):
+    dotted, value, message = CASES[case]
+    put(demo, dotted, value)
+    mistakes = check_params(demo)
+    assert any(message in mistake for mistake in mistakes), "\n".join(mistakes)
+
+
+def test_one_mistake_gives_one_line(demo):
+    put(demo, "phases.sums.grpo.learning_rat", 1.0e-6)
+    assert len(check_params(demo)) == 1
+
+
+def test_a_number_as_dvc_writes_it_is_a_number(tmp_path):
+    (tmp_path / "params.yaml").write_text("learning_rate: 1e-06\n")
+    assert read_params(tmp_path / "params.yaml") == {"learning_rate": 1e-6}
+
+
+def test_broken_yaml_is_named_with_line_and_column(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("seed: 1\nphases: {a: [1\n")
+    with pytest.raises(ParamsError, match=r"params\.yaml:3:1: not valid YAML"):
+        read_params(path)
+
+
+def test_missing_params_say_how_to_start(tmp_path):
+    with pytest.raises(ParamsError, match="smolmath recipe use demo"):
+        read_params(tmp_path / "params.yaml")

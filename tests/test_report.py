@@ -1,0 +1,319 @@
+"""The report of a small made-up workspace: numbers, what is missing, what is hostile, what is broken."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from smolmath.records import COMPLETIONS, PROBLEMS, RecordsError, verdicts_schema, write_table
+from smolmath.report.collect import Curve, ReportError, collect, newest_entry, read_curve, read_evaluation
+from smolmath.report.examples import Part, cut
+from smolmath.report.findings import percent, signed
+from smolmath.report.page import duration, facts_by_value, write_report
+from smolmath.report.panels import panels, smoothed, smoothing_window
+from smolmath.tags import DEFAULT_TAGS
+
+PARAMS = """
+seed: 1
+datasets:
+  sums: {source: reasoning_gym, path: x.py, task: chain_sum, rows: 100, seed: 1, options: {}}
+prompt: {system: "Use tags.", reasoning_tag: reasoning, answer_tag: answer}
+model: {source: shipped, name: calc, path: bases/calc, dtype: float32}
+phases:
+  sums:
+    method: grpo
+    dataset: sums
+    init: base
+    max_prompt_tokens: 128
+    prompts_per_step: 8
+    checkpoint_steps: 20
+    validation: {problems: 64, every_steps: 10}
+    lora: null
+    rewards: {correctness: 2.0, soft_format: 0.5, integer: 0.0}
+    grpo: {max_steps: 3, num_generations: 4}
+evaluate:
+  models: [base, sums]
+  datasets: [sums]
+  sampling: {problems: 320, samples: 4, temperature: 1.0, top_p: 1.0, max_completion_tokens: 128, batch_size: 64}
+"""
+CURVE = """step,reward,completion_tokens,clipped_share,kl,validation_accuracy,reward_correctness,reward_soft_format
+1,1.0,30,0.1,0.9,,0.4,0.4
+2,1.5,32,0.0,0.8,0.5,0.6,0.6
+3,1.9,35,0.0,0.7,0.75,0.7,1.0
+"""
+HOSTILE = "<script>alert(1)</script><reasoning>\n1 + 1\n</reasoning>\n<answer>\n3 & more\n</answer>"
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A repository's root after a run of one phase on one dataset; Git and dvc.lock are missing."""
+    shutil.copy(Path(__file__).parents[1] / "dvc.yaml", tmp_path / "dvc.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+    write_evaluation("base", accuracy=0.7, mean_at_k=0.675, mean_at_k_se=0.014)
+    write_evaluation("sums", accuracy=0.9812, mean_at_k=0.971, mean_at_k_se=0.006)
+    write("metrics/train/sums.csv", CURVE)
+    write_json("data/processed/sums/manifest.json", {"rows": ROWS, "rejected_by_reason": {"duplicate": 7}})
+    sides = {"train": 70, "validation": 9, "test": 11}
+    write_json("data/split/sums/manifest.json", {"rows": sides, "rejected_by_reason": {"held_out_elsewhere": 1}})
+    write_json("journal/train@sums/0123456789abcdef.json", JOURNAL)
+    for model in ("base", "sums"):
+        write_tables(model)
+    return tmp_path
+
+
+ROWS = {"raw": 100, "kept": 91, "rejected": 7, "not_selected": 2}  # 91 = 70 + 9 + 11 + 1 held out elsewhere
+JOURNAL = {
+    "stage": "train@sums",
+    "fingerprint": "0123456789abcdef",
+    "seconds": 75.2,
+    "peak_memory_mb": 1234,
+    "machine": {"cpu": "Test CPU", "gpu": None},
+    "packages": {"torch": "2.13.0"},
+    "steps": 3,
+}
+
+
+def write(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def write_json(path, values):
+    write(path, json.dumps(values))
+
+
+def write_evaluation(model, dataset="sums", **changed):
+    values = {"n": 320, "accuracy": 0.5, "accuracy_se": 0.0126, "strict_accuracy": 0.5, "format_rate": 0.9}
+    values |= {"truncated": 0.0, "tokens": 31.5, "k": 4, "mean_at_k": 0.5, "mean_at_k_se": 0.01, **changed}
+    write_json(f"metrics/eval/{model}/{dataset}.json", values)
+
+
+def write_tables(model):
+    """Three problems: p1 and p2 wrong with a hostile completion, p3 right."""
+    problem = {"dataset": "sums", "reference_answer": "2", "raw_file": "f", "raw_row": 0}
+    verdict = {"sample": 0, "strategy": "tag", "strict": True, "formatted": True, "finished": True, "tokens": 9}
+    problems, completions, verdicts = [], [], []
+    for number, right in ((3, True), (1, False), (2, False)):
+        name = f"p{number}"
+        problems.append({"id": name, "question": f"question {number}: 1 < 2?", **problem})
+        completion = "<answer>\n2\n</answer>" if right else HOSTILE
+        row = {"problem_id": name, "prompt": "p", "completion": completion, "finish_reason": "stop", "tokens": 9}
+        completions += [{**row, "sample": 0}, {**row, "sample": 1, "completion": "a sampled one"}]
+        verdicts.append({"problem_id": name, "predicted_answer": "2" if right else "3", "correct": right, **verdict})
+    write_table(Path("data/split/sums/test.parquet"), problems, PROBLEMS)
+    write_table(Path(f"results/completions/{model}/sums.parquet"), completions, COMPLETIONS)
+    write_table(Path(f"results/verdicts/{model}/sums.parquet"), verdicts, verdicts_schema(["correctness"]))
+
+
+def page():
+    """The report's HTML, no-break spaces made plain, so that the tests can be read."""
+    return write_report().read_text(encoding="utf-8").replace("\u00a0", " ")
+
+
+def test_the_page_opens_with_what_the_phase_did_to_its_own_dataset(workspace):
+    # 97.1 − 67.5 = 29.6 points; 2 SE of the difference = 2 · √(0.6² + 1.4²) = 3.0
+    assert (
+        "GRPO on sums raised sampled accuracy on sums from 67.5 ± 1.4 % to 97.1 ± 0.6 % "
+        "(n = 320 problems × 4 samples)."
+    ) in page()
+
+
+def test_a_fall_is_called_a_fall_and_a_change_within_two_standard_errors_is_called_no_difference(workspace):
+    write_evaluation("sums", mean_at_k=0.6, mean_at_k_se=0.01)
+    assert "GRPO on sums lowered sampled accuracy on sums from 67.5 ± 1.4 % to 60.0 ± 1.0 %" in page()
+    write_evaluation("sums", mean_at_k=0.7, mean_at_k_se=0.01)  # 2.5 points; 2 · √(1.4² + 1.0²) = 3.4
+    assert "no clear difference to sampled accuracy on sums: 67.5 ± 1.4 % before, 70.0 ± 1.0 % after" in page()
+
+
+def test_greedy_accuracy_is_compared_where_nothing_was_sampled(workspace):
+    for model, accuracy in (("base", 0.5), ("sums", 0.75)):
+        write_evaluation(model, accuracy=accuracy, k=0, mean_at_k=None, mean_at_k_se=None)
+    html = page()
+    assert "raised greedy accuracy on sums from 50.0 ± 1.3 % to 75.0 ± 1.3 % (n = 320 problems)." in html
+    assert "no samples" in html
+
+
+def test_tables_hold_the_numbers_with_their_standard_errors(workspace):
+    html = page()
+    for text in ("98.1 ± 1.3 %", "97.1 ± 0.6 %", "31.5", "duplicate 7", "held out elsewhere 1", "1 min 15 s"):
+        assert text in html, text
+
+
+def test_completions_are_escaped(workspace):
+    html = page()
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "3 &amp; more" in html
+    assert "question 1: 1 &lt; 2?" in html
+
+
+def test_greedy_completions_are_shown_and_sampled_ones_are_not(workspace):
+    html = page()
+    assert "a sampled one" not in html
+    assert html.index("problem p3") < html.index("problem p1") < html.index("problem p2")  # right first, then by id
+
+
+def test_what_has_not_run_is_said_with_the_command_that_makes_it(workspace):
+    for path in ("metrics", "data", "results", "journal"):
+        shutil.rmtree(path)
+    html = page()
+    for text in (
+        "GRPO on sums: not evaluated yet (base and sums on sums): run dvc repro.",
+        "not evaluated yet: run <code>dvc repro evaluate@base-sums</code>",
+        "Not trained yet: run dvc repro train@sums.",
+        "not processed yet: run <code>dvc repro process@sums</code>",
+        "not split yet: run <code>dvc repro split@sums</code>",
+        "results/verdicts/base/sums.parquet is not here: run dvc repro, or dvc pull where a remote has it.",
+        "no journal entry: not run yet",
+        "No Git commit: fatal: not a git repository",
+    ):
+        assert text in html, text
+    assert not list(Path("reports/plots").iterdir())
+
+
+def test_the_page_loads_nothing_from_anywhere(workspace):
+    html = page()
+    assert not re.search(r"https?://", html)
+    assert not re.search(r"""(src|href)=["'](?!#|data:,)""", html)
+    assert "@import" not in html
+
+
+def test_two_renders_of_the_same_workspace_give_the_same_bytes(workspace):
+    write_report(Path("one"))
+    write_report(Path("two"))
+    names = sorted(path.name for path in Path("one/plots").iterdir())
+    assert "retention.svg" in names
+    assert "train-sums-reward.png" in names
+    for name in [f"plots/{name}" for name in names] + ["index.html"]:
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes(), name
+
+
+def test_plots_take_the_colour_of_the_page(workspace):
+    write_report()
+    for plot in Path("reports/plots").glob("*.svg"):
+        svg = plot.read_text(encoding="utf-8")
+        assert "currentColor" in svg
+        assert "#010203" not in svg
+        assert "prefers-color-scheme" in svg  # opened by itself it has to choose a colour
+
+
+def test_plots_of_another_recipe_do_not_stay_behind(workspace):
+    write("reports/plots/train-old-reward.svg", "<svg/>")
+    write_report()
+    assert not Path("reports/plots/train-old-reward.svg").exists()
+
+
+def test_params_that_changed_after_a_stage_ran_are_named_beside_it(workspace):
+    lock = {"schema": "2.0", "stages": {"train@sums": {"cmd": "x", "params": {"params.yaml": {"seed": 2}}}}}
+    write_json("dvc.lock", lock)  # JSON is YAML
+    assert "params.yaml has changed since: seed" in page()
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("metrics/eval/sums/sums.json", "{", r"metrics/eval/sums/sums\.json: no readable JSON"),
+        ("metrics/eval/sums/sums.json", '{"n": 3}', r"sums\.json: no number under accuracy, accuracy_se"),
+        ("metrics/train/sums.csv", "loss\n1\n", r"metrics/train/sums\.csv: no column 'step'"),
+        ("metrics/train/sums.csv", "step,loss\n1,\n2,oops\n", r"metrics/train/sums\.csv:3: loss: 'oops' is no number"),
+        ("data/split/sums/manifest.json", "[]", r"data/split/sums/manifest\.json: holds no object"),
+        ("journal/train@sums/ffff.json", "", r"journal/train@sums/ffff\.json: no readable JSON"),
+    ],
+)
+def test_a_broken_file_stops_the_report_and_is_named(workspace, path, text, message):
+    write(path, text)
+    with pytest.raises(ReportError, match=message):
+        write_report()
+
+
+def test_a_broken_table_stops_the_report_and_is_named(workspace):
+    write("results/verdicts/sums/sums.parquet", "not parquet")
+    with pytest.raises(RecordsError, match=r"results/verdicts/sums/sums\.parquet is no readable parquet file"):
+        write_report()
+
+
+def test_outside_a_repository_the_report_says_where_to_run_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReportError, match=r"holds no dvc\.yaml\. Run the report from the repository's root\."):
+        write_report()
+
+
+def test_the_newest_journal_entry_counts(tmp_path):
+    for seconds, name in ((200, "aaaa"), (100, "bbbb")):
+        write_json(tmp_path / "split@x" / f"{name}.json", {"fingerprint": name})
+        os.utime(tmp_path / "split@x" / f"{name}.json", (seconds, seconds))
+    assert newest_entry("split@x", tmp_path) == {"fingerprint": "aaaa"}
+    assert newest_entry("split@y", tmp_path) is None
+
+
+def test_an_empty_cell_is_not_measured_and_no_zero(tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text("step,loss\n1,0.5\n2,\n", encoding="utf-8")
+    assert read_curve(path) == Curve(steps=[1.0, 2.0], columns={"loss": [0.5, None]})
+
+
+def test_a_missing_evaluation_is_none(tmp_path):
+    assert read_evaluation(tmp_path / "nothing.json") is None
+
+
+@pytest.mark.parametrize(
+    ("completion", "kinds"),
+    [
+        ("no tags", ["rest"]),
+        ("<reasoning>a</reasoning> <answer>b</answer>", ["tag", "reasoning", "tag", "rest", "tag", "answer", "tag"]),
+        ("<reasoning>cut off", ["tag", "reasoning"]),
+        ("</answer>", ["rest"]),  # closes nothing
+        ("", []),
+    ],
+)
+def test_the_parts_of_a_completion_joined_are_the_completion(completion, kinds):
+    parts = cut(completion, DEFAULT_TAGS)
+    assert [part.kind for part in parts] == kinds
+    assert "".join(part.text for part in parts) == completion
+
+
+def test_cut_reads_the_tags_of_the_recipe():
+    assert Part("answer", "7") in cut("<answer>7</answer>", DEFAULT_TAGS)
+
+
+def test_smoothing_is_a_centred_mean_that_narrows_at_the_ends_and_leaves_gaps_open():
+    # (0+3)/2, (0+3+6)/3, (3+6+9)/3, (6+9)/2
+    assert smoothed([0, 3, 6, 9], 3) == [1.5, 3, 6, 7.5]
+    assert smoothed([2, None, 4], 3) == [2, None, 4]
+
+
+@pytest.mark.parametrize(("steps", "window"), [(3, 1), (19, 1), (20, 3), (50, 5), (100, 11), (5000, 51)])
+def test_the_smoothing_window_is_odd_and_about_a_tenth_of_the_curve(steps, window):
+    assert smoothing_window(steps) == window
+
+
+def test_the_parts_of_the_reward_are_weighted_so_that_they_add_up_to_it(workspace):
+    report = collect()
+    reward, validation, *others = panels(report.phases["sums"], report.curves["sums"], 65)
+    assert {line.label: line.values for line in reward.lines} == {  # integer has weight 0 and only watches
+        "reward": [1.0, 1.5, 1.9],
+        "correctness × 2": pytest.approx([0.8, 1.2, 1.4]),
+        "soft_format × 0.5": pytest.approx([0.2, 0.3, 0.5]),
+    }
+    # √(p (1 − p) / (n − 1)) with n = 65: √(0.25 / 64), √(0.1875 / 64)
+    assert validation.lines[0].errors == pytest.approx([0.0, 0.0625, 0.0541266])
+    assert [panel.name for panel in others] == ["tokens", "shares", "kl"]  # no entropy was logged
+
+
+def test_numbers_are_written_as_people_read_them():
+    assert percent(0.675, 0.0142) == "67.5\u00a0±\u00a01.4\u00a0%"
+    assert [signed(points) for points in (3.04, -12.12, -0.04)] == ["+3.0", "−12.1", "0.0"]
+    assert [duration(s) for s in (4.21, 75.2, 7260)] == ["4.2\u00a0s", "1\u00a0min 15\u00a0s", "2\u00a0h 1\u00a0min"]
+
+
+def test_a_fact_that_differs_between_stages_keeps_the_stages_apart(workspace):
+    write_json("journal/base/1.json", {**JOURNAL, "machine": {"cpu": "Other CPU"}})
+    html = page()
+    assert "Test CPU" in html
+    assert "Other CPU" in html
+    assert facts_by_value([], "machine") == {}

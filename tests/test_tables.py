@@ -1,0 +1,83 @@
+import csv
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from smolmath.tables import TableError, column_names, count_rows, read_rows
+
+ROWS = [{"question": "1+1", "answer": "2", "extra": None}, {"question": "über\n2", "answer": "3", "extra": "x"}]
+
+
+@pytest.fixture(params=["rows.parquet", "rows.jsonl", "rows.json", "rows.jsonl.gz", "rows.csv", "rows.csv.gz"])
+def file(request, tmp_path):
+    path = tmp_path / request.param
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+        return path
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt", encoding="utf-8", newline="") as text:
+        if ".csv" in path.name:
+            writer = csv.DictWriter(text, ["question", "answer", "extra"])
+            writer.writeheader()
+            writer.writerows(ROWS)
+        else:
+            text.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+    return path
+
+
+def test_every_format_gives_the_same_rows(file):
+    assert column_names(file) == ["question", "answer", "extra"]
+    assert count_rows(file) == 2
+    rows = [row for _, row, _ in read_rows(file, ["question", "answer"])]
+    assert rows == [{"question": "1+1", "answer": "2"}, {"question": "über\n2", "answer": "3"}]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"question": "1+1", "answ', "not JSON"),
+        (b'{"question": "\xff\xfe"}', "invalid UTF-8"),
+        (b"[1, 2]", "a list, not an object"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_given_back_with_its_reason(tmp_path, line, reason):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"question": "a"}\n' + line + b'\n{"question": "b"}\n')
+    rows = list(read_rows(path, ["question"]))
+    assert [number for number, _, _ in rows] == [0, 1, 2]
+    assert rows[1][1] is None
+    assert reason in rows[1][2]
+    assert rows[2][1] == {"question": "b"}
+
+
+def test_a_ragged_csv_line_is_given_back_with_its_reason(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer\n1+1,2\n1+2,3,4\n1+3,4\n")
+    assert [(row, problem) for _, row, problem in read_rows(path, None)] == [
+        ({"question": "1+1", "answer": "2"}, ""),
+        (None, "3 cells under 2 columns"),
+        ({"question": "1+3", "answer": "4"}, ""),
+    ]
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    path = tmp_path / "rows.parquet"
+    path.write_text("this is no parquet")
+    with pytest.raises(TableError, match=r"rows\.parquet: not a readable parquet file"):
+        column_names(path)
+
+
+def test_an_unknown_ending_says_what_is_read(tmp_path):
+    with pytest.raises(TableError, match=r"takes \.parquet, \.jsonl and \.csv"):
+        column_names(tmp_path / "rows.xlsx")
+
+
+def test_an_empty_file_is_an_error(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n")
+    with pytest.raises(TableError, match="the file is empty"):
+        column_names(path)
