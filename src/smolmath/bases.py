@@ -49,6 +49,6 @@ def _from_hub(model: HubModel) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
-            f"the Hugging Face hub cannot be reached for the model {model.id} ({reason}). Check the network and the id, "
+            f"the Hugging Face hub cannot be reached for the model {model.id} ({reason}). Check network and id, "
             "or use source: files with a local model directory."
         ) from None

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smolmath.answers import grade
-from smolmath.progress import progress
 from smolmath.grpo.rewards import reward_functions
+from smolmath.progress import progress
 from smolmath.tags import Tags
 
 # Shown beside the verdict whatever a phase was trained on; cheap, and the same for every model.

@@ -68,8 +68,8 @@ def process_dataset(key: str, raw: Path, out: Path, dataset: Dataset, params: Pr
                     continue
                 row, reason, detail = _examine(key, candidate, problem, params)
                 if row is not None and (side, row["id"]) in seen:
-                    row, reason, detail = None, "duplicate", row["id"]
-                if row is None:
+                    reason, detail = "duplicate", row["id"]
+                if row is None or reason:
                     rejected.append({"raw_file": name, "raw_row": row_number, "reason": reason, "detail": detail})
                     continue
                 seen.add((side, row["id"]))

@@ -25,18 +25,28 @@ MAX_DEPTH = 6  # parts within parts
 CACHED_LENGTH = 500  # longer pairs are compared again rather than kept
 
 _NAN = re.compile(r"[+-]?nan", re.IGNORECASE)
-_LETTER = re.compile(r"(?:(?i:option|choice|answer)\s?)?\(?([A-J]|[a-j](?=[).]?$))(?:\)?$|\)[.:]?(.+)|[.:](.+))", re.DOTALL)
+_LETTER = re.compile(
+    r"(?:(?i:option|choice|answer)\s?)?\(?([A-J]|[a-j](?=[).]?$))(?:\)?$|\)[.:]?(.+)|[.:](.+))", re.DOTALL
+)
 _LABEL = re.compile(r"(?<![a-zA-Z\\])\(?[A-J][).:]")
 _LABELLED_VALUE = re.compile(r"\(?[A-J]\)[.:]?(.+)", re.DOTALL)
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|ne|lt|gt|approx)(?![a-zA-Z])")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _UNIT = re.compile(r"\s?\\unit\{[^{}]*\}(?:\^\{?\d\}?)?(?:/\\unit\{[^{}]*\})?$")
 _RUN = re.compile(r"[^\W\d_]{2,}")
-_FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh tanh max min gcd lcm".split())
-_PROSE = frozenset("not or and is no if the to of in for yes any all an at by it so as on we he none am pm".split())
+_CONNECTORS = re.compile(r"(?<![a-zA-Z\\])(?:and|or|either|both)(?![a-zA-Z])")
+# Words in a line read better than a list of quoted ones, hence the noqa.
+_FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh tanh max min gcd lcm".split()  # noqa: SIM905
+)
+_PROSE = frozenset(
+    "not or and is no if the to of in for yes any all an at by it so as on we he none am pm".split()  # noqa: SIM905
+)
 _NOT_A_FORMULA = re.compile(r"""[:"?#@&]|\d[a-zA-Z]+\d|\d\s+\d|(?<![a-zA-Z])_""")
 # What sympy would try to write out: towers, powers of thousands, factorials of hundreds.
-_EXPLOSIVE = re.compile(r"\^\{?[^{}^]{0,40}\^|\^\{?-?\(?\d{4,}|\^\{?[^}]{0,40}[*!]|\d{3,}\)?!|!\)?!|\\(?:sum|prod|int)(?![a-z])")
+_EXPLOSIVE = re.compile(
+    r"\^\{?[^{}^]{0,40}\^|\^\{?-?\(?\d{4,}|\^\{?[^}]{0,40}[*!]|\d{3,}\)?!|!\)?!|\\(?:sum|prod|int)(?![a-z])"
+)
 _ORDERED = ("tuple", "interval", "matrix")
 
 
@@ -146,8 +156,8 @@ def _without_names(predicted: str, reference: str) -> tuple[str, str]:
     """The values of `x=4` and `4`, or of `x=4` and `x=2+2`; the answers as they are where the names differ."""
     predicted_name, predicted_value = strip_name(predicted)
     reference_name, reference_value = strip_name(reference)
-    if predicted_name and reference_name and predicted_name != reference_name:
-        return predicted, reference
+    if predicted_name != reference_name and "=" in predicted and "=" in reference:
+        return predicted, reference  # two equations, or values of different things
     values = _end_of_chain(predicted_value), _end_of_chain(reference_value)
     # An equation against an equation of another form is the judge's.
     return (predicted, reference) if any("=" in value for value in values) else values
@@ -163,7 +173,12 @@ def _end_of_chain(text: str) -> str:
         return text
     if not all(numbers) and _is_prose(text):
         return text
-    return sides[-1] if all(numbers) or len(sides) > 2 else text
+    return sides[-1] if all(numbers) or len(sides) > 2 or _is_quantity(sides[0]) else text
+
+
+def _is_quantity(text: str) -> bool:
+    """Whether the left side of `x-y=10` names what is asked for, where `2x=10` and `x^2=16` are yet to be solved."""
+    return bool(_COMMAND.search(text)) or len(set(re.findall(r"[a-zA-Z]", text))) > 1
 
 
 def _cannot_be(text: str, number: Number | None) -> bool:
@@ -188,6 +203,12 @@ def _parts_equal(
     shapes = {predicted_parts.shape, reference_parts.shape}
     if ("union" in shapes and len(shapes) > 1) or ("set" in shapes and shapes & set(_ORDERED)):
         return False
+    # A column or row may be written as a point.
+    if shapes == {"matrix", "tuple"}:
+        matrix = predicted_parts if predicted_parts.shape == "matrix" else reference_parts
+        if matrix.brackets not in ("1", str(len(matrix.items))):
+            return False
+        return _items_equal(predicted_parts, reference_parts, budget)
     both_ordered = predicted_parts.shape in _ORDERED and reference_parts.shape in _ORDERED
     if both_ordered and predicted_parts.brackets != reference_parts.brackets:
         return False
@@ -246,14 +267,14 @@ def read_value_kind(text: str) -> Literal["number", "formula", "prose"]:
         return "number"
     if read_letter(normalised):
         return "formula"
-    return "prose" if _is_prose(normalised) and split_parts(normalised) is None else "formula"
+    return "prose" if _is_prose(_CONNECTORS.sub(" ", normalised)) else "formula"
 
 
 def _is_formula(text: str) -> bool:
     """Whether the judge may be asked about a text: short, no words, nothing that it would compute for hours."""
     if len(text) > MAX_FORMULA or text.count("{") != text.count("}") or _is_prose(text):
         return False
-    return not (_NOT_A_FORMULA.search(_COMMAND.sub(" ", text)) or _EXPLOSIVE.search(text))
+    return not (_NOT_A_FORMULA.search(_COMMAND.sub("a", text)) or _EXPLOSIVE.search(text))
 
 
 @lru_cache(maxsize=65536)

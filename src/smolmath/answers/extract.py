@@ -36,12 +36,17 @@ _SENTENCE_END = re.compile(r"\n|[.!?](?=[\s*]|$)")
 _WITHDRAWAL = re.compile(
     r"\b(?:that|this|it|which|(?:my|the|this|that)(?: \w+)? (?:answer|result|value)(?: above)?)(?:'s| is| was)"
     r" (?:wrong|incorrect|false|not right|not correct|a mistake|an error|mistaken)\b"
-    r"|\bscratch that\b|\bstrike that\b|\b(?:disregard|ignore|forget) (?:that|this|it|my (?:previous|earlier|first|last) answer)\b"
-    r"|\bI(?: have| just|'ve)? (?:made|make) (?:a|an|some) (?:\w+ )?(?:mistake|error)\b|\bI was (?:wrong|mistaken)\b"
-    r"|\bI (?:take (?:that|it) back|retract|withdraw)\b|\bcorrection\s*:|\b(?:no|wait|oops|sorry),? (?:wait|actually|no|sorry)\b"
-    r"|\bactually,? (?:it|that|the (?:correct )?answer)(?:'s| is| should be)|\b(?:it|that|the answer) should (?:be|have been)\b",
+    r"|\bscratch that\b|\bstrike that\b"
+    r"|\b(?:disregard|ignore|forget) (?:that|this|it|my (?:previous|earlier|first|last) answer)\b"
+    r"|\bI(?: have| just|'ve)? (?:made|make) (?:a|an|some) (?:\w+ )?(?:mistake|error)\b"
+    r"|\bI was (?:wrong|mistaken)\b"
+    r"|\bI (?:take (?:that|it) back|retract|withdraw)\b|\bcorrection\s*:"
+    r"|\b(?:no|wait|oops|sorry),? (?:wait|actually|no|sorry)\b"
+    r"|\bactually,? (?:it|that|the (?:correct )?answer)(?:'s| is| should be)"
+    r"|\b(?:it|that|the answer) should (?:be|have been)\b",
     re.IGNORECASE,
 )
+_PAUSE = re.compile(r"^[\s,;:!]*(?:\.(?!\d))?[\s,;:!]*")
 _NEGATED = re.compile(r"\W*(?:not|never|unknown|unclear|wrong|incorrect)\b", re.IGNORECASE)
 _JOINT = re.compile(
     r"[\s$*]*(?:\\[()\[\]])?[\s$*]*(,?\s*\b(?:and|or)\b|[,;]|\\text\{\s*(?:and|or)\s*\})[\s$*]*(?:\\[()\[\]])?"
@@ -58,11 +63,14 @@ _LOCAL_GUARD = re.compile(
     r"(?:\bnot|n't|\bthan|\bleast|\bmost|\bexcept|\bbetween|\bnever|\bstep|\boption|[<>≤≥≠])\W+(?:\w+\W+){0,2}$", re.I
 )
 _GLOBAL_GUARD = re.compile(
-    r"\b(?:do not|don't|can't|cannot|not) (?:know|be|say|tell|sure|determine|enough|possible)|\bunsure\b|\bunknown\b|\bmaybe\b"
+    r"\b(?:do not|don't|can't|cannot|not) (?:know|be|say|tell|sure|determine|enough|possible)|\bunsure\b"
+    r"|\bunknown\b|\bmaybe\b"
     r"|\bperhaps\b|\bimpossible\b|\bguess\b|\beither\b",
     re.IGNORECASE,
 )
-_COURTESY = re.compile(r"\W*(?:i hope|hope this|let me know|thank|feel free|if you have|you're welcome)", re.IGNORECASE)
+_COURTESY = re.compile(
+    r"\W*(?:i hope|hope this|let me know|thank|feel free|if you have|you're welcome)", re.IGNORECASE
+)
 _HAS_VALUE = re.compile(r"\d|\\[a-zA-Z]{2,}|(?<![\w'])[A-J](?![\w'])|[πθ∞√]")
 MAX_TRIES = 20  # last mentions of "answer" that are looked at for a value
 MAX_SENTENCE = 1000  # characters; a 30,000-digit answer belongs into a block or a box
@@ -135,7 +143,7 @@ def _reasoning_end(text: str, name: str) -> int:
 
 
 def _after_block(tail: str, finished: bool) -> Extraction | None:
-    """What replaces the block: an explicit final answer or the correction after a withdrawal. None leaves the block."""
+    """What replaces the block: an explicit final answer or the correction after a withdrawal; None if nothing does."""
     for found in reversed(list(_FINAL_ANSWER.finditer(tail))[-MAX_TRIES:]):
         value = _sentence(tail, found.end())
         if _HAS_VALUE.search(value) and not _NEGATED.match(value):
@@ -146,7 +154,7 @@ def _after_block(tail: str, finished: bool) -> Extraction | None:
 
 
 def _corrected(rest: str, finished: bool) -> Extraction:
-    found = _without_block(rest, finished)
+    found = _without_block(_PAUSE.sub("", rest, count=1), finished)
     return found if found.text is not None else Extraction(None, "withdrawn")
 
 
@@ -206,29 +214,44 @@ def _closing_sentence(scope: str) -> Extraction:
         return Extraction(sentence, strategy) if _HAS_VALUE.search(sentence) else Extraction(None, None)
     if _GLOBAL_GUARD.search(sentence):
         return Extraction(None, None)
-    formulas = [(f.start(), f.end(), (f[1] or f[2] or f[3]).strip()) for f in _FORMULA.finditer(sentence)]
-    if formulas and "\\" + "$" not in sentence and all(_HAS_VALUE.search(text) for _, _, text in formulas):
-        start, _, text = _joint(formulas, sentence)
-        if not _LOCAL_GUARD.search(sentence[max(0, start - 40) : start]):
-            return Extraction(text, "assignments" if _ASSIGNMENTS.match(text) else "formula")
-    numbers = [(n.start(), n.end(), n[0].strip()) for n in _NUMBER.finditer(sentence)]
-    if not numbers:
+    formulas = _formulas(sentence)
+    numbers = [
+        (number.start(), number.end(), number[0].strip())
+        for number in _NUMBER.finditer(sentence)
+        if not any(start < number.end() and number.start() < end for start, end, _ in formulas)
+    ]
+    if not formulas and not numbers:
         return Extraction(None, None)
-    start, _, text = _joint(numbers, sentence)
+    pieces = sorted(formulas + numbers)
+    start, _, text = _joint(pieces, sentence)
     if _LOCAL_GUARD.search(sentence[max(0, start - 40) : start]):
         return Extraction(None, None)
-    return Extraction(text, "last_number")
+    if pieces[-1] in numbers:
+        return Extraction(text, "last_number")
+    return Extraction(text, "assignments" if _ASSIGNMENTS.match(text) else "formula")
+
+
+def _formulas(text: str) -> list[tuple[int, int, str]]:
+    """Start, end and content of the formulas that state a value; dollar signs of money enclose words or half a sum."""
+    found = [(f.start(), f.end(), (f[1] or f[2] or f[3]).strip()) for f in _FORMULA.finditer(text)]
+    return [
+        (start, end, content)
+        for start, end, content in found
+        if _HAS_VALUE.search(content) and content[-1] not in "=+-*/,(" and read_value_kind(content) != "prose"
+    ]
 
 
 def _value(text: str) -> str:
     """The value within a phrase: the one formula or the one number among words, else the phrase itself."""
-    text = text.strip().strip("*_` ").lstrip(",;:. ").rstrip(". ") if text[:1] != "." else text.strip()
+    text = text.strip().strip("*_` ").rstrip(". ")
     if read_value_kind(text) != "prose":
         return text
-    formulas = [(f[1] or f[2] or f[3]).strip() for f in _FORMULA.finditer(text)]
+    formulas = [content for _, _, content in _formulas(text)]
     numbers = list(_NUMBER.finditer(text))
-    if len(formulas) == 1 and len(numbers) <= len(_NUMBER.findall(formulas[0])) and not _LOCAL_GUARD.search(
-        text[: text.find(formulas[0])].rstrip("$\\( ") + " "
+    if (
+        len(formulas) == 1
+        and len(numbers) <= len(_NUMBER.findall(formulas[0]))
+        and not _LOCAL_GUARD.search(text[: text.find(formulas[0])].rstrip("$\\( ") + " ")
     ):
         return formulas[0]
     if len(numbers) != 1 or _GLOBAL_GUARD.search(text) or re.search(r"\bor\b|[<>]|\bn[o']t\b", text):

@@ -18,7 +18,8 @@ import sys
 import threading
 import time
 
-TIME_LIMIT_S = 0.5  # CPU time of one question, kept by the worker's own timer, so that a busy machine gives the same verdict
+# CPU time of one question, kept by the worker's own timer: a busy machine gives the same verdicts as an idle one.
+TIME_LIMIT_S = 0.5
 WALL_LIMIT_S = 0.9  # time the parent waits for it at most
 START_LIMIT_S = 120.0  # importing sympy on a machine that is busy training
 

@@ -41,7 +41,7 @@ def _is_number(value: Any) -> bool:
 
 def _numbers_equal(predicted: Any, reference: Any, places: int) -> bool | None:
     """Equality of two constants by value, or None if their digits cannot be had."""
-    import sympy
+    import sympy  # type: ignore[import-untyped,import-not-found,unused-ignore]  # it has no types
 
     decimal = bool(predicted.atoms(sympy.Float) or reference.atoms(sympy.Float))
     predicted_decimal = bool(predicted.atoms(sympy.Float))
@@ -85,7 +85,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The timers' default action ends the process even inside a single long multiplication, where no Python runs.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    judge(r"\frac{\sqrt{2}}{2}", r"\sin(\frac{\pi}{4})", 0)  # the first parse builds the grammar: half a second
+    # The first parse builds the grammar and the first simplification fills sympy's caches: a second, which no
+    # question should pay.
+    judge(r"\frac{\sqrt{2}}{2}", r"\sin(\frac{\pi}{4})", 0)
+    judge("x^2+2x+1", "(x+1)^2", 0)
     replies.write(json.dumps({"ready": True}) + "\n")
     for line in sys.stdin:
         request = json.loads(line)

@@ -25,6 +25,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "012345678
 _SUPERSCRIPT_RUN = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
 _ROOT = re.compile(r"√\s*(?:\(([^()]{1,200})\)|([0-9a-zA-Z]+))")
 
+_MONEY = "\ue000"  # a private character, for the time in which dollar signs are told apart
 _CONNECTORS = {"or", "and", "if", "with", "where", "not"}
 _WRAPPER = re.compile(
     r"\\(text|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mbox|operatorname|boldsymbol|bm|rm|bf)\s*\{([^{}]*)\}"
@@ -55,6 +56,7 @@ _BOLD = re.compile(r"\*\*|__(?=\W|$)|`")
 _BARE_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))")
 _BARE_ROOT = re.compile(r"\\sqrt\s*([0-9a-zA-Z])")
 _PLAIN_ROOT = re.compile(r"(?<![a-zA-Z\\])sqrt\s*(?:\(([^()]*)\)|([0-9]+))")
+_SUBSCRIPT = re.compile(r"_([a-zA-Z0-9])(?![a-zA-Z0-9_])")
 _FREE_SPACE = re.compile(r"(?<=\W)\s+|\s+(?=\W)")
 _SPACE = re.compile(r"\s+")
 _SEPARATOR = re.compile(r" ?(?:, |; ?) *")
@@ -122,8 +124,8 @@ def _normalise_latex(text: str) -> str:
     if r"\\" not in text:
         text = _DELIMITERS.sub("", text)
     # A lone dollar sign is money; two are the borders of a formula. `\$` is always money.
-    text = text.replace(r"\$", "USD") if text.count("$") != 1 else text.replace(r"\$", "$")
-    text = (text.replace("$", "") if text.count("$") > 1 else text).replace("USD", "$")
+    text = text.replace(r"\$", _MONEY)
+    text = (text if text.count("$") == 1 else text.replace("$", "")).replace(_MONEY, "$")
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     text = _PLAIN_ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2]) + "}", text)
@@ -149,6 +151,6 @@ def _unwrap(wrapper: re.Match[str]) -> str:
 
 def _finish(text: str) -> str:
     # "1, 234" are two values and "1,234" may be one: the comma with a space becomes a separator of its own.
-    text = _SEPARATOR.sub(";", _SPACE.sub(" ", _BOLD.sub("", text)))
+    text = _SEPARATOR.sub(";", _SPACE.sub(" ", _SUBSCRIPT.sub(r"_{\1}", _BOLD.sub("", text))))
     text = _FREE_SPACE.sub("", text)
     return text.strip().rstrip(".,;: ").strip("\"'")

@@ -119,8 +119,8 @@ def _batch_mistakes(name: str, phase: Phase, hardware: HardwareParams | None) ->
         return []
     fitting = [str(n) for n in range(1, step + 1) if step % n == 0]
     return [
-        f"phases.{name}: a step has {step} sequences ({made_of}), which hardware.micro_batch {hardware.micro_batch} does "
-        f"not divide. Change num_generations or the step, or set micro_batch to one of {', '.join(fitting)}."
+        f"phases.{name}: a step has {step} sequences ({made_of}), which hardware.micro_batch {hardware.micro_batch} "
+        f"does not divide. Change num_generations or the step, or set micro_batch to one of {', '.join(fitting)}."
     ]
 
 

@@ -38,14 +38,14 @@ def fetch(params: HubDataset, out: Path) -> dict[str, Any]:
                 files.append(_download(params.id, info.sha, url, out, side))
     except RepositoryNotFoundError:
         raise StageError(
-            f"{params.id} is no dataset on the hub, or a private one. Correct the id, "
+            f"{params.id} is no dataset on the hub, or a private one. Correct it, "
             "log in with `hf auth login`, or use source: files with a local copy."
         ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
-            f"the Hugging Face hub cannot be reached for the dataset {params.id} ({reason}). Check the network, or copy "
-            "the files here and use source: files with their path."
+            f"the Hugging Face hub cannot be reached for the dataset {params.id} ({reason}). Check the network, or "
+            "copy the files here and use source: files with their path."
         ) from None
     return {"id": params.id, "config": params.config, "revision": info.sha, "files": files}
 

@@ -1,0 +1,111 @@
+"""Equality of two answers, which references can be compared, and the process that decides formulas."""
+
+import os
+import threading
+import time
+from fractions import Fraction
+
+import pytest
+
+from smolmath.answers import answers_match, is_verifiable
+from smolmath.answers.judge import JUDGE
+from smolmath.answers.normalise import normalise
+from smolmath.answers.numbers import Number, parse_number
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"$\dfrac12$.", r"\frac{1}{2}"),
+        (r"\frac 1 2", r"\frac{1}{2}"),
+        (r"\sqrt5", r"\sqrt{5}"),
+        ("２５％", "25%"),
+        ("5²", "5^{2}"),
+        (r"5\text{ cm}", r"5\unit{cm}"),
+        ("1 8", "1 8"),
+        ("(1, 2)", "(1;2)"),
+        (r"\left( 1,2 \right]", "(1,2]"),
+        ("**18**", "18"),
+        ("", ""),
+    ],
+)
+def test_normalising_gives_one_spelling(text, expected):
+    assert normalise(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("18", 18),
+        ("-1,250.50", Fraction(-2501, 2)),
+        (r"1\frac{1}{2}", Fraction(3, 2)),
+        ("3*(4-1)/2", Fraction(9, 2)),
+        ("2^-3", Fraction(1, 8)),
+        ("3 million", 3_000_000),
+        ("4x", None),
+        ("7:30", None),
+        ("1/0", None),
+        ("10^100000", None),
+        ("2(3)", None),
+        ("18 or more", None),
+    ],
+)
+def test_a_number_is_exact_or_none(text, value):
+    number = parse_number(text)
+    assert (number and number.value) == value
+
+
+def test_units_and_percent_are_kept_beside_the_number():
+    assert parse_number("25%") == Number(Fraction(25), percent=True)
+    assert parse_number("5 km") == Number(Fraction(5), unit="km")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["18", "1,250", "-3.5", r"\frac{1}{7}", "ab + 1", r"2 \sqrt{5}", r"1000\mathrm{M}", "D", "(B)", "1, 2", "(1,2)",
+     "x=1 or x=2",
+     r"\{1,2\}", "v_{R}=4, v_{B}=10", "x > 4", r"[1,2)\cup(3,\infty)", "25%", "5 cm", "9" * 50_000, "3:4"],
+)  # fmt: skip
+def test_numbers_formulas_sets_and_letters_are_verifiable_and_equal_themselves(reference):
+    assert is_verifiable(reference)
+    assert answers_match(reference, reference)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["", " ", "proof", "Proof.", "See the solution above", "NaN", "yes", "No", "no solution", r"\text{even}", "$$",
+     "the function is increasing", "Not found"],
+)  # fmt: skip
+def test_words_proofs_and_nothing_are_not_verifiable(reference):
+    assert not is_verifiable(reference)
+
+
+def test_a_reference_decimal_takes_what_rounds_to_it_but_not_the_other_way_round():
+    assert answers_match("2/3", "0.67")
+    assert not answers_match("0.67", "2/3")
+
+
+def test_the_judge_gives_up_within_a_second_and_outlives_its_processes():
+    JUDGE.equal(predicted=r"\sqrt{4}", reference="2")  # starts it
+    deep = "+".join(rf"\sin(x^{{{n}}})^{{{n}}}" for n in range(2, 40))
+    start = time.monotonic()
+    assert not JUDGE.equal(predicted=f"({deep})^{{30}}", reference=f"({deep})^{{29}}")
+    assert time.monotonic() - start < 2  # 0.5 s of its CPU time, 0.9 s of ours, and a busy machine
+    assert JUDGE.equal(predicted=r"\sqrt{20}", reference=r"2\sqrt{5}")
+    os.kill(JUDGE._worker.process.pid, 9)
+    assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3") is None
+    assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3")
+
+
+def test_the_judge_answers_several_threads():
+    verdicts = {}
+
+    def ask(n):
+        verdicts[n] = JUDGE.equal(predicted=rf"\sqrt{{{n * n}}}", reference=str(n + n % 2))
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(2, 8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verdicts == {n: n % 2 == 0 for n in range(2, 8)}

@@ -1,0 +1,299 @@
+"""The whole pipeline by real DVC on tiny copies of the project: what runs, what runs again, what is refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from smolmath.graph import downstream, load_stages
+from smolmath.params.core import read_params
+from tests.conftest import Project, make_tiny
+
+pytestmark = pytest.mark.slow
+
+ALL = {
+    "check", "base", "summarize", "fetch@sums", "fetch@legs", "process@sums", "process@legs", "split@sums", "split@legs",
+    "train@sums", "train@legs",
+    *(f"{stage}@{model}-{dataset}" for stage in ("generate", "evaluate") for model in ("base", "sums", "legs")
+      for dataset in ("sums", "legs")),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A tiny copy that has run to the end, and the stages that ran. Tests copy it, or leave it as they found it."""
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    folder.mkdir()
+    project = Project(folder, git=True)
+    project.params(make_tiny)
+    ran = project.repro()
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "finished")
+    return project, ran
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """The finished project in a place of its own."""
+    project, _ = finished
+    shutil.copytree(project.folder, tmp_path / "project", symlinks=True)
+    copied = object.__new__(Project)
+    copied.folder, copied.environment = tmp_path / "project", project.environment
+    return copied
+
+
+def test_the_first_run_runs_every_stage_once_and_the_second_none(finished):
+    project, ran = finished
+    assert sorted(ran) == sorted(ALL)
+    assert project.repro() == []
+
+
+def test_every_result_is_there(finished):
+    project, _ = finished
+    summary = json.loads(project.read("metrics/summary.json"))
+    assert list(summary) == ["base", "sums", "legs"]
+    assert list(summary["base"]["sums"]) == ["n", "accuracy", "accuracy_se", "mean_at_k"]
+    for model in summary:
+        files = {path.name for path in (project.folder / "models" / model).iterdir()}
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= files
+        assert not [name for name in files if name.endswith((".bin", ".pt", ".pth", ".md"))]
+    header = project.read("metrics/train/sums.csv").splitlines()[0].split(",")
+    assert {
+        "step",
+        "reward",
+        "reward_correctness",
+        "completion_tokens",
+        "clipped_share",
+        "entropy",
+        "learning_rate",
+    } <= {*header}
+    assert len(list((project.folder / "journal").rglob("*.json"))) == len(ALL)
+    assert not list((project.folder / ".work").rglob("checkpoint*"))
+
+
+def test_two_clean_runs_give_the_same_metrics_and_the_same_dvc_lock(finished, tmp_path):
+    first, _ = finished
+    folder = tmp_path / "again"
+    folder.mkdir()
+    second = Project(folder, git=False)
+    second.params(make_tiny)
+    second.repro()
+    names = [path.relative_to(first.folder) for path in sorted((first.folder / "metrics").rglob("*.*"))]
+    assert len(names) == 1 + 2 + 6 + 1  # summary, curves, evaluations, and the .gitignore that DVC may write
+    for name in ["dvc.lock", *map(str, names)]:
+        assert second.read(name) == first.read(name), name
+
+
+# Edit -> the stages that DVC finds changed by it. What follows from them runs too if their outs change.
+PARAM_EDITS = {
+    "a reward weight": ("phases.sums.rewards.soft_format", 0.5, {"train@sums"}),
+    "a learning rate": ("phases.legs.sft.learning_rate", 1.0e-3, {"train@legs"}),
+    "the number of samples": ("evaluate.sampling.samples", 2, {"generate@*"}),
+    "one dataset's task options": ("datasets.legs.options.max_instances", 4, {"fetch@legs", "process@legs"}),
+    "the seed": ("seed", 2, {"train@*", "generate@*"}),
+    "the system prompt": ("prompt.system", "Think.", {"train@*", "generate@*", "evaluate@*"}),
+    "the split": ("split.seed", 1, {"split@*"}),
+    "the device": ("hardware.device", "cpu", set()),
+    "the micro-batch": ("hardware.micro_batch", 4, set()),
+    "the tracker": ("tracking.project", "other", set()),
+}
+FILE_EDITS = {
+    "the report's template": ("src/smolmath/report/index.html.j2", set()),
+    "the command line": ("src/smolmath/cli.py", set()),
+    "the README": ("README.md", set()),
+    "a progress line": ("src/smolmath/progress.py", set()),
+    "the grader": ("src/smolmath/answers/compare.py", {"check", "process@*", "train@*", "evaluate@*"}),
+    "a reward": ("src/smolmath/grpo/rewards.py", {"check", "train@sums", "evaluate@*"}),
+    "the GRPO trainer": ("src/smolmath/grpo/trainer.py", {"train@sums"}),
+    "the SFT trainer": ("src/smolmath/sft/trainer.py", {"train@legs"}),
+    "a metric": ("src/smolmath/metrics.py", {"evaluate@*"}),
+    "the engine": ("src/smolmath/engines/transformers.py", {"train@*", "generate@*"}),
+    "a worked solution": ("src/smolmath/datasets/worked.py", {"process@*"}),
+    "the summary": ("stages/summarize.py", {"summarize"}),
+}
+
+
+def changed(project):
+    return {name for name in json.loads(project.dvc("status", "--json").stdout) if name in ALL}
+
+
+def expand(names):
+    return {
+        stage
+        for stage in ALL
+        for name in names
+        if stage == name or (name.endswith("@*") and stage.startswith(name[:-1]))
+    }
+
+
+@pytest.mark.parametrize("edit", PARAM_EDITS, ids=str)
+def test_a_param_reaches_the_stages_that_read_it(finished, edit):
+    project, _ = finished
+    dotted, value, expected = PARAM_EDITS[edit]
+    before = project.read("params.yaml")
+
+    def change(params):
+        *path, last = dotted.split(".")
+        for part in path:
+            params = params[part]
+        assert params[last] != value
+        params[last] = value
+
+    try:
+        project.params(change)
+        # `check` reads the whole file; its out is a constant, so nothing follows from it.
+        assert changed(project) == expand(expected) | {"check"}
+    finally:
+        project.write("params.yaml", before)
+
+
+@pytest.mark.parametrize("edit", FILE_EDITS, ids=str)
+def test_an_edited_file_reaches_the_stages_that_import_it(finished, edit):
+    project, _ = finished
+    name, expected = FILE_EDITS[edit]
+    before = project.read(name) if (project.folder / name).exists() else ""
+    try:
+        project.write(name, before + "\n# edited\n")
+        assert changed(project) == expand(expected)
+    finally:
+        project.write(name, before)
+
+
+def test_an_edit_of_the_grader_that_changes_no_verdict_trains_and_generates_nothing_for_base(copy):
+    path = "src/smolmath/answers/compare.py"
+    copy.write(path, copy.read(path) + "\n# another comment\n")
+    ran = copy.repro()
+    assert set(ran) == expand({"check", "process@*", "train@*", "evaluate@*"})
+
+
+def test_an_edit_of_hardware_and_tracking_runs_the_check_alone(copy):
+    copy.params(lambda params: params["hardware"].update(micro_batch=2, device="cpu"))
+    copy.params(lambda params: params["tracking"].update(tags=["x"]))
+    assert copy.repro() == ["check"]
+
+
+def test_a_learning_rate_reruns_its_phase_and_what_follows_alone(copy):
+    stages = load_stages(read_params(copy.folder / "params.yaml"), copy.folder / "dvc.yaml")
+    copy.params(lambda params: params["phases"]["legs"]["sft"].update(learning_rate=1.0e-3))
+    expected = downstream(stages, {"train@legs"}) | {"check"}
+    assert set(copy.repro()) - {"summarize"} == expected - {"summarize"}
+    assert expected == {"check", "summarize", *(s for s in ALL if "@legs-" in s), "train@legs"}
+
+
+def test_a_bad_param_stops_the_run_before_any_work(project):
+    project.params(lambda params: params["evaluate"]["sampling"].update(temprature=1.0))
+    done = project.dvc("repro", check=False)
+    assert done.returncode != 0
+    assert "evaluate.sampling.temprature: unknown key. Did you mean 'temperature'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in (project.folder / "data").iterdir() if path.name != "checked.txt") == []
+
+
+def test_a_hub_that_cannot_be_reached_names_the_id_and_the_alternative(project):
+    hub = {"source": "hub", "path": "src/smolmath/sources/hub.py", "id": "openai/gsm8k", "config": "main",
+           "revision": None, "splits": {"train": "train"}}  # fmt: skip
+    project.params(lambda params: params["datasets"].update(gsm8k=hub))
+    done = project.dvc("repro", "fetch@gsm8k", check=False)
+    assert done.returncode != 0
+    assert "the Hugging Face hub cannot be reached for the dataset openai/gsm8k" in done.stderr
+    assert "use source: files" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("train.parquet", "no parquet at all", "train.parquet: not a readable parquet file"),
+        ("train.jsonl", "no json at all\n", "train.jsonl:1: not JSON lines"),
+        (
+            "train.jsonl",
+            '{"prompt": "a", "result": 1}\n',
+            "found the columns prompt, result, which fit no known layout",
+        ),
+        ("train.jsonl", '{"question": "a", "answer": "no marker"}\n', "none of 1 rows is left after filtering"),
+        ("train.xlsx", "x", "not a data file that smolmath reads"),
+    ],
+)
+def test_a_bad_data_file_is_one_clear_error(project, tmp_path, name, content, message):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text(content)
+    entry = {"source": "files", "path": str(tmp_path / "mine"), "sides": {"train": "train.*"}}
+    project.params(lambda params: params["datasets"].update(mine=entry))
+    done = project.dvc("repro", "process@mine", check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_temporary_workspace_runs_its_own_code(copy):
+    # The experiment's copy of a module is edited by `-S` on nothing: it is the committed code that runs there, while
+    # the main checkout's has moved on and would print another word.
+    path = "stages/summarize.py"
+    text = copy.read(path)
+    marker = text.replace("with stage_run", "import smolmath; print('runs', smolmath.__file__)\n    with stage_run", 1)
+    copy.write(path, marker)
+    copy.run("git", "commit", "-qam", "say where the code lies")
+    done = copy.dvc("exp", "run", "--temp", "-S", "evaluate.datasets=[sums]")
+    said = [line for line in done.stdout.splitlines() if line.startswith("runs ")]
+    assert len(said) == 1
+    assert ".dvc/tmp/exps" in said[0]
+
+
+def test_a_module_edited_while_a_stage_runs_is_noticed_and_nothing_is_published(copy):
+    # The stage itself edits a module that it depends on, between its start and its end.
+    path = "stages/split.py"
+    text = copy.read(path)
+    edit = "Path('src/smolmath/splitting.py').open('a').write('# edited\\n')\n        manifest = split_dataset"
+    copy.write(path, text.replace("manifest = split_dataset", edit, 1))
+    done = copy.dvc("repro", "split@sums", check=False)
+    assert done.returncode != 0
+    assert "src/smolmath/splitting.py changed while it ran" in done.stderr
+    assert not (copy.folder / "data" / "split" / "sums").exists()
+
+
+def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(project):
+    project.params(lambda params: params["phases"]["sums"]["grpo"].update(max_steps=8))
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "train@sums"],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    state = project.folder / ".work" / "train@sums"
+    deadline = time.monotonic() + 120
+    while not list(state.glob("*/checkpoints/checkpoint-3/trainer_state.json")):
+        assert killed.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert [path.name for path in (project.folder / "models").iterdir() if not path.name.startswith(".")] == ["base"]
+    project.repro("train@sums")
+    (journal,) = (project.folder / "journal" / "train@sums").iterdir()
+    assert json.loads(journal.read_text())["resumed_from_step"] >= 3
+    resumed = (project.folder / "models" / "sums" / "model.safetensors").read_bytes()
+    curve = project.read("metrics/train/sums.csv")
+    assert [line.split(",")[0] for line in curve.splitlines()[1:]] == [str(step) for step in range(1, 9)]
+    project.repro("--force", "--single-item", "train@sums")
+    assert (project.folder / "models" / "sums" / "model.safetensors").read_bytes() == resumed
+    assert project.read("metrics/train/sums.csv") == curve
+
+
+def test_wandb_offline_writes_a_run_with_the_phases_config(project):
+    project.params(lambda params: params["tracking"].update(wandb="offline", project="test", tags=["t"]))
+    project.repro("train@sums", WANDB_SILENT="true")
+    (run,) = (project.folder / "wandb").glob("offline-run-*")
+    (journal,) = (project.folder / "journal" / "train@sums").iterdir()
+    assert run.name.endswith(
+        f"-{journal.stem}"
+    )  # the run's id is the fingerprint, so that a resumed one goes on in it
+    written = b"".join(path.read_bytes() for path in run.glob("*.wandb"))
+    for word in (b"soft_format", b"rewards/correctness/mean", b"sums-legs"):
+        assert word in written

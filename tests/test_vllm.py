@@ -1,0 +1,55 @@
+"""The real vLLM engine on a CPU (make test-vllm): the same interface, prompts and stop rules as transformers."""
+
+import pytest
+
+from smolmath.engines import Sampling, load_engine
+from smolmath.params.hardware import HardwareParams
+from smolmath.params.prompt import PromptParams
+from smolmath.prompts import chat_prompt
+from tests.conftest import ROOT
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.filterwarnings("ignore"),  # vLLM's and its dependencies' own, which are not ours to mend
+]
+PROMPT = PromptParams(
+    system="Work it out in <reasoning> tags, then give the result in <answer> tags.",
+    reasoning_tag="reasoning",
+    answer_tag="answer",
+)
+ASKED = [
+    chat_prompt(f"State the final answer to the following arithmetic problem: {a} + {b} - {c} =", PROMPT)
+    for a, b, c in [(1, 2, 3), (4, 5, 6), (7, 8, 9), (9, 9, 1), (3, 0, 8), (6, 6, 6), (2, 7, 4), (5, 1, 0)]
+]
+
+
+@pytest.fixture(scope="module")
+def engines():
+    pytest.importorskip("vllm", reason="the vLLM environment is made by `make test-vllm`")
+    hardware = HardwareParams(device="cpu", engine="vllm", gpu_memory=0.1, threads=2, micro_batch=None)
+    base = ROOT / "bases" / "calc"
+    plain = load_engine(base, dtype="float32", hardware=hardware.model_copy(update={"engine": "transformers"}))
+    return load_engine(base, dtype="float32", hardware=hardware), plain
+
+
+def test_greedy_completions_are_those_of_transformers(engines):
+    vllm, plain = engines
+    greedy = Sampling(temperature=0.0, top_p=1.0, samples=1, max_completion_tokens=64, seed=0)
+    ours, theirs = vllm.generate(ASKED, greedy), plain.generate(ASKED, greedy)
+    assert [one.text for (one,) in ours] == [one.text for (one,) in theirs]
+    assert [one.finish_reason for (one,) in ours] == [one.finish_reason for (one,) in theirs]
+    assert [one.tokens for (one,) in ours] == [one.tokens for (one,) in theirs]
+
+
+def test_sampled_completions_repeat_with_their_seed_and_are_as_many_as_asked(engines):
+    vllm, _ = engines
+    drawn = Sampling(temperature=1.0, top_p=1.0, samples=4, max_completion_tokens=64, seed=7)
+    once = vllm.generate(ASKED, drawn)
+    assert [len(completions) for completions in once] == [4] * len(ASKED)
+    assert vllm.generate(ASKED, drawn) == once
+
+
+def test_a_completion_that_was_cut_is_told(engines):
+    vllm, _ = engines
+    cut = Sampling(temperature=0.0, top_p=1.0, samples=1, max_completion_tokens=2, seed=0)
+    assert {one.finish_reason for (one,) in vllm.generate(ASKED, cut)} == {"length"}
