@@ -5,7 +5,6 @@ from pathlib import Path
 
 from smolmath.engines import load_engine
 from smolmath.generation import generate_completions, test_problems
-from smolmath.params.core import load_section
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
@@ -16,7 +15,7 @@ from smolmath.runs import stage_run
 def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
     with stage_run(f"generate@{model}-{dataset}") as run:
         sampling = run.section("evaluate.sampling", SamplingParams)
-        hardware = load_section(run.params, "hardware", HardwareParams)
+        hardware = run.section("hardware", HardwareParams)
         rows = generate_completions(
             load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware),
             test_problems(Path(split), sampling.problems),

@@ -14,6 +14,7 @@ from smolmath.params.process import ProcessParams
 from smolmath.params.split import SplitParams
 from smolmath.processing import EmptyDatasetError, process_dataset
 from smolmath.records import PROBLEMS, REJECTED, read_table, shards, write_manifest
+from smolmath.runs import StageError
 from smolmath.sources import files
 from smolmath.splitting import split_dataset
 from smolmath.tables import count_rows
@@ -186,9 +187,7 @@ def test_files_copies_what_a_side_names_and_says_what_is_there_instead(tmp_path)
     (tmp_path / "out").mkdir()
     source = FilesDataset(source="files", path=str(tmp_path / "in"), sides={"train": "train-*.jsonl"})
     assert files.fetch(source, tmp_path / "out") == {"files": [{"path": "train-1.jsonl", "side": "train"}]}
-    with pytest.raises(
-        RuntimeError, match=r"no file matches 'test\*' \(side test\)\. The folder holds: train-1\.jsonl"
-    ):
+    with pytest.raises(StageError, match=r"no file matches 'test\*' \(side test\)\. The folder holds: train-1\.jsonl"):
         files.fetch(source.model_copy(update={"sides": {"test": "test*"}}), tmp_path / "out")
 
 

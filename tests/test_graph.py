@@ -14,6 +14,7 @@ PACKAGE = ROOT / "src" / "smolmath"
 # them would retrain every model for a new word in a progress line.
 INFRASTRUCTURE = {
     "__init__.py",
+    "errors.py",
     "graph.py",
     "journal.py",
     "params/__init__.py",

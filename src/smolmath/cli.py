@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
 
 app = typer.Typer(
@@ -43,7 +44,7 @@ def report(out: Annotated[Path, typer.Option(help="Folder to write into.")] = Pa
 
     try:
         page = write_report(out)
-    except (ParamsError, ValueError) as error:
+    except SmolmathError as error:
         _fail(str(error))
     print(f"wrote {page}")
 

@@ -6,6 +6,7 @@ from typing import Any
 from smolmath.answers import grade
 from smolmath.grpo.rewards import reward_functions
 from smolmath.progress import progress
+from smolmath.runs import StageError
 from smolmath.tags import Tags
 
 # Shown beside the verdict whatever a phase was trained on; cheap, and the same for every model.
@@ -18,11 +19,11 @@ def grade_completions(
 ) -> list[dict[str, Any]]:
     """A verdict row per completion, in the completions' order.
 
-    Raises: ValueError if a completion's problem is not among `problems`.
+    Raises: StageError if a completion's problem is not among `problems`.
     """
     by_id = {problem["id"]: problem for problem in problems}
     if unknown := [row["problem_id"] for row in completions if row["problem_id"] not in by_id]:
-        raise ValueError(
+        raise StageError(
             f"{len(unknown)} completions answer problems that the test side doesn't hold, e.g. {unknown[0]}"
         )
     rewards = reward_functions(list(EVALUATED_REWARDS), tags)

@@ -14,16 +14,17 @@ from smolmath.params.prompt import PromptParams
 from smolmath.progress import progress
 from smolmath.prompts import chat_prompt
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
+from smolmath.runs import StageError
 
 
 def test_problems(split: Path, limit: int | None) -> list[dict[str, Any]]:
     """The test problems to answer: all, or the `limit` ones with the lowest ids (a sample, since ids are hashes).
 
-    Raises: ValueError if the test side is empty.
+    Raises: StageError if the test side is empty.
     """
     problems = sorted(read_table(split / "test.parquet", PROBLEMS), key=lambda problem: str(problem["id"]))
     if not problems:
-        raise ValueError(f"{split}/test.parquet holds no problem: raise split.test_fraction or name a test side.")
+        raise StageError(f"{split}/test.parquet holds no problem: raise split.test_fraction or name a test side.")
     return problems[:limit]
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from smolmath.answers import is_verifiable
 from smolmath.datasets import Layout, choose_layout
 from smolmath.datasets.candidates import Candidate
+from smolmath.errors import SmolmathError
 from smolmath.params.datasets import Dataset
 from smolmath.params.process import ProcessParams
 from smolmath.problems import normalise_question, problem_id
@@ -32,7 +33,7 @@ REASONS = (
 )
 
 
-class EmptyDatasetError(ValueError):
+class EmptyDatasetError(SmolmathError):
     """Nothing was left after filtering."""
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from smolmath.errors import SmolmathError
+
 PROBLEMS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # problem id, see smolmath.problems
@@ -55,7 +57,7 @@ VERDICTS_BASE = [
 ]
 
 
-class RecordsError(ValueError):
+class RecordsError(SmolmathError):
     """A table that cannot be read, or is not the table it should be."""
 
 

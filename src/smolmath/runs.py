@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 import smolmath
+from smolmath.errors import SmolmathError
 from smolmath.graph import Stage, load_stages
 from smolmath.journal import write_journal
 from smolmath.params.core import ParamsError, load_section, lookup, read_params
@@ -32,7 +33,7 @@ from smolmath.params.core import ParamsError, load_section, lookup, read_params
 M = TypeVar("M", bound=BaseModel)
 
 
-class StageError(RuntimeError):
+class StageError(SmolmathError):
     """Something a person must change for a stage to go on; the message is complete and needs no traceback."""
 
 
@@ -98,7 +99,7 @@ class StageRun:
 def stage_run(name: str) -> Iterator[StageRun]:
     """Run the body as stage `name` (DVC's address, `train@sums`); see the module's docstring.
 
-    On an error that a person can mend (StageError, ParamsError) the message is printed and the process exits with 1.
+    On an error that a person can mend the message is printed and the process exits with 1.
     """
     started = time.monotonic()
     try:
@@ -120,7 +121,7 @@ def stage_run(name: str) -> Iterator[StageRun]:
                 facts=run.facts,
             )
             shutil.rmtree(run.state, ignore_errors=True)
-    except (StageError, ParamsError) as error:
+    except SmolmathError as error:
         _exit(str(error))
 
 

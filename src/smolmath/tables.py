@@ -16,10 +16,12 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from smolmath.errors import SmolmathError
+
 KINDS = (".parquet", ".jsonl", ".json", ".csv")
 
 
-class TableError(ValueError):
+class TableError(SmolmathError):
     """A data file that is no table, or not the table that was asked for."""
 
 

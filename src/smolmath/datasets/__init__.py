@@ -10,10 +10,11 @@ from typing import Any
 
 from smolmath.datasets import gsm8k, openr1, reasoning_gym
 from smolmath.datasets.candidates import Candidate
+from smolmath.errors import SmolmathError
 from smolmath.params.core import listing, nearest
 
 
-class LayoutError(ValueError):
+class LayoutError(SmolmathError):
     """A file whose columns fit no layout, or not the one asked for."""
 
 

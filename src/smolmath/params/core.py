@@ -14,10 +14,12 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from smolmath.errors import SmolmathError
+
 KEY = r"^[a-z][a-z0-9_-]*$"
 
 
-class ParamsError(ValueError):
+class ParamsError(SmolmathError):
     """Something in params.yaml that a person must change; the message is complete and needs no traceback."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from smolmath.errors import SmolmathError
 from smolmath.graph import load_stages
 from smolmath.params.core import ParamsError, load_section, lookup, read_params
 from smolmath.params.evaluate import EvaluateParams
@@ -21,7 +22,7 @@ from smolmath.report.examples import Examples, read_examples
 from smolmath.tags import Tags
 
 
-class ReportError(ValueError):
+class ReportError(SmolmathError):
     """A file that the report needs and cannot read; the message is complete and needs no traceback."""
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from transformers import PrinterCallback
 
-from smolmath.params.core import load_section
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import Phase, load_phase_params
 from smolmath.params.prompt import PromptParams
@@ -49,13 +48,13 @@ def train_phase(
     """
     phase: Phase = load_phase_params(run.params, name)
     prompt = run.section("prompt", PromptParams)
-    hardware = load_section(run.params, "hardware", HardwareParams)
+    hardware = run.section("hardware", HardwareParams)
     dtype = run.params["model"]["dtype"]
     model, tokenizer = load_for_training(init, hardware)
     problems = fitting_problems(
         load_problems(split, "train"), tokenizer, prompt=prompt, max_prompt_tokens=phase.max_prompt_tokens, phase=name
     )
-    tracking = load_section(run.params, "tracking", TrackingParams)
+    tracking = run.section("tracking", TrackingParams)
     with tracked(
         tracking,
         run_id=run.fingerprint,

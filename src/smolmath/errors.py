@@ -1,0 +1,17 @@
+"""Errors that a person can mend: the message is complete, and needs no traceback.
+
+    SmolmathError
+    ├── ParamsError        params.yaml
+    ├── StageError         what a stage needs and does not find, or must not do
+    ├── TableError         a raw data file that is no table
+    ├── LayoutError        columns that fit no layout
+    ├── EmptyDatasetError  nothing left after filtering
+    ├── RecordsError       a table of ours that is missing or broken
+    └── ReportError        a result that the report cannot read
+
+Each stands in the module that raises it; `stage_run` and the command line print the message and exit with 1.
+"""
+
+
+class SmolmathError(ValueError):
+    """Base of all of them."""
