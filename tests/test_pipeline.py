@@ -84,7 +84,7 @@ def test_two_clean_runs_give_the_same_metrics_and_the_same_dvc_lock(finished, tm
     second.params(make_tiny)
     second.repro()
     names = [path.relative_to(first.folder) for path in sorted((first.folder / "metrics").rglob("*.*"))]
-    assert len(names) == 1 + 2 + 6 + 1  # summary, curves, evaluations, and the .gitignore that DVC may write
+    assert len(names) == 1 + 2 + 6  # summary, curves, evaluations
     for name in ["dvc.lock", *map(str, names)]:
         assert second.read(name) == first.read(name), name
 
@@ -181,7 +181,9 @@ def test_a_learning_rate_reruns_its_phase_and_what_follows_alone(copy):
     stages = load_stages(read_params(copy.folder / "params.yaml"), copy.folder / "dvc.yaml")
     copy.params(lambda params: params["phases"]["legs"]["sft"].update(learning_rate=1.0e-3))
     expected = downstream(stages, {"train@legs"}) | {"check"}
-    assert set(copy.repro()) - {"summarize"} == expected - {"summarize"}
+    ran = set(copy.repro())
+    # Where two steps at another rate change no completion, what reads the completions needn't run.
+    assert {"check", "train@legs", "generate@legs-sums", "generate@legs-legs"} <= ran <= expected
     assert expected == {"check", "summarize", *(s for s in ALL if "@legs-" in s), "train@legs"}
 
 
@@ -191,7 +193,7 @@ def test_a_bad_param_stops_the_run_before_any_work(project):
     assert done.returncode != 0
     assert "evaluate.sampling.temprature: unknown key. Did you mean 'temperature'?" in done.stderr
     assert "Traceback" not in done.stderr
-    assert sorted(path.name for path in (project.folder / "data").iterdir() if path.name != "checked.txt") == []
+    assert not list((project.folder / "data").glob("*"))
 
 
 def test_a_hub_that_cannot_be_reached_names_the_id_and_the_alternative(project):

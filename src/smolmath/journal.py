@@ -79,9 +79,11 @@ def installed(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _cpu_model() -> str:
+    """Name and generation: virtual machines call chips of several generations by one name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        first = info.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+        fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+        if "model name" in fields:
+            return f"{fields['model name']} (family {fields.get('cpu family')}, model {fields.get('model')})"
     return platform.processor() or "unknown"

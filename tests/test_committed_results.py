@@ -1,0 +1,69 @@
+"""The committed metrics against those that a fresh `make demo` wrote into this checkout.
+
+Equal to the last digit on the kind of CPU that made the committed ones; elsewhere within their intervals.
+"""
+
+import json
+import math
+import subprocess
+
+import pytest
+
+from smolmath.journal import machine
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def committed(name):
+    return subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """Names of the metrics files, once the demo has run here."""
+    if not (ROOT / "results" / "verdicts" / "legs" / "legs.parquet").is_file():
+        pytest.skip("the demo has not run in this checkout: make demo")
+    if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src", "stages", "params.yaml"], cwd=ROOT).returncode:
+        pytest.skip("code or params differ from the commit, so the results may too")
+    return [
+        "metrics/summary.json",
+        *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "metrics" / "eval").rglob("*.json"))),
+    ]
+
+
+@pytest.fixture(scope="module")
+def same_cpu():
+    import torch
+
+    (entry,) = (ROOT / "journal" / "generate@base-sums").glob("*.json")
+    made_on = json.loads(entry.read_text())["machine"]
+    torch.set_num_threads(made_on["torch_threads"])
+    here = machine()
+    return all(here[key] == made_on[key] for key in ("system", "cpu", "instruction_set", "torch_threads"))
+
+
+def test_a_fresh_run_gives_the_committed_metrics(fresh, same_cpu):
+    for name in fresh:
+        ours, theirs = json.loads((ROOT / name).read_text()), json.loads(committed(name))
+        if same_cpu:
+            assert ours == theirs, name
+        elif name != "metrics/summary.json":
+            assert ours["n"] == theirs["n"]
+            for value in ("accuracy", "mean_at_k"):
+                error = math.hypot(ours[f"{value}_se"], theirs[f"{value}_se"])
+                # Four errors, and five points for a training that went another way from a rounding on.
+                assert abs(ours[value] - theirs[value]) <= 4 * error + 0.05, (name, value)
+
+
+def test_a_fresh_run_gives_the_committed_dvc_lock_and_curves(fresh, same_cpu):
+    if not same_cpu:
+        pytest.skip("another kind of CPU than the committed results were made on: weights differ in their last bits")
+    for name in ("dvc.lock", "metrics/train/sums.csv", "metrics/train/legs.csv"):
+        assert (ROOT / name).read_text() == committed(name), name
+
+
+def test_the_committed_grpo_phase_learnt():
+    before, after = (json.loads(committed(f"metrics/eval/{model}/sums.json")) for model in ("base", "sums"))
+    assert after["n"] >= 256
+    assert after["mean_at_k"] - before["mean_at_k"] >= 0.20
