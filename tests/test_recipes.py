@@ -1,0 +1,72 @@
+"""Putting a recipe in place: what changes, what is left over, what is removed."""
+
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from smolmath import recipes
+from smolmath.cli import app
+from smolmath.params.core import ParamsError, read_params
+from tests.conftest import ROOT
+
+LOCK = """schema: '2.0'
+stages:
+  base:
+    cmd: x
+    outs:
+    - path: models/base
+      hash: md5
+      md5: a
+  train@sums:
+    cmd: x
+    outs:
+    - path: models/sums
+      hash: md5
+      md5: b
+    - path: metrics/train/sums.csv
+      hash: md5
+      md5: c
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    shutil.copyfile(ROOT / "recipes" / "demo.yaml", tmp_path / "params.yaml")
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    (tmp_path / "models" / "sums").mkdir(parents=True)
+    (tmp_path / "models" / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_using_a_recipe_says_what_changes_and_what_is_left_over_and_removes_nothing(workspace):
+    done = CliRunner().invoke(app, ["recipe", "use", "gsm8k"])
+    assert done.exit_code == 0
+    assert "model.source: shipped → hub" in done.output
+    assert "--prune removes them): 1 stages of dvc.lock, metrics/train/sums.csv, models/sums" in done.output
+    assert read_params() == read_params(ROOT / "recipes" / "gsm8k.yaml")
+    assert (workspace / "models" / "sums").is_dir()
+
+
+def test_pruning_removes_the_leftovers_and_their_entries_alone(workspace):
+    done = CliRunner().invoke(app, ["recipe", "use", "gsm8k", "--prune"])
+    assert "Removed: 1 stages" in done.output
+    assert not (workspace / "models" / "sums").exists()
+    assert (workspace / "models" / "base").is_dir()
+    lock = (workspace / "dvc.lock").read_text()
+    assert "train@sums" not in lock
+    assert lock.startswith("schema: '2.0'\nstages:\n  base:\n    cmd: x\n    outs:\n    - path: models/base\n")
+
+
+def test_a_misspelt_recipe_names_the_nearest_and_changes_nothing(workspace):
+    before = (workspace / "params.yaml").read_text()
+    with pytest.raises(ParamsError, match=r"no recipe 'gsm8'\. Did you mean 'gsm8k'\?"):
+        recipes.use_recipe("gsm8")
+    assert (workspace / "params.yaml").read_text() == before
+
+
+def test_every_recipe_says_what_it_is():
+    assert [name for name, purpose in recipes.recipes().items() if len(purpose) < 20] == []
