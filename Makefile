@@ -1,8 +1,10 @@
 # `make demo` and `make test` are all that a fresh clone needs; both begin with `make setup`.
 PYTHON ?= python3
 VENV ?= .venv
-LOCK := $(if $(VLLM),requirements-vllm.lock,requirements.lock)
 BIN := $(VENV)/bin
+# An environment made with VLLM=1 stays one: `make test` on a GPU box must not take vLLM away again.
+WITH_VLLM := $(VLLM)$(wildcard $(VENV)/.installed-requirements-vllm.lock)
+LOCK := $(if $(WITH_VLLM),requirements-vllm.lock,requirements.lock)
 STAMP := $(VENV)/.installed-$(LOCK)
 # lock files hold hashes and no addresses
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -16,17 +16,19 @@ def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
     with stage_run(f"generate@{model}-{dataset}") as run:
         sampling = run.section("evaluate.sampling", SamplingParams)
         hardware = run.section("hardware", HardwareParams)
+        engine = load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
         rows = generate_completions(
-            load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware),
+            engine,
             test_problems(Path(split), sampling.problems),
             prompt=run.section("prompt", PromptParams),
             sampling=sampling,
             seed=run.params["seed"],
-            state=run.state,
+            state=run.state / hardware.engine,
             what=f"generate {model} on {dataset}",
         )
-        write_table(run.out(out), rows, COMPLETIONS)
-        run.facts |= {"engine": hardware.engine, "device": hardware.device, "completions": len(rows)}
+        made_by = {"engine": hardware.engine, "device": engine.device}
+        write_table(run.out(out), rows, COMPLETIONS.with_metadata({**COMPLETIONS.metadata, **made_by}))
+        run.facts |= {**made_by, "completions": len(rows)}
 
 
 if __name__ == "__main__":

@@ -84,7 +84,11 @@ def make_tiny(params: dict[str, Any]) -> None:
     for dataset in params["datasets"].values():
         dataset["rows"] = 120
     params["phases"]["sums"]["grpo"] |= {"max_steps": 2, "num_generations": 4, "max_completion_length": 16}
-    params["phases"]["sums"] |= {"prompts_per_step": 2, "checkpoint_steps": 1, "validation": None}
+    params["phases"]["sums"] |= {
+        "prompts_per_step": 2,
+        "checkpoint_steps": 1,
+        "validation": {"problems": 4, "every_steps": 1},
+    }
     params["phases"]["legs"]["sft"] |= {"max_steps": 2}
     params["phases"]["legs"] |= {"examples_per_step": 4, "checkpoint_steps": 1, "validation": None}
     params["evaluate"]["sampling"] |= {"problems": 4, "samples": 1, "max_completion_tokens": 16, "batch_size": 2}

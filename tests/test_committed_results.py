@@ -9,7 +9,10 @@ import subprocess
 
 import pytest
 
+from smolmath.graph import load_stages
 from smolmath.journal import machine
+from smolmath.params.core import read_params
+from smolmath.runs import fingerprint, input_hashes
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -36,10 +39,14 @@ def fresh():
 def same_cpu():
     import torch
 
-    (entry,) = (ROOT / "journal" / "generate@base-sums").glob("*.json")
-    made_on = json.loads(entry.read_text())["machine"]
-    torch.set_num_threads(made_on["torch_threads"])
-    here = machine()
+    params = read_params(ROOT / "params.yaml")
+    torch.set_num_threads(params["hardware"]["threads"])  # as the stages do
+    monkey = pytest.MonkeyPatch()
+    monkey.chdir(ROOT)
+    stage = load_stages(params)["generate@base-sums"]
+    entry = ROOT / "journal" / stage.name / f"{fingerprint(stage.name, input_hashes(stage, params))}.json"
+    monkey.undo()
+    made_on, here = json.loads(entry.read_text())["machine"], machine()
     return all(here[key] == made_on[key] for key in ("system", "cpu", "instruction_set", "torch_threads"))
 
 

@@ -154,6 +154,20 @@ def test_sides_of_a_source_are_kept_and_validation_is_cut_from_train(tmp_path):
     assert sum(manifest["rows"].values()) == 320
 
 
+def test_a_source_that_names_its_train_side_alone_gets_a_test_side_by_hash(tmp_path):
+    processed(tmp_path, [problem(f"question {i}") for i in range(500)], side="train")
+    manifest, _ = split(tmp_path, "mine", ["mine"])
+    assert manifest["rows"]["test"] == pytest.approx(50, abs=34)  # five standard deviations of a binomial (500, 0.1)
+    assert manifest["rows"]["validation"] == pytest.approx(50, abs=34)
+
+
+def test_sides_of_a_single_file_are_refused(tmp_path):
+    (tmp_path / "one.jsonl").write_text('{"question": "a", "answer": "#### 1"}\n')
+    source = FilesDataset(source="files", path=str(tmp_path / "one.jsonl"), sides={"test": "*"})
+    with pytest.raises(StageError, match="is one file, and `sides` name files of a folder"):
+        files.fetch(source, tmp_path)
+
+
 def split(tmp_path, key, datasets):
     out = tmp_path / "split" / key
     out.mkdir(parents=True)
@@ -166,7 +180,9 @@ def test_what_is_tested_in_one_dataset_is_trained_on_in_none(tmp_path):
     processed(tmp_path, shared, key="tested", name="test.jsonl", side="test")
     processed(tmp_path, [*shared, *(problem(f"own {i}") for i in range(30))], key="trained", side="train")
     manifest, sides = split(tmp_path, "trained", ["tested", "trained"])
-    assert manifest["rejected_by_reason"] == {"held_out_elsewhere": 30}
+    # What falls on this dataset's own test side, cut by hash, is tested in both and trained on in neither.
+    tested = sum(row["question"].startswith("shared") for row in sides["test"])
+    assert manifest["rejected_by_reason"] == {"held_out_elsewhere": 30 - tested}
     assert not {row["id"] for row in sides["train"] + sides["validation"]} & {
         row["id"] for row in split(tmp_path, "tested", ["tested", "trained"])[1]["test"]
     }

@@ -71,6 +71,14 @@ CASES = {
     "field that smolmath owns": (
         "phases.legs.sft.per_device_train_batch_size", 8, "smolmath owns this field. Set hardware.micro_batch"),
     "W&B project under the phase": ("phases.legs.sft.report_to", "wandb", "Set tracking.wandb instead."),
+    "init of a wrong type": ("phases.legs.init", ["base"], "phases.legs.init:"),
+    "method of a wrong type": ("phases.legs.method", ["sft"], "phases.legs.method: ['sft'] is no method."),
+    "source of a wrong type": ("model.source", ["hub"], "model.source: ['hub'] is no source."),
+    "no steps": ("phases.sums.grpo.max_steps", -5, "phases.sums.grpo.max_steps: -5 is not allowed"),
+    "checkpoints off the generation's boundaries": (
+        "phases.sums.grpo.steps_per_generation", 3, "is no multiple of steps_per_generation × num_iterations = 3"),
+    "two stages of one name": (
+        "evaluate.models", ["sums", "sums"], "evaluate: sums-legs, sums-sums would name two stages."),
     "key that breaks DVC": ("datasets.sums.options.size", 3, "datasets.sums.options.size: the key 'size' makes DVC restore stale"),
     "name that DVC cannot use": ("datasets.Sums", {}, "datasets.Sums: not a usable name."),
     "phase called base": ("phases.base", {}, "phases.base: not a usable name."),

@@ -94,7 +94,11 @@ PARAM_EDITS = {
     "a reward weight": ("phases.sums.rewards.soft_format", 0.5, {"train@sums"}),
     "a learning rate": ("phases.legs.sft.learning_rate", 1.0e-3, {"train@legs"}),
     "the number of samples": ("evaluate.sampling.samples", 2, {"generate@*"}),
-    "one dataset's task options": ("datasets.legs.options.max_instances", 4, {"fetch@legs", "process@legs"}),
+    "one dataset's task options": (
+        "datasets.legs.options.max_instances",
+        4,
+        {"fetch@legs", "process@legs", "split@*"},
+    ),
     "the seed": ("seed", 2, {"train@*", "generate@*"}),
     "the system prompt": ("prompt.system", "Think.", {"train@*", "generate@*", "evaluate@*"}),
     "the split": ("split.seed", 1, {"split@*"}),
@@ -196,11 +200,14 @@ def test_a_bad_param_stops_the_run_before_any_work(project):
     assert not list((project.folder / "data").glob("*"))
 
 
-def test_a_hub_that_cannot_be_reached_names_the_id_and_the_alternative(project):
+@pytest.mark.parametrize(
+    "network", [{"HF_HUB_OFFLINE": "1"}, {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}]
+)
+def test_a_hub_that_cannot_be_reached_names_the_id_and_the_alternative(project, network):
     hub = {"source": "hub", "path": "src/smolmath/sources/hub.py", "id": "openai/gsm8k", "config": "main",
            "revision": None, "splits": {"train": "train"}}  # fmt: skip
     project.params(lambda params: params["datasets"].update(gsm8k=hub))
-    done = project.dvc("repro", "fetch@gsm8k", check=False)
+    done = project.dvc("repro", "fetch@gsm8k", check=False, **network)
     assert done.returncode != 0
     assert "the Hugging Face hub cannot be reached for the dataset openai/gsm8k" in done.stderr
     assert "use source: files" in done.stderr
@@ -299,3 +306,16 @@ def test_wandb_offline_writes_a_run_with_the_phases_config(project):
     written = b"".join(path.read_bytes() for path in run.glob("*.wandb"))
     for word in (b"soft_format", b"rewards/correctness/mean", b"sums-legs"):
         assert word in written
+
+
+def test_dvc_shows_metrics_and_a_curve_per_phase_without_complaint(finished):
+    project, _ = finished
+    assert "sums.sums.mean_at_k" in project.dvc("metrics", "show").stdout
+    shown = project.dvc("plots", "show", "--json")
+    assert "failed" not in shown.stderr.lower()
+    plots = json.loads(shown.stdout)
+    for phase in ("sums", "legs"):
+        (curve,) = (
+            plots["data"][f"metrics/train/{phase}.csv"] if "data" in plots else plots[f"metrics/train/{phase}.csv"]
+        )
+        assert "objective" in json.dumps(curve)

@@ -152,7 +152,9 @@ def test_an_unknown_reward_names_the_known_ones():
         ValueError, match=r"Unknown reward 'corectness'\. Known: correctness, integer, .* write 'package"
     ):
         reward_functions(["corectness"])
-    with pytest.raises(ValueError, match=r"no module 'no_such_module' can be imported\. Put its folder on PYTHONPATH"):
+    with pytest.raises(
+        ValueError, match=r"no module 'no_such_module' can be imported\. Put it under src/smolmath/grpo"
+    ):
         reward_functions(["no_such_module:f"])
 
 

@@ -76,6 +76,21 @@ def test_an_unknown_ending_says_what_is_read(tmp_path):
         column_names(tmp_path / "rows.xlsx")
 
 
+def test_a_gz_that_is_no_gzip_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_text('{"question": "a"}')
+    with pytest.raises(TableError, match=r"rows\.jsonl\.gz: not a readable gzip file"):
+        column_names(path)
+
+
+def test_a_number_of_too_many_digits_is_a_row_that_cannot_be_read(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "a", "answer": ' + "9" * 5_000 + "}\n")
+    ((_, row, problem),) = read_rows(path, None)
+    assert row is None
+    assert "not readable" in problem
+
+
 def test_an_empty_file_is_an_error(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("\n")

@@ -46,8 +46,22 @@ def test_a_curve_has_one_row_per_step_and_named_parts(tmp_path):
     with (tmp_path / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert rows == [
-        {"step": "1", "loss": "0.5", "reward": "1", "validation_accuracy": "", "reward_correctness": "0.25"},
-        {"step": "2", "loss": "", "reward": "1.25", "validation_accuracy": "0.75", "reward_correctness": "0.5"},
+        {
+            "step": "1",
+            "loss": "0.5",
+            "reward": "1",
+            "validation_accuracy": "",
+            "reward_correctness": "0.25",
+            "objective": "1",
+        },
+        {
+            "step": "2",
+            "loss": "",
+            "reward": "1.25",
+            "validation_accuracy": "0.75",
+            "reward_correctness": "0.5",
+            "objective": "1.25",
+        },
     ]
 
 

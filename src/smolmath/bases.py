@@ -38,6 +38,7 @@ def copy_base(model: Model, out: Path) -> None:
 
 
 def _from_hub(model: HubModel) -> Path:
+    import httpx
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -46,7 +47,7 @@ def _from_hub(model: HubModel) -> Path:
         if model.revision != info.sha:
             print(f"warning: {model.id} can move. Pin it in params.yaml: revision: {info.sha}", file=sys.stderr)
         return Path(huggingface_hub.snapshot_download(model.id, revision=info.sha, allow_patterns=list(WANTED)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
             f"the Hugging Face hub cannot be reached for the model {model.id} ({reason}). Check network and id, "

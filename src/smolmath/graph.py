@@ -74,7 +74,7 @@ def _unrolled(
     if "matrix" in body:
         axes = {axis: lookup(params, _TEMPLATE.fullmatch(source)[1]) for axis, source in body["matrix"].items()}  # type: ignore[index]  # likewise
         return [
-            (f"{name}@{'-'.join(values)}", body, {**params, "item": dict(zip(axes, values, strict=True))})
+            (f"{name}@{'-'.join(map(str, values))}", body, {**params, "item": dict(zip(axes, values, strict=True))})
             for values in itertools.product(*axes.values())
         ]
     return [(name, body, params)]

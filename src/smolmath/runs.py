@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
@@ -43,8 +44,8 @@ class StageRun:
     def __init__(self, stage: Stage, params: dict[str, Any]) -> None:
         self.stage = stage
         self.params = params
+        self._signatures = _signatures(stage)  # before the contents: an edit between the two is noticed at the end
         self._inputs = input_hashes(stage, params)
-        self._signatures = _signatures(stage)
         self.fingerprint = fingerprint(stage.name, self._inputs)
         self.state = main_workspace() / ".work" / stage.name / self.fingerprint  # survives a kill; gone on success
         self.facts: dict[str, Any] = {}  # goes into the journal: seconds by activity, effective settings
@@ -58,7 +59,7 @@ class StageRun:
         if path not in self.stage.outs:
             raise AssertionError(f"{path} is no out of {self.stage.name} in dvc.yaml: {self.stage.outs}")
         final = Path(path)
-        part = final.with_name(f".{final.name}.part")
+        part = final.with_name(f".{final.name}.{self.fingerprint}.part")
         final.parent.mkdir(parents=True, exist_ok=True)
         _remove(part)
         self._unpublished.append((part, final))
@@ -83,15 +84,22 @@ class StageRun:
             _remove(part)
         self._unpublished.clear()
 
+    def _edited_before_hashing(self) -> list[str]:
+        """Code that was written after this process began: imports take seconds, and may have read the old text."""
+        began = psutil.Process().create_time()
+        code = [dep for dep in self.stage.deps if dep.startswith(("src/", "stages/"))]
+        return [dep for dep in code if any(mtime > began * 1e9 for _, _, mtime in self._signatures[dep])]
+
     def _changed_inputs(self) -> list[str]:
         # Sizes and times first: a 10 GB dataset is not read twice when nothing touched it.
         params_now = read_params()
-        changed = [
+        changed = self._edited_before_hashing()
+        changed += [
             f"params.yaml: {key}" for key in self.stage.params if _get(params_now, key) != _get(self.params, key)
         ]
         if _signatures(self.stage) != self._signatures:
             now = input_hashes(self.stage, self.params)
-            changed += [dep for dep in self.stage.deps if now[dep] != self._inputs[dep] and dep != "params.yaml"]
+            changed += [dep for dep in self.stage.deps if now[dep] != self._inputs[dep]]
         return changed
 
 
@@ -206,7 +214,9 @@ def _signatures(stage: Stage) -> dict[str, tuple[tuple[str, int, int], ...]]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    return sorted(f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+    return sorted(
+        f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts and not f.name.endswith(".part")
+    )
 
 
 def _get(params: dict[str, Any], key: str) -> Any:

@@ -68,24 +68,23 @@ def _sided(
 ) -> Iterator[list[tuple[dict[str, Any], Side]]]:
     """The processed problems with their sides, batch by batch."""
     own_sides: dict[str, Side | None] = read_manifest(folder)["sides"]
-    has_validation = "validation" in own_sides.values()
+    lacking = {side for side in SIDES if side not in own_sides.values()}
     schema = pa.schema([PROBLEMS.field(name) for name in columns])
     for shard in shards(folder):
         for rows in read_batches(shard, schema):
-            yield [
-                (row, _side(row["id"], own_sides[row["raw_file"]], has_validation=has_validation, params=params))
-                for row in rows
-            ]
+            yield [(row, _side(row["id"], own_sides[row["raw_file"]], lacking=lacking, params=params)) for row in rows]
 
 
-def _side(problem: str, own: Side | None, *, has_validation: bool, params: SplitParams) -> Side:
-    """A source's own sides are kept; where it has no validation side, that is cut from its train side by hash."""
-    fraction = params.validation_fraction
-    if own is None:
-        return side_of(problem, seed=params.seed, validation_fraction=fraction, test_fraction=params.test_fraction)
-    if own == "train" and not has_validation:
-        return side_of(problem, seed=params.seed, validation_fraction=fraction, test_fraction=0.0)
-    return own
+def _side(problem: str, own: Side | None, *, lacking: set[Side], params: SplitParams) -> Side:
+    """A source's own sides are kept; a validation or test side that it lacks is cut from its train side by hash."""
+    if own not in (None, "train"):
+        return own
+    return side_of(
+        problem,
+        seed=params.seed,
+        validation_fraction=params.validation_fraction if "validation" in lacking else 0.0,
+        test_fraction=params.test_fraction if "test" in lacking else 0.0,
+    )
 
 
 def _rank(side: Side) -> int:

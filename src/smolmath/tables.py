@@ -99,6 +99,8 @@ def _json_rows(path: Path) -> Iterator[tuple[dict[str, Any] | None, str]]:
                 yield None, f"not JSON: {error.msg} at column {error.colno}"
             except RecursionError:
                 yield None, "not JSON: nested too deeply"
+            except ValueError as error:  # a number of more digits than Python reads
+                yield None, f"not readable: {error}"
             else:
                 yield (row, "") if isinstance(row, dict) else (None, f"a {type(row).__name__}, not an object")
 
@@ -124,7 +126,10 @@ def _text(path: Path) -> Iterator[TextIO]:
         opener(path, "rb") as raw,
         io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
-        yield text
+        try:
+            yield text
+        except (gzip.BadGzipFile, EOFError) as error:
+            raise TableError(f"{path}: not a readable gzip file ({error}). Fetch or copy it again.") from None
 
 
 def _parquet(path: Path) -> pq.ParquetFile:

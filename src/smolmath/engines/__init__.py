@@ -1,5 +1,6 @@
 """Engines that write completions, behind one interface: `transformers` anywhere, `vllm` on a GPU box."""
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Protocol
 
 from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
+from smolmath.runs import StageError
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Completion:
 
 
 class Engine(Protocol):
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`: where the model lies."""
+
     def render(self, prompt: Sequence[Message]) -> str:
         """The text that the model reads: the chat template, ending where the completion begins."""
 
@@ -45,6 +51,8 @@ def load_engine(model: Path, *, dtype: str, hardware: HardwareParams) -> Engine:
     """
     # Imported here: torch costs a second and vLLM ten, and a box that uses one may lack the other.
     if hardware.engine == "vllm":
+        if importlib.util.find_spec("vllm") is None:
+            raise StageError("hardware.engine: vllm is not installed. Run `make setup VLLM=1`, or set transformers.")
         from smolmath.engines.vllm import VllmEngine
 
         return VllmEngine(model, dtype=dtype, hardware=hardware)

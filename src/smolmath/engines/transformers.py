@@ -11,6 +11,7 @@ from transformers.utils import logging as hf_logging
 from smolmath.engines import Completion, Sampling
 from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
+from smolmath.runs import StageError
 
 hf_logging.disable_progress_bar()  # its bars for loading and saving say nothing at these sizes
 
@@ -29,6 +30,10 @@ class TransformersEngine:
         loaded.to(device_of(hardware)).eval()
         return cls(loaded, load_tokenizer(model))
 
+    @property
+    def device(self) -> str:
+        return str(self.model.device.type)
+
     def render(self, prompt: Sequence[Message]) -> str:
         return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
 
@@ -44,6 +49,9 @@ class TransformersEngine:
         draw: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if not greedy:
             draw = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        # A model's own generation config may hold more (Qwen2.5 asks for a repetition penalty): training and vLLM
+        # don't use it, and all three must draw from the same distribution.
+        draw |= {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_p": None, "typical_p": 1.0}
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         # The seed is this call's alone: training that validates must draw what training that doesn't would draw.
         with torch.random.fork_rng(devices=devices), torch.inference_mode():
@@ -90,6 +98,8 @@ def device_of(hardware: HardwareParams) -> str:
     """`cuda` or `cpu`; `auto` is CUDA where there is one."""
     if hardware.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        raise StageError("hardware.device: cuda, but torch sees no CUDA device here. Set it to auto or cpu.")
     return hardware.device
 
 

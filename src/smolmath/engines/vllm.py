@@ -1,5 +1,6 @@
 """Generation with vLLM: continuous batching, many times faster than transformers on a GPU."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class VllmEngine:
             disable_log_stats=True,
         )
 
+    @property
+    def device(self) -> str:
+        return str(self.engine.llm_engine.vllm_config.device_config.device_type)
+
     def render(self, prompt: Sequence[Message]) -> str:
         return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
 
@@ -38,7 +43,7 @@ class VllmEngine:
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_completion_tokens,
-                seed=sampling.seed + index,
+                seed=_seed(sampling.seed, index),
             )
             for index in range(len(prompts))
         ]
@@ -54,3 +59,8 @@ class VllmEngine:
             ]
             for result in results
         ]
+
+
+def _seed(seed: int, index: int) -> int:
+    """A seed per prompt that neighbouring batches, whose seeds follow one another, don't share."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:4], "big")

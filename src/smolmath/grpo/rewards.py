@@ -223,7 +223,7 @@ def _bind(name: str, tags: Tags) -> RewardFunction:
     except ModuleNotFoundError as error:
         raise ValueError(
             f"Reward {name!r}: no module {error.name!r} can be imported. "
-            "Put its folder on PYTHONPATH, or correct the key under the phase's rewards in params.yaml."
+            "Put it under src/smolmath/grpo, which DVC watches (smolmath.grpo.mine:function), or correct the key."
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -72,10 +72,14 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
             attempt(check_trl_fields, phase.method, getattr(phase, phase.method), f"phases.{name}")
             mistakes += _phase_mistakes(name, phase, list(datasets), list(phases))
             mistakes += _batch_mistakes(name, phase, plain["hardware"])
+            mistakes += _step_mistakes(name, phase)
     mistakes += _circles(phases)
     if evaluate := plain["evaluate"]:
         mistakes += _unknown_names("evaluate.models", evaluate.models, ["base", *phases], "no phase")
         mistakes += _unknown_names("evaluate.datasets", evaluate.datasets, datasets, "no dataset")
+        pairs = [f"{model}-{dataset}" for model in evaluate.models for dataset in evaluate.datasets]
+        if doubled := sorted({pair for pair in pairs if pairs.count(pair) > 1}):
+            mistakes.append(f"evaluate: {listing(doubled)} would name two stages. Name a phase or dataset otherwise.")
     return mistakes
 
 
@@ -124,11 +128,27 @@ def _batch_mistakes(name: str, phase: Phase, hardware: HardwareParams | None) ->
     ]
 
 
+def _step_mistakes(name: str, phase: Phase) -> list[str]:
+    """Steps are counted by max_steps, and checkpoints fall on generation boundaries, or a resumed run would differ."""
+    fields = phase.grpo if isinstance(phase, GrpoPhase) else phase.sft
+    mistakes = []
+    steps = fields.get("max_steps")
+    if type(steps) is not int or steps < 1:
+        mistakes.append(f"phases.{name}.{phase.method}.max_steps: {steps!r} is not allowed: set the number of steps.")
+    every, reused = fields.get("steps_per_generation", 1), fields.get("num_iterations", 1)
+    if type(every) is int and type(reused) is int and phase.checkpoint_steps % max(1, every * reused):
+        mistakes.append(
+            f"phases.{name}.checkpoint_steps: {phase.checkpoint_steps} is no multiple of steps_per_generation × "
+            f"num_iterations = {every * reused}: a resumed run would differ from an undisturbed one."
+        )
+    return mistakes
+
+
 def _circles(phases: Mapping[str, Any]) -> list[str]:
     mistakes = []
     for name in phases:
         path = [name]
-        while isinstance(phases.get(path[-1]), Mapping) and (following := phases[path[-1]].get("init")) in phases:
+        while isinstance(phases.get(path[-1]), Mapping) and (following := str(phases[path[-1]].get("init"))) in phases:
             path.append(following)
             if following in path[:-1]:
                 break

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from smolmath.errors import SmolmathError
 
@@ -48,6 +48,8 @@ def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise ParamsError(f"{place}: not valid YAML: {error.problem or error.context}.") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
         raise ParamsError(f"{path} holds no mapping of sections. Compare it with recipes/demo.yaml.")
     return loaded

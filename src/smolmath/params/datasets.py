@@ -73,7 +73,7 @@ def load_dataset_params(params: dict[str, Any], key: str) -> Dataset:
     entry = lookup(params, f"datasets.{key}")
     dotted = f"datasets.{key}"
     source = entry.get("source") if isinstance(entry, dict) else None
-    if source not in _BY_SOURCE:
+    if not isinstance(source, str) or source not in _BY_SOURCE:
         hint = nearest(str(source), _BY_SOURCE)
         raise ParamsError(f"{dotted}.source: {source!r} is no source.{hint} Allowed: {listing(_BY_SOURCE)}.")
     if "path" not in entry:

@@ -10,7 +10,6 @@ from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, 
 class ModelParams(Strict):
     path: str = Field(min_length=1)  # the one DVC dep of the base stage
     dtype: Literal["float32", "bfloat16", "float16"]  # of the weights, in training and generation
-    trust_remote_code: bool = False
 
     @field_validator("path")
     @classmethod
@@ -59,7 +58,7 @@ def load_model_params(params: dict[str, Any]) -> Model:
     """Section `model` as the model of its source. Raises: ParamsError."""
     entry = lookup(params, "model")
     source = entry.get("source") if isinstance(entry, dict) else None
-    if source not in _BY_SOURCE:
+    if not isinstance(source, str) or source not in _BY_SOURCE:
         hint = nearest(str(source), _BY_SOURCE)
         raise ParamsError(f"model.source: {source!r} is no source.{hint} Allowed: {listing(_BY_SOURCE)}.")
     return parse(entry, "model", _BY_SOURCE[source])

@@ -78,7 +78,7 @@ def load_phase_params(params: dict[str, Any], name: str) -> Phase:
     """`phases.<name>` as the model of its method. Raises: ParamsError."""
     entry = lookup(params, f"phases.{name}")
     method = entry.get("method") if isinstance(entry, dict) else None
-    if method not in _BY_METHOD:
+    if not isinstance(method, str) or method not in _BY_METHOD:
         hint = nearest(str(method), _BY_METHOD)
         raise ParamsError(f"phases.{name}.method: {method!r} is no method.{hint} Allowed: {listing(_BY_METHOD)}.")
     return parse(entry, f"phases.{name}", _BY_METHOD[method])

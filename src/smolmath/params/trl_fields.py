@@ -22,6 +22,7 @@ _BASES = [("trl", "trainer/base_config.py", "_BaseConfig"), ("transformers", "tr
 
 _SMOLMATH_DECIDES = "nothing: smolmath sets it"
 OWNED: dict[str, str] = {
+    "num_train_epochs": "max_steps: epochs depend on what was filtered",
     "output_dir": "nothing: state lies under .work",
     "per_device_train_batch_size": "hardware.micro_batch, prompts_per_step or examples_per_step",
     "gradient_accumulation_steps": "hardware.micro_batch, prompts_per_step or examples_per_step",
@@ -39,7 +40,7 @@ OWNED: dict[str, str] = {
     "project": "tracking.project",
     "save_steps": "the phase's checkpoint_steps",
     "model_init_kwargs": "model.dtype",
-    "trust_remote_code": "model.trust_remote_code",
+    "trust_remote_code": "nothing: code of a model is never run",
     "resume_from_checkpoint": "nothing: a killed run goes on by itself",
     **dict.fromkeys(
         ["eval_strategy", "eval_steps", "eval_on_start", "load_best_model_at_end", "metric_for_best_model"],

@@ -25,7 +25,9 @@ def make_sft_trainer(
     return SFTTrainer(
         model=model,
         args=SFTConfig(**phase.sft, **arguments, completion_only_loss=True),
-        train_dataset=sft_dataset(problems, prompt, name),
+        train_dataset=sft_dataset(
+            problems, tokenizer, prompt=prompt, max_tokens=max_completion_tokens(phase), phase=name
+        ),
         processing_class=tokenizer,
         peft_config=peft_config,
         callbacks=callbacks,
@@ -33,5 +35,5 @@ def make_sft_trainer(
 
 
 def max_completion_tokens(phase: SftPhase) -> int:
-    """What validation may write: as long as the longest example that was trained on."""
+    """The longest example that is trained on, and what validation may write. 1024 is TRL's default."""
     return int(phase.sft.get("max_length") or 1024)

@@ -14,6 +14,8 @@ def fetch(params: FilesDataset, out: Path) -> dict[str, Any]:
     if not root.exists():
         raise StageError(f"{root} does not exist: name an existing file or folder in `path`.")
     if root.is_file():
+        if params.sides:
+            raise StageError(f"{root} is one file, and `sides` name files of a folder: name the folder in `path`.")
         return {"files": [_copy(root, root.name, out, None)]}
     chosen: dict[str, str | None] = {}
     for side, pattern in (params.sides or {"": "*"}).items():

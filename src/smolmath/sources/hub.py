@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import httpx
 import huggingface_hub
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -28,7 +29,10 @@ def fetch(params: HubDataset, out: Path) -> dict[str, Any]:
                 f"Pin it: revision: {info.sha}",
                 file=sys.stderr,
             )
-        builder = datasets.load_dataset_builder(params.id, params.config, revision=info.sha)
+        try:
+            builder = datasets.load_dataset_builder(params.id, params.config, revision=info.sha)
+        except ValueError as error:  # a config that is missing or unknown; the message lists those there are
+            raise StageError(f"{params.id}, config {params.config!r}: {error}") from None
         data_files = builder.config.data_files or {}
         files = []
         for side, split in sorted(params.splits.items()):
@@ -41,7 +45,7 @@ def fetch(params: HubDataset, out: Path) -> dict[str, Any]:
             f"{params.id} is no dataset on the hub, or a private one. Correct it, "
             "log in with `hf auth login`, or use source: files with a local copy."
         ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
             f"the Hugging Face hub cannot be reached for the dataset {params.id} ({reason}). Check the network, or "

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from smolmath.engines.transformers import device_of
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import GrpoPhase, Phase
+from smolmath.runs import StageError
 
 
 def shared_arguments(
@@ -16,6 +19,11 @@ def shared_arguments(
     The global batch is the phase's; what one device takes at a time and how often gradients are added up follow from
     hardware.micro_batch, so that another box trains the same steps.
     """
+    if device_of(hardware) == "cuda" and torch.cuda.device_count() > 1:
+        raise StageError(
+            f"{torch.cuda.device_count()} GPUs are visible, and a phase runs in one process on one of them. "
+            "Choose it: CUDA_VISIBLE_DEVICES=0 dvc repro"
+        )
     sequences = phase.completions_per_step if isinstance(phase, GrpoPhase) else phase.examples_per_step
     micro_batch = min(hardware.micro_batch or sequences, sequences)
     return {

@@ -25,22 +25,28 @@ COLUMNS = {
     "grad_norm": "grad_norm",
     "validation_accuracy": "validation_accuracy",
 }
+# The number that should rise, whatever the method: DVC plots it, and a template can name only one column.
+OBJECTIVES = ("reward", "token_accuracy")
 
 
 def write_curve(log_history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write the curve's CSV; a value that a step lacks is an empty cell, a NaN too."""
+    """Write the curve's CSV; a value that a step lacks is an empty cell, a NaN too.
+
+    `objective`, the last column, repeats the reward (GRPO) or the token accuracy (SFT).
+    """
     logged = [entry for entry in log_history if "loss" in entry]
     names = dict(COLUMNS)
     for name in logged[-1] if logged else ():
         if name.startswith("rewards/") and name.endswith("/mean"):
             names[name] = f"reward_{name.split('/')[1]}"
     present = [name for name in names if any(name in entry for entry in logged)]
+    objective = [name for name in present if names[name] in OBJECTIVES][:1]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([names[name] for name in present])
+        writer.writerow([*(names[name] for name in present), *("objective" for _ in objective)])
         for entry in logged:
-            writer.writerow([_cell(entry.get(name)) for name in present])
+            writer.writerow([_cell(entry.get(name)) for name in [*present, *objective]])
 
 
 def _cell(value: Any) -> str:

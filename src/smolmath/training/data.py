@@ -54,20 +54,31 @@ def grpo_dataset(problems: Sequence[dict[str, Any]], prompt: PromptParams) -> Da
     )
 
 
-def sft_dataset(problems: Sequence[dict[str, Any]], prompt: PromptParams, phase: str) -> Dataset:
-    """Columns prompt and completion (chat), of problems with a worked solution. Raises: StageError if none has one."""
+def sft_dataset(
+    problems: Sequence[dict[str, Any]], tokenizer: Any, *, prompt: PromptParams, max_tokens: int, phase: str
+) -> Dataset:
+    """Columns prompt and completion (chat), of problems with a worked solution.
+
+    Examples longer than `max_tokens` are left out, and counted: cut off, they would teach to write no answer.
+    Raises: StageError if none has a worked solution, or none fits.
+    """
     worked = [p for p in problems if p["reasoning"]]
     if not worked:
         raise StageError(
             f"phases.{phase}: none of {len(problems)} train problems has a worked solution, which SFT needs. "
             "Choose a dataset that has them, or method: grpo."
         )
-    return Dataset.from_list(
-        [
-            {
-                "prompt": chat_prompt(p["question"], prompt),
-                "completion": worked_completion(p["reasoning"], p["reference_answer"], prompt),
-            }
-            for p in worked
-        ]
-    )
+    examples = [
+        {
+            "prompt": chat_prompt(p["question"], prompt),
+            "completion": worked_completion(p["reasoning"], p["reference_answer"], prompt),
+        }
+        for p in worked
+    ]
+    lengths = [len(tokenizer.apply_chat_template(e["prompt"] + e["completion"])["input_ids"]) for e in examples]
+    fitting = [e for e, length in zip(examples, lengths, strict=True) if length <= max_tokens]
+    if not fitting:
+        raise StageError(f"phases.{phase}.sft.max_length: {max_tokens} is shorter than every example. Raise it.")
+    if left_out := len(examples) - len(fitting):
+        print(f"{phase}: {left_out} of {len(examples)} examples are longer than {max_tokens} tokens and left out")
+    return Dataset.from_list(fitting)

@@ -66,6 +66,8 @@ def train_phase(
         validation = None
         if phase.validation is not None:
             held = load_problems(split, "validation", phase.validation.problems)
+            if not held:
+                raise StageError(f"phases.{name}.validation: {split} has no validation problem. Set it to null.")
             validation = ValidationCallback(
                 phase.validation,
                 held,
@@ -132,9 +134,4 @@ def effective_settings(arguments: Any) -> dict[str, Any]:
 
 
 def _steps(name: str, trainer: Any, done: int) -> contextlib.AbstractContextManager[Any]:
-    total = trainer.args.max_steps
-    if total <= 0:
-        raise StageError(
-            f"phases.{name}: set max_steps, the number of optimiser steps. Epochs depend on what was filtered."
-        )
-    return progress(f"train {name}", total, "steps", done=done)
+    return progress(f"train {name}", trainer.args.max_steps, "steps", done=done)
