@@ -71,6 +71,8 @@ def test_every_result_is_there(finished):
         "clipped_share",
         "entropy",
         "learning_rate",
+        "validation_accuracy",
+        "objective",
     } <= {*header}
     assert len(list((project.folder / "journal").rglob("*.json"))) == len(ALL)
     assert not list((project.folder / ".work").rglob("checkpoint*"))
@@ -173,6 +175,13 @@ def test_an_edit_of_the_grader_that_changes_no_verdict_trains_and_generates_noth
     copy.write(path, copy.read(path) + "\n# another comment\n")
     ran = copy.repro()
     assert set(ran) == expand({"check", "process@*", "train@*", "evaluate@*"})
+
+
+def test_a_phase_that_validates_learns_what_it_would_learn_without(copy):
+    weights = (copy.folder / "models" / "sums" / "model.safetensors").read_bytes()
+    copy.params(lambda params: params["phases"]["sums"].update(validation=None))
+    assert "train@sums" in copy.repro("train@sums")
+    assert (copy.folder / "models" / "sums" / "model.safetensors").read_bytes() == weights
 
 
 def test_an_edit_of_hardware_and_tracking_runs_the_check_alone(copy):
