@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from smolmath.graph import downstream, load_stages
+from smolmath.graph import load_stages
 from smolmath.params.core import read_params
 from tests.conftest import Project, make_tiny
 
@@ -122,6 +122,21 @@ FILE_EDITS = {
     "a worked solution": ("src/smolmath/datasets/worked.py", {"process@*"}),
     "the summary": ("stages/summarize.py", {"summarize"}),
 }
+
+
+def downstream(stages, names):
+    """`names` and every stage that reads, directly or not, what they write."""
+    reached = set(names)
+    while True:
+        written = [out for name in reached for out in stages[name].outs]
+        more = {s.name for s in stages.values() if any(_overlap(dep, out) for dep in s.deps for out in written)}
+        if more <= reached:
+            return reached
+        reached |= more
+
+
+def _overlap(a, b):
+    return a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/")
 
 
 def changed(project):

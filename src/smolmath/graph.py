@@ -49,21 +49,6 @@ def load_stages(params: Mapping[str, Any], dvc_yaml: Path | str = "dvc.yaml") ->
     return stages
 
 
-def downstream(stages: Mapping[str, Stage], names: set[str]) -> set[str]:
-    """`names` and every stage that reads, directly or not, what they write."""
-    reached = set(names)
-    while True:
-        written = [out for name in reached for out in stages[name].outs]
-        more = {s.name for s in stages.values() if any(_overlap(dep, out) for dep in s.deps for out in written)}
-        if more <= reached:
-            return reached
-        reached |= more
-
-
-def _overlap(a: str, b: str) -> bool:
-    return a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/")
-
-
 def _unrolled(
     name: str, body: Mapping[str, Any], params: Mapping[str, Any]
 ) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from smolmath.graph import load_stages
 from smolmath.params.core import ParamsError, listing, nearest, read_params
+from smolmath.runs import remove
 
 FOLDER = Path("recipes")
 
@@ -73,8 +74,7 @@ def prune(params: Mapping[str, Any]) -> dict[str, list[str]]:
     if not gone:
         return {}
     for out in (out for outs in gone.values() for out in outs):
-        path = Path(out)
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        remove(Path(out))
     yaml = YAML()
     yaml.width = 4096
     lock = yaml.load(Path("dvc.lock").read_text(encoding="utf-8"))

@@ -61,7 +61,7 @@ class StageRun:
         final = Path(path)
         part = final.with_name(f".{final.name}.{self.fingerprint}.part")
         final.parent.mkdir(parents=True, exist_ok=True)
-        _remove(part)
+        remove(part)
         self._unpublished.append((part, final))
         return part
 
@@ -74,14 +74,14 @@ class StageRun:
                 "`dvc repro` to finish it, or run `dvc repro` to start with the new one."
             )
         for part, final in self._unpublished:
-            _remove(final)
+            remove(final)
             os.replace(part, final)
         self._unpublished.clear()
 
     def discard(self) -> None:
         """Remove what was written but not published."""
         for part, _ in self._unpublished:
-            _remove(part)
+            remove(part)
         self._unpublished.clear()
 
     def _edited_before_hashing(self) -> list[str]:
@@ -226,7 +226,8 @@ def _get(params: dict[str, Any], key: str) -> Any:
         return None
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, a folder or nothing."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
