@@ -61,6 +61,10 @@ CASES = {
     "model directory without weights": (
         "model", {"source": "files", "path": "stages", "dtype": "float32"}, "stages is no model directory: it lacks *.safetensors"),
     "unknown reward": ("phases.sums.rewards", {"corectness": 1.0}, "phases.sums.rewards:"),
+    "reward without its options": ("phases.sums.rewards", {"overlong": {"weight": 1.0, "max_tokens": 9}}, "phases.sums.rewards: Reward 'overlong' needs soft_tokens."),
+    "reward of an unknown option": ("phases.sums.rewards", {"correctness": {"weight": 1.0, "scale": 2}}, "phases.sums.rewards: Reward 'correctness' has no option 'scale'."),
+    "reward without a weight": ("phases.sums.rewards", {"tag_count": {"scale": 2}}, "phases.sums.rewards.tag_count"),
+    "reward that DVC does not watch": ("phases.sums.rewards", {"smolmath.recipes:recipes": 1.0}, "'smolmath.recipes:recipes' is read from src/smolmath/recipes.py, which the train stage does not depend on"),
     "rewards all zero": ("phases.sums.rewards", {"correctness": 0.0}, "every weight is 0"),
     "group of one": ("phases.sums.grpo.num_generations", 1, "a group needs at least 2 completions to compare"),
     "generations that don't fit": (

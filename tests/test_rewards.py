@@ -1,6 +1,8 @@
 """Each reward: right, wrong, no answer, unscorable reference; and the two bugs that once made rewards silent zeros."""
 
+import math
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -122,18 +124,93 @@ def test_reasoning_steps_are_half_steps_and_half_equations(completion, worked, e
     assert reward("reasoning_steps", completion, reasoning=[worked]) == [expected]
 
 
-@pytest.mark.parametrize("name", REWARDS)
+OPTIONS = {
+    "cosine_length": {"max_tokens": 100, "correct": [1.0, 0.5], "wrong": [-1.0, -0.5]},
+    "repetition_penalty": {"ngram_size": 2, "max_penalty": -1.0},
+    "overlong": {"max_tokens": 100, "soft_tokens": 20},
+}
+NAMED = {name: OPTIONS.get(name, {}) for name in REWARDS}
+
+
+@pytest.mark.parametrize("name", [name for name in REWARDS if name not in OPTIONS])
 def test_a_completion_without_an_answer_earns_nothing(name):
     assert reward(name, NO_ANSWER, reference_answer=["18"], reasoning=[WORKED]) == [0.0]
 
 
+@pytest.mark.parametrize(
+    ("completion", "tokens", "expected"),
+    [
+        (RIGHT, 0, 1.0),
+        (RIGHT, 50, 0.75),  # 0.5 + (1.0 - 0.5) * (1 + cos(pi/2)) / 2
+        (RIGHT, 100, 0.5),
+        (RIGHT, 250, 0.5),  # not up the cosine again
+        (WRONG, 0, -1.0),
+        (WRONG, 50, -0.75),
+        (NO_ANSWER, 100, -0.5),
+    ],
+)
+def test_cosine_length_prefers_short_right_and_long_wrong_completions(completion, tokens, expected):
+    columns = {"reference_answer": ["18"], "completion_ids": [[1] * tokens]}
+    assert reward("cosine_length", completion, **columns, **OPTIONS["cosine_length"]) == [expected]
+
+
+def test_cosine_length_is_none_for_an_unscorable_reference():
+    columns = {"reference_answer": ["proof"], "completion_ids": [[1]]}
+    assert reward("cosine_length", RIGHT, **columns, **OPTIONS["cosine_length"]) == [None]
+
+
+def test_cosine_length_is_the_one_of_trl():
+    trl = pytest.importorskip("trl.rewards")
+    ours, ids = RIGHT.replace("\n18\n", "\n$18$\n"), [[1] * 33]
+    theirs = trl.get_cosine_scaled_reward(max_len=100)([[{"content": r"\boxed{18}"}]], ["18"], ids)
+    assert reward("cosine_length", ours, reference_answer=["18"], completion_ids=ids, **OPTIONS["cosine_length"]) == (
+        pytest.approx(theirs)
+    )
+
+
+def test_repetition_penalty_is_the_share_of_repeated_ngrams():
+    ids = [[1, 2, 3, 4], [5] * 5, [1]]  # 3 of 3 pairs new; 3 of 4 old; too short for a pair
+    assert reward("repetition_penalty", "a", "b", "c", completion_ids=ids, **OPTIONS["repetition_penalty"]) == [
+        0.0,
+        -0.75,
+        0.0,
+    ]
+
+
+def test_overlong_falls_to_minus_one_over_the_soft_tokens():
+    ids = [[1] * n for n in (80, 90, 100, 101)]
+    assert reward("overlong", *"abcd", completion_ids=ids, **OPTIONS["overlong"]) == [0.0, -0.5, -1.0, -1.0]
+
+
+def test_tag_count_is_the_share_of_tags_used_once():
+    twice = RIGHT + "\n<answer>\n19\n</answer>"
+    assert reward("tag_count", RIGHT, RIGHT.replace("\n", ""), twice, "<answer>18") == [1.0, 1.0, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        (
+            {"overlong": {"max_tokens": 9}},
+            r"'overlong' needs soft_tokens\. .*Write overlong: {weight: 1.0, max_tokens",
+        ),
+        ({"correctness": {"max_tokens": 9}}, r"'correctness' has no option 'max_tokens'\. Its options: none"),
+    ],
+)
+def test_options_are_those_of_the_function(rewards, message):
+    with pytest.raises(ValueError, match=message):
+        reward_functions(rewards)
+
+
 def test_bound_rewards_keep_their_names_and_take_the_tags():
     tags = Tags(reasoning="think", answer="final")
-    functions = reward_functions(list(REWARDS), tags)
+    functions = reward_functions(NAMED, tags)
     assert [function.__name__ for function in functions] == list(REWARDS)
     renamed = RIGHT.replace("reasoning>", "think>").replace("answer>", "final>")
-    columns = {"reference_answer": ["18"], "reasoning": [WORKED]}
-    assert [f(prompts=[None], completions=[renamed], **columns)[0] for f in functions] == [1, 1, 1, 1, 4, 1]
+    columns = {"reference_answer": ["18"], "reasoning": [WORKED], "completion_ids": [[1, 2, 3]]}
+    rewards = {f.__name__: f(prompts=[None], completions=[renamed], **columns)[0] for f in functions}
+    assert rewards.pop("cosine_length") == pytest.approx(0.5 + 0.25 * (1 + math.cos(math.pi * 0.03)))
+    assert list(rewards.values()) == [1, 1, 1, 1, 4, 1, 0, 0, 1]
 
 
 def test_a_reward_of_ones_own_is_found_by_its_dotted_path(tmp_path, monkeypatch):
@@ -152,9 +229,7 @@ def test_an_unknown_reward_names_the_known_ones():
         ValueError, match=r"Unknown reward 'corectness'\. Known: correctness, integer, .* write 'package"
     ):
         reward_functions(["corectness"])
-    with pytest.raises(
-        ValueError, match=r"no module 'no_such_module' can be imported\. Put it under src/smolmath/grpo"
-    ):
+    with pytest.raises(ValueError, match=r"no module 'no_such_module' can be imported\. Put it under src/"):
         reward_functions(["no_such_module:f"])
 
 
@@ -163,3 +238,27 @@ def test_rewards_import_no_torch():
     source = sys.modules["smolmath.grpo.rewards"].__file__
     with open(source) as file:
         assert not [line for line in file if line.startswith(("import torch", "from trl", "from transformers"))]
+
+
+def test_the_worked_example_of_the_docs_works(tmp_path, monkeypatch):
+    page = (Path(__file__).parent.parent / "docs" / "rewards.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    (tmp_path / "brief_of_the_docs.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (brief,) = reward_functions({"brief_of_the_docs:brief": {"max_words": 4}})
+    assert brief(prompts=[None] * 3, completions=["a b", "a b c d e f", "a " * 9], reference_answer=[""] * 3) == [
+        1.0,
+        0.5,  # 2 - 6 / 4
+        0.0,
+    ]
+    with pytest.raises(ValueError, match="needs max_words"):
+        reward_functions(["brief_of_the_docs:brief"])
+
+
+def test_every_reward_is_in_the_docs_with_its_options():
+    page = (Path(__file__).parent.parent / "docs" / "rewards.md").read_text()
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert set(rows) == set(REWARDS)
+    for name, options in OPTIONS.items():
+        assert all(f"`{option}`" in rows[name] for option in options), name
+    assert all(f"| {weight} |" in rows[name] for name, weight in DEFAULT_WEIGHTS.items())

@@ -1,5 +1,6 @@
 """The command line `smolmath`. Commands import what they need when they run: `smolmath check` must not load torch."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
+from smolmath.tags import DEFAULT_TAGS, Tags
 
 app = typer.Typer(
     help="Turn a small language model into a math reasoner, reproducibly.",
@@ -47,6 +49,36 @@ def report(out: Annotated[Path, typer.Option(help="Folder to write into.")] = Pa
     except SmolmathError as error:
         _fail(str(error))
     print(f"wrote {page}")
+
+
+@app.command()
+def grade(
+    file: Annotated[Path, typer.Argument(help="A .jsonl, .parquet or .csv of completions and references.")],
+    out: Annotated[Path | None, typer.Option(help="Where the verdicts go; FILE.graded.jsonl if not named.")] = None,
+    completion: Annotated[str | None, typer.Option(help="Column of the completions.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Column of the reference answers.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column that says which are right, for a confusion table.")] = None,
+    finished: Annotated[str | None, typer.Option(help="Column that says which were not cut off.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    reasoning_tag: str = DEFAULT_TAGS.reasoning,
+    answer_tag: str = DEFAULT_TAGS.answer,
+) -> None:
+    """Grade a file of completions: the predicted answer, how it was found, and whether it is right."""
+    from smolmath.grading import grade_file, summary_tables
+
+    out = out or file.with_name(f"{file.name}.graded.jsonl")
+    columns = {"completion": completion, "reference": reference, "label": label, "finished": finished}
+    try:
+        summary = grade_file(file, out, columns=columns, workers=workers, tags=Tags(reasoning_tag, answer_tag))
+    except (SmolmathError, OSError) as error:
+        _fail(str(error))
+    for table in summary_tables(summary):
+        console.print(table, "")
+    for line in summary.unreadable[:5]:
+        print(f"not graded: {line}")
+    if len(summary.unreadable) > 5:
+        print(f"not graded: {len(summary.unreadable) - 5} more rows")
+    print(f"wrote {out}")
 
 
 @recipe_app.command("list")

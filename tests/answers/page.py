@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from tests.answers.cases import CASES
+from tests.answers.test_labelled import MISSED
+
+from smolmath.answers.extract import STRATEGIES
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "grading.md"
 SHOWN = 5  # examples of each verdict per rule
@@ -50,6 +53,20 @@ RULES = {
 }
 
 
+FOUND = {
+    "answer_block": "the last complete `<answer>…</answer>` or `<final_answer>…</final_answer>`",
+    "open_answer_block": "`<answer>…` that is never closed, in a finished completion",
+    "boxed": "the last `\\boxed{…}` or `\\fbox{…}`, with those joined to it",
+    "hashes": "the last line `#### …` that is no heading",
+    "the_answer_is": "“the (final) answer is …”, “Answer: …”",
+    "assignments": "the closing sentence sets names to values: `v_R = 4, v_B = 10`",
+    "formula": "the closing sentence's formula",
+    "closing_number": "the number that the closing sentence states: behind its last equals sign, after its verb, not in a "
+    "subordinate clause; several numbers are several values",
+    "withdrawn": "the answer was taken back, and nothing put in its place",
+}
+
+
 def page() -> str:
     """The whole page."""
     parts = [
@@ -58,12 +75,30 @@ def page() -> str:
         "`smolmath.answers.grade(completion, reference)` says what a careful examiner would say who sees only the two. "
         "Written by `python -m tests.answers.page` from the table that the tests run; a test fails when it is stale.",
     ]
+    parts += [
+        "",
+        "## How an answer is found",
+        "",
+        "In the order of trust; `Grade.strategy` names the one that was used. Cut-off completions (`finished=False`) have "
+        "only what was complete: a block, a box, a `####` line, a whole sentence “the answer is …”.",
+        "",
+        *(f"{number}. `{name}`: {FOUND[name]}." for number, name in enumerate(STRATEGIES, start=1)),
+    ]
     for number, (rule, (title, text)) in enumerate(RULES.items(), start=1):
         rows = [row for row in CASES if row[0] == rule and len(row[1]) <= 120]
         parts += ["", f"## {number}. {title}", "", text, "", "| completion | reference | verdict |", "|---|---|---|"]
         for verdict in (True, False):
             chosen = [row for row in rows if row[3] is verdict][:SHOWN]
             parts += [f"| {code(c)} | {code(r)} | {'right' if verdict else 'wrong'} |" for _, c, r, _ in chosen]
+    parts += [
+        "",
+        "## What it is known to miss",
+        "",
+        "Of about 2,200 labelled completions in tests/answers/labelled.jsonl, none that is wrong is graded right; these "
+        "right ones are graded wrong:",
+        "",
+        *(f"- {code(text)}: {why}." for text, why in MISSED.items()),
+    ]
     return "\n".join(parts) + "\n"
 
 

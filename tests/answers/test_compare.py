@@ -1,9 +1,11 @@
 """Equality of two answers, which references can be compared, and the process that decides formulas."""
 
 import os
+import signal
 import threading
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -85,16 +87,57 @@ def test_a_reference_decimal_takes_what_rounds_to_it_but_not_the_other_way_round
     assert not answers_match("0.67", "2/3")
 
 
-def test_the_judge_gives_up_within_a_second_and_outlives_its_processes():
+DEEP = "+".join(rf"\sin(x^{{{n}}})^{{{n}}}" for n in range(2, 40))
+
+
+def test_the_judge_gives_up_in_time_and_is_there_for_the_next_question(caplog):
     JUDGE.equal(predicted=r"\sqrt{4}", reference="2")  # starts it
-    deep = "+".join(rf"\sin(x^{{{n}}})^{{{n}}}" for n in range(2, 40))
-    start = time.monotonic()
-    assert not JUDGE.equal(predicted=f"({deep})^{{30}}", reference=f"({deep})^{{29}}")
-    assert time.monotonic() - start < 2  # 0.5 s of its CPU time, 0.9 s of ours, and a busy machine
-    assert JUDGE.equal(predicted=r"\sqrt{20}", reference=r"2\sqrt{5}")
-    os.kill(JUDGE._worker.process.pid, 9)
+    before = JUDGE.counts.copy()
+    for n in range(3):  # one after the other: none waits for a replacement
+        start = time.monotonic()
+        assert JUDGE.equal(predicted=f"({DEEP})^{{3{n}}}", reference=f"({DEEP})^{{29}}") is None
+        assert time.monotonic() - start < 2  # 0.5 s of its CPU time, 0.9 s of ours, and a busy machine
+        assert JUDGE.equal(predicted=r"\sqrt{20}", reference=r"2\sqrt{5}") is True
+    assert JUDGE.counts - before == {"questions": 6, "overrun": 3}
+    assert "no verdict (overrun, " in caplog.text
+    assert "counts as not equal" in caplog.text
+
+
+def test_a_killed_judge_counts_as_not_equal_and_is_replaced():
+    assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3")
+    before = JUDGE.counts.copy()
+    supervisor = JUDGE._worker.process.pid
+    os.kill(children(supervisor)[0], signal.SIGKILL)
     assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3") is None
     assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3")
+    os.kill(supervisor, signal.SIGKILL)
+    assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3") is None
+    assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3")
+    assert JUDGE._worker.process.pid != supervisor
+    assert JUDGE.counts - before == {"questions": 4, "died": 1, "lost": 1}
+
+
+def test_the_judge_leaves_no_process_behind():
+    JUDGE.equal(predicted=f"({DEEP})^{{30}}", reference=f"({DEEP})^{{28}}")
+    supervisor = JUDGE._worker.process.pid
+    (child,) = children(supervisor)  # one, whatever was killed before
+    JUDGE.close()
+    deadline = time.monotonic() + 10
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(child)
+    assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3")
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_the_judge_answers_several_threads():

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 from cases import CASES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smolmath.answers import Tags, grade
+from smolmath.answers import Tags, answers_match, grade
 
 
 def label(case):
@@ -140,6 +141,95 @@ def test_long_repetitions_cost_less_than_a_second(piece, wrapping):
     start = time.process_time()
     grade(completion, "18")
     assert time.process_time() - start < 1
+
+
+BOMBS = [
+    "9**9**9**9", "10^{10^{10}}", "9^{9^{9^{9}}}", "100000!", "(10^{10})!", "9!!!!!!!!", r"\binom{10^9}{5\cdot10^8}",
+    r"\frac{1}{" * 500 + "2" + "}" * 500, r"\sqrt{" * 500 + "2" + "}" * 500, "(" * 50_000, "=" * 1_000_000,
+    "<answer>" * 125_000, r"\boxed{" * 100_000, "7" * 100_000, "0." + "3" * 100_000, "x+" * 50_000 + "x", "1,000" * 50_000,
+    "\x00" * 1000 + "5", "\ud800", "\udfff5", "1e999999999", "1e-999999999", r"\sum_{k=1}^{10^9} k^{k}", "a" * 1_000_000,
+    r"\int_0^1 " * 200, "{" * 100_000 + "}" * 100_000, "٣" * 10_000, r"\text{" * 50_000, "5 " * 200_000, "\u202e5", "½" * 50_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda text: text[:20].encode("ascii", "backslashreplace").decode())
+@pytest.mark.parametrize("wrapping", ["{}", "<answer>{}</answer>", r"\boxed{{{}}}", "The answer is {}.", "#### {}"])
+def test_a_bomb_is_wrong_within_the_limit(bomb, wrapping):
+    import time
+
+    from smolmath.answers.judge import JUDGE
+
+    JUDGE.equal(predicted=r"\sin(1)", reference=r"\cos(1)")  # warm, as in any long run
+    start = time.monotonic()
+    assert not grade(wrapping.format(bomb), "18").correct
+    assert not grade("<answer>18</answer>", bomb).correct
+    # A second is the limit of each; twice that leaves room for a busy machine.
+    assert time.monotonic() - start < 4
+
+
+def listed(pattern, numbers):
+    return ", ".join(pattern.replace("N", str(n)) for n in numbers)
+
+
+NESTED = r"\{" + ",".join("{" + ",".join(f"{{{a},{b}x,3}}" for b in range(9)) + "}" for a in range(11, 40)) + r"\}"
+COSTLY = {  # each question is cheap, but there are many
+    "sums": (listed(r"\sum_{k=1}^{N0} \frac{1}{k^3+k}", range(5, 45)), listed(r"\sum_{k=1}^{N0} \frac{1}{k^3+k}", range(45, 85))),
+    "integrals": (listed(r"\int_0^{N} \sin(x^2)dx", range(2, 32)), listed(r"\int_0^{N} \sin(x^2)dx", range(32, 62))),
+    "nested sets": (NESTED, NESTED.replace("3}", "4}")),
+    "flat sets": (r"\{" + listed("Nx", range(35)) + r"\}", r"\{" + listed("Ny", range(35)) + r"\}"),
+    "prose": ("He has 5 apples " + "in 6 boxes " * 2000, "18"),
+    "alternatives": ("such that " + "$1$ or " * 20_000, "18"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COSTLY)
+def test_many_small_questions_end_within_the_limit_too(case):
+    import time
+
+    from smolmath.answers.judge import JUDGE
+
+    answer, reference = COSTLY[case]
+    JUDGE.equal(predicted=r"\sin(1)", reference=r"\cos(1)")
+    start = time.monotonic()
+    assert not grade(f"<answer>{answer}</answer>", reference).correct
+    assert time.monotonic() - start < 2  # a second is the limit
+
+
+NUMBERS = st.integers() | st.fractions() | st.decimals(allow_nan=False, allow_infinity=False, places=4)
+
+
+@given(a=NUMBERS, b=NUMBERS)
+def test_equality_of_exact_numbers_is_symmetric_and_tight(a, b):
+    forward, backward = answers_match(str(a), str(b)), answers_match(str(b), str(a))
+    difference = abs(Fraction(a) - Fraction(b))
+    if difference == 0:
+        assert forward
+        assert backward
+    # A decimal takes what rounds to it at its places, 0.00005 here; nothing further off is ever right.
+    elif difference > max(Fraction(1, 20_000), abs(Fraction(b)) / 10**13):
+        assert not forward
+        assert not backward
+
+
+ANSWERS = st.one_of(
+    NUMBERS.map(str),
+    st.tuples(st.integers(), st.integers(1, 999)).map(lambda t: rf"\frac{{{t[0]}}}{{{t[1]}}}"),
+    st.integers(1, 10**6).map(lambda n: rf"\sqrt{{{n}}}"),
+    st.lists(st.integers(-99, 99), min_size=2, max_size=4, unique=True).map(lambda v: ", ".join(map(str, v))),
+    st.lists(st.integers(-99, 99), min_size=2, max_size=3).map(lambda v: f"({', '.join(map(str, v))})"),
+    st.tuples(st.integers(-99, 0), st.integers(1, 99)).map(lambda t: f"[{t[0]}, {t[1]})"),
+    st.integers(1, 99).map(lambda n: f"x^2 + {n}x - 1"),
+    st.sampled_from("ABCDE").map(lambda letter: f"({letter})"),
+)
+FORMATS = ["<answer>{}</answer>", "<answer>\n${}$\n</answer>", GOOD.replace("\n18\n", "\n{}\n"), r"So \boxed{{{}}}.", "#### {}",
+           r"The final answer is $\boxed{{{}}}$", r"<answer>\boxed{{{}}}</answer>", "**Answer:** ${}$"]  # fmt: skip
+
+
+@given(answer=ANSWERS, wrapping=st.sampled_from(FORMATS))
+def test_every_answer_is_right_against_itself_in_every_format(answer, wrapping):
+    verdict = grade(wrapping.format(answer), answer)
+    assert verdict.verifiable
+    assert verdict.correct
 
 
 def test_plain_numbers_start_no_process_and_import_no_sympy():

@@ -6,8 +6,9 @@ time, without raising. The policy is in docs/grading.md; reading is in extract.p
 
 from dataclasses import dataclass
 
-from smolmath.answers.compare import answers_match, is_verifiable
+from smolmath.answers.compare import answers_match
 from smolmath.answers.extract import Extraction, extract_answer, follows_format
+from smolmath.answers.kinds import is_verifiable
 from smolmath.tags import DEFAULT_TAGS, Tags
 
 __all__ = ["DEFAULT_TAGS", "Extraction", "Grade", "Tags", "answers_match", "extract_answer", "grade", "is_verifiable"]

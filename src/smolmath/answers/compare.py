@@ -5,48 +5,52 @@ Each step either decides or hands on, cheapest first:
 1. normalised text; a multiple-choice letter;
 2. numbers, as fractions (numbers.py);
 3. parts of sets, lists, tuples, intervals and named values, each pair by these steps again (structure.py);
-4. formulas, by math-verify in a process of its own (judge.py), within QUESTIONS and one overrun;
+4. formulas: algebra in a finite field (formulas.py), the rest by math-verify in a process of its own (judge.py),
+   within QUESTIONS and one overrun;
 5. words, without case.
 """
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
+from smolmath.answers.formulas import are_near, formulas_equal
+from smolmath.answers.intervals import Piece, RealSet, read_set, speaks_of_a_set
+from smolmath.answers.kinds import (
+    COMMAND,
+    FUNCTIONS,
+    LABELLED_VALUE,
+    MAX_ANSWER,
+    MAX_FORMULA,
+    NAN,
+    OF_AN_ANGLE,
+    RELATION,
+    UNIT,
+    is_formula,
+    is_prose,
+    read_letter,
+)
 from smolmath.answers.normalise import normalise
-from smolmath.answers.numbers import Number, digits_of, numbers_match, parse_number
+from smolmath.answers.numbers import DATE, Number, digits_of, numbers_match, parse_number
+from smolmath.answers.spellings import (
+    CLOCK,
+    RATIO,
+    WORD,
+    alike,
+    ratios_equal,
+    with_one_parameter,
+    without_names,
+    without_units,
+)
 from smolmath.answers.structure import MAX_PARTS, Parts, split_parts, strip_name
+from smolmath.answers.units import in_conflict
 
 QUESTIONS = 30  # to the judge, for one pair of answers
-MAX_FORMULA = 300  # characters that the judge is asked about
-MAX_ANSWER = 5_000  # characters beyond which only literal numbers and equal text are seen
+SECONDS = 0.5  # of the judge's CPU time for all of them
 MAX_DEPTH = 6  # parts within parts
+MAX_STEPS = 5_000  # pairs of parts that are looked at
 CACHED_LENGTH = 500  # longer pairs are compared again rather than kept
-
-_NAN = re.compile(r"[+-]?nan", re.IGNORECASE)
-_LETTER = re.compile(
-    r"(?:(?i:option|choice|answer)\s?)?\(?([A-J]|[a-j](?=[).]?$))(?:\)?$|\)[.:]?(.+)|[.:](.+))", re.DOTALL
-)
-_LABEL = re.compile(r"(?<![a-zA-Z\\])\(?[A-J][).:]")
-_LABELLED_VALUE = re.compile(r"\(?[A-J]\)[.:]?(.+)", re.DOTALL)
-_RELATION = re.compile(r"[<>]|\\(?:le|ge|ne|lt|gt|approx)(?![a-zA-Z])")
-_COMMAND = re.compile(r"\\[a-zA-Z]+")
-_UNIT = re.compile(r"\s?\\unit\{[^{}]*\}(?:\^\{?\d\}?)?(?:/\\unit\{[^{}]*\})?$")
-_RUN = re.compile(r"[^\W\d_]{2,}")
-_CONNECTORS = re.compile(r"(?<![a-zA-Z\\])(?:and|or|either|both)(?![a-zA-Z])")
-# Words in a line read better than a list of quoted ones, hence the noqa.
-_FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh tanh max min gcd lcm".split()  # noqa: SIM905
-)
-_PROSE = frozenset(
-    "not or and is no if the to of in for yes any all an at by it so as on we he none am pm".split()  # noqa: SIM905
-)
-_NOT_A_FORMULA = re.compile(r"""[:"?#@&]|\d[a-zA-Z]+\d|\d\s+\d|(?<![a-zA-Z])_""")
-# What sympy would try to write out: towers, powers of thousands, factorials of hundreds.
-_EXPLOSIVE = re.compile(
-    r"\^\{?[^{}^]{0,40}\^|\^\{?-?\(?\d{4,}|\^\{?[^}]{0,40}[*!]|\d{3,}\)?!|!\)?!|\\(?:sum|prod|int)(?![a-z])"
-)
+_BOUND = re.compile(r"\\(?:sum|prod|int)(?![a-z])(?:\\limits)?(?:_\{[^{}]{0,40}\})?")  # its variables are its own
 _ORDERED = ("tuple", "interval", "matrix")
 
 
@@ -56,18 +60,25 @@ class _Budget:
 
     questions: int = QUESTIONS
     depth: int = 0  # of parts within parts
+    steps: int = 0  # pairs of parts that were looked at
+    seconds: float = SECONDS
+
+    def expect_questions(self) -> None:
+        from smolmath.answers.judge import JUDGE
+
+        JUDGE.warm_up()
 
     def ask(self, predicted: str, reference: str) -> bool:
-        if self.questions <= 0:
+        if self.questions <= 0 or self.seconds <= 0.001:
             return False
         # Plain answers must not pay for the process machinery.
         from smolmath.answers.judge import JUDGE
 
         self.questions -= 1
         number = parse_number(reference)
-        verdict = JUDGE.equal(predicted=predicted, reference=reference, places=number.places if number else 0)
-        if verdict is None:
-            self.questions = 0
+        places = number.places if number else 0
+        verdict, seconds = JUDGE.ask(predicted=predicted, reference=reference, places=places, limit_s=self.seconds)
+        self.seconds -= seconds
         return bool(verdict)
 
 
@@ -91,37 +102,50 @@ def answers_match(predicted: str, reference: str) -> bool:
 
 def _match(predicted: str, reference: str) -> bool:
     predicted, reference = normalise(predicted), normalise(reference)
-    if not predicted or not reference or _NAN.fullmatch(predicted):
+    if not predicted or not reference or NAN.fullmatch(predicted):
         return False
     if predicted == reference:
         return True
+    if predicted.isascii() and predicted.isdecimal() and reference.isascii() and reference.isdecimal():
+        return predicted.lstrip("0") == reference.lstrip("0")  # the common case
     if len(predicted) > MAX_ANSWER or len(reference) > MAX_ANSWER:
         literal = digits_of(predicted)
-        return literal is not None and literal == digits_of(reference)
-    if letter := read_letter(reference):
+        if literal is None or literal == digits_of(reference):
+            return literal is not None
+        whole, _, fraction = literal.partition(".")
+        # No tolerance looks at the hundredth place: what is a short number by then is compared as one.
+        predicted = f"{whole}.{fraction[:100]}" if fraction else whole
+        if len(predicted) > MAX_ANSWER or len(reference) > MAX_ANSWER:
+            return False
+    if not reference.islower() and ":" not in reference and (letter := read_letter(reference)):
         return read_letter(predicted) == letter
-    if labelled := _LABELLED_VALUE.fullmatch(predicted):
+    if labelled := LABELLED_VALUE.fullmatch(predicted):
         predicted = labelled[1].strip()
-    return _equal(predicted, reference, _Budget())
+    return _equal(*with_one_parameter(predicted, reference), _Budget())
 
 
 _cached_match = lru_cache(maxsize=65536)(_match)
 
 
-def read_letter(text: str) -> str | None:
-    """The option that a normalised answer names: `(D)`, `D.` and `D)81` name D; a list of options names none."""
-    found = _LETTER.fullmatch(text)
-    if not found or _LABEL.search(found[2] or found[3] or ""):
-        return None
-    return found[1].upper()
-
-
 def _equal(predicted: str, reference: str, budget: _Budget) -> bool:
+    budget.steps += 1
     if predicted == reference:
         return True
+    if budget.steps > MAX_STEPS:
+        return False
     predicted_number, reference_number = parse_number(predicted), parse_number(reference)
     if predicted_number and reference_number:
         return numbers_match(predicted_number, reference_number)
+    if r"\approx" in predicted and (exact := predicted.partition(r"\approx")[0].strip()):
+        # "\sqrt{2}\approx 1.41" says \sqrt{2}, and "4\approx 5" nothing.
+        near = are_near(exact.rpartition("=")[2], predicted.rpartition(r"\approx")[2])
+        return near is not False and _equal(exact, reference, budget)
+    if speaks_of_a_set(predicted) or speaks_of_a_set(reference):
+        sets = read_set(predicted), read_set(reference)
+        if sets[0] and sets[1]:
+            return _sets_equal(sets[0], sets[1], budget)
+    if predicted.count("=") == reference.count("=") == 1 and formulas_equal(predicted, reference):
+        return True
     predicted_parts, reference_parts = split_parts(predicted), split_parts(reference)
     if predicted_parts or reference_parts:
         if budget.depth >= MAX_DEPTH:
@@ -130,63 +154,78 @@ def _equal(predicted: str, reference: str, budget: _Budget) -> bool:
         equal = _parts_equal(predicted, predicted_parts, reference, reference_parts, budget)
         budget.depth -= 1
         return equal
-    if (unnamed := _without_names(predicted, reference)) != (predicted, reference):
+    if (unnamed := without_names(predicted, reference)) != (predicted, reference):
         return _equal(*unnamed, budget)
     if _cannot_be(predicted, reference_number) or _cannot_be(reference, predicted_number):
         return False
-    if bool(_RELATION.search(predicted)) != bool(_RELATION.search(reference)):
+    if bool(RELATION.search(predicted)) != bool(RELATION.search(reference)):
         return False
     return _formulas_equal(predicted, reference, budget)
 
 
+def _sets_equal(predicted: RealSet, reference: RealSet, budget: _Budget) -> bool:
+    """Whether two sets have the same intervals, in any order, and are not said of different variables."""
+    if predicted.variable and reference.variable and predicted.variable != reference.variable:
+        return False
+    wanted = list(reference.pieces)
+    if len(predicted.pieces) != len(wanted):
+        return False
+    for piece in predicted.pieces:
+        match = next((other for other in wanted if _pieces_equal(piece, other, budget)), None)
+        if match is None:
+            return False
+        wanted.remove(match)
+    return True
+
+
+def _pieces_equal(predicted: Piece, reference: Piece, budget: _Budget) -> bool:
+    if (predicted.low_in, predicted.high_in) != (reference.low_in, reference.high_in):
+        return False
+    return _equal(predicted.low, reference.low, budget) and _equal(predicted.high, reference.high, budget)
+
+
 def _formulas_equal(predicted: str, reference: str, budget: _Budget) -> bool:
-    predicted, reference = (_UNIT.sub("", text).removeprefix("$") for text in (predicted, reference))
+    if RATIO.fullmatch(predicted) and ":" in reference and RATIO.fullmatch(reference):
+        return ratios_equal(predicted, reference)
+    units = [found[0].strip() if (found := UNIT.search(text)) else None for text in (predicted, reference)]
+    if in_conflict(*units) or predicted.count("'") != reference.count("'"):
+        return False
+    predicted, reference = (without_units(text) for text in (predicted, reference))
     if predicted == reference:
         return True
-    if _is_formula(predicted) and _is_formula(reference):
-        return budget.ask(predicted, reference)
+    # An equation is no value: what it is solved by, the judge would find. The bound of a sum is no equation.
+    equations = ["=" in _BOUND.sub("", text) for text in (predicted, reference)]
+    if DATE.fullmatch(predicted) or DATE.fullmatch(reference) or equations[0] != equations[1]:
+        return False
+    if all(equations) and not (re.search("[a-zA-Z]", predicted) and re.search("[a-zA-Z]", reference)):
+        return False  # 1=2 is as wrong as 3=7
+    if max(len(predicted), len(reference)) <= MAX_FORMULA and not (is_prose(predicted) or is_prose(reference)):
+        # Where one formula is, others follow, and the first that is left to the judge would wait for its start.
+        budget.expect_questions()
+        number = parse_number(reference)
+        same = formulas_equal(predicted, reference, places=number.places if number else 0)
+        if same is not None:
+            return same
+        if is_formula(predicted) and is_formula(reference):
+            return budget.ask(predicted, reference)
     literal = digits_of(predicted)
     if literal is not None and literal == digits_of(reference):
         return True
-    # "Tuesday" is "tuesday", but X need not be x.
-    return len(reference) > 2 and reference.isalpha() and predicted.casefold() == reference.casefold()
-
-
-def _without_names(predicted: str, reference: str) -> tuple[str, str]:
-    """The values of `x=4` and `4`, or of `x=4` and `x=2+2`; the answers as they are where the names differ."""
-    predicted_name, predicted_value = strip_name(predicted)
-    reference_name, reference_value = strip_name(reference)
-    if predicted_name != reference_name and "=" in predicted and "=" in reference:
-        return predicted, reference  # two equations, or values of different things
-    values = _end_of_chain(predicted_value), _end_of_chain(reference_value)
-    # An equation against an equation of another form is the judge's.
-    return (predicted, reference) if any("=" in value for value in values) else values
-
-
-def _end_of_chain(text: str) -> str:
-    """The last value of `2+2=4`, unless the sides contradict each other, as in `5=7`."""
-    if "=" not in text:
-        return text
-    sides = text.split("=")
-    numbers = [parse_number(side) for side in sides]
-    if numbers[-1] is None or any(n is not None and not numbers_match(n, numbers[-1]) for n in numbers[:-1]):
-        return text
-    if not all(numbers) and _is_prose(text):
-        return text
-    return sides[-1] if all(numbers) or len(sides) > 2 or _is_quantity(sides[0]) else text
-
-
-def _is_quantity(text: str) -> bool:
-    """Whether the left side of `x-y=10` names what is asked for, where `2x=10` and `x^2=16` are yet to be solved."""
-    return bool(_COMMAND.search(text)) or len(set(re.findall(r"[a-zA-Z]", text))) > 1
+    # "Tuesday" is "tuesday" and "7:30 p.m." is "7:30 PM", but X need not be x.
+    said = alike(reference)
+    return bool(WORD.search(said) or CLOCK.match(said)) and alike(predicted) == said
 
 
 def _cannot_be(text: str, number: Number | None) -> bool:
     """Whether a text that is no number cannot equal that number: it holds a variable, words or a relation."""
     if number is None:
         return False
-    letters = _COMMAND.sub(" ", _UNIT.sub("", text))
-    return bool(re.search(r"[a-df-hj-zA-Z]", re.sub("|".join(sorted(_FUNCTIONS)), "", letters))) or "=" in text
+    if _BOUND.search(text):
+        return False
+    letters = COMMAND.sub(" ", without_units(text))
+    if OF_AN_ANGLE.search(text):  # the variables of an identity
+        return "=" in text
+    return bool(re.search(r"[a-df-hj-zA-Z]", re.sub("|".join(sorted(FUNCTIONS)), "", letters))) or "=" in text
 
 
 def _parts_equal(
@@ -195,15 +234,20 @@ def _parts_equal(
     if predicted_parts is None or reference_parts is None:
         parts, single = predicted_parts or reference_parts, reference if predicted_parts else predicted
         assert parts is not None
-        if parts.shape in ("list", "set") and len(items := _distinct(parts.items, budget)) == 1:
+        # {7} is 7, but {{1},{2}} is not {1,2}.
+        alone = parts.shape == "list" or (
+            parts.shape == "set" and budget.depth == 1 and all(parse_number(item) for item in parts.items)
+        )
+        if alone and len(items := _distinct(parts.items, budget)) == 1:
             return _equal(items[0], single, budget) if predicted_parts else _equal(single, items[0], budget)
-        # An interval may be written as an inequality.
-        return parts.shape in ("tuple", "interval", "union") and bool(_RELATION.search(single)) and (
-            _formulas_equal(predicted, reference, budget))  # fmt: skip
+        # A matrix may have a factor in front.
+        return parts.shape == "matrix" and r"\begin{" in single and _formulas_equal(predicted, reference, budget)
     shapes = {predicted_parts.shape, reference_parts.shape}
     if ("union" in shapes and len(shapes) > 1) or ("set" in shapes and shapes & set(_ORDERED)):
         return False
     # A column or row may be written as a point.
+    if len(shapes) > 1 and "matrix" in shapes and "tuple" not in shapes:
+        return False
     if shapes == {"matrix", "tuple"}:
         matrix = predicted_parts if predicted_parts.shape == "matrix" else reference_parts
         if matrix.brackets not in ("1", str(len(matrix.items))):
@@ -218,6 +262,8 @@ def _parts_equal(
 def _items_equal(predicted: Parts, reference: Parts, budget: _Budget) -> bool:
     """The parts pair by pair: by name where both have names, in order where either has one, else in any order."""
     items, wanted = list(predicted.items), list(reference.items)
+    if predicted.exclusive and not reference.exclusive and _names(items):
+        return False  # "x=1 or y=2" is not both
     if len(items) > MAX_PARTS or len(wanted) > MAX_PARTS:
         return items == wanted
     named, named_reference = _names(items), _names(wanted)
@@ -248,53 +294,9 @@ def _distinct(items: tuple[str, ...] | list[str], budget: _Budget) -> list[str]:
     kept: list[str] = []
     if len(items) > MAX_PARTS:
         return list(items)
+    questions, budget.questions = budget.questions, 0
     for item in items:
-        if not any(_equal(item, other, _Budget(questions=0)) for other in kept):
+        if not any(_equal(item, other, budget) for other in kept):
             kept.append(item)
+    budget.questions = questions
     return kept
-
-
-def _is_prose(text: str) -> bool:
-    """Whether a normalised text holds words, rather than names and functions of a formula."""
-    runs = _RUN.findall(_COMMAND.sub(" ", re.sub(r"\\(?:unit|begin|end)\{[^{}]*\}", " ", text)))
-    return any(run not in _FUNCTIONS and (len(run) > 3 or run.lower() in _PROSE) for run in runs)
-
-
-def read_value_kind(text: str) -> Literal["number", "formula", "prose"]:
-    """What an answer looks like as a whole; extraction looks inside prose for the value."""
-    normalised = normalise(text[: MAX_ANSWER + 1])
-    if parse_number(normalised) or digits_of(normalised):
-        return "number"
-    if read_letter(normalised):
-        return "formula"
-    return "prose" if _is_prose(_CONNECTORS.sub(" ", normalised)) else "formula"
-
-
-def _is_formula(text: str) -> bool:
-    """Whether the judge may be asked about a text: short, no words, nothing that it would compute for hours."""
-    if len(text) > MAX_FORMULA or text.count("{") != text.count("}") or _is_prose(text):
-        return False
-    return not (_NOT_A_FORMULA.search(_COMMAND.sub("a", text)) or _EXPLOSIVE.search(text))
-
-
-@lru_cache(maxsize=65536)
-def is_verifiable(reference: str) -> bool:
-    """Whether the grader can tell right from wrong for this reference answer.
-
-    True for a number, a formula, a set, tuple or list of them, and the letter of an option; False for words, proofs,
-    NaN and nothing at all.
-    """
-    text = normalise(reference)
-    if not text or _NAN.fullmatch(text):
-        return False
-    if digits_of(text) or (len(text) <= MAX_ANSWER and (parse_number(text) or read_letter(text))):
-        return True
-    if len(text) > MAX_FORMULA:
-        return False
-    parts = split_parts(text)
-    if parts and parts.items != (text,):
-        return len(parts.items) <= MAX_PARTS and all(is_verifiable(item) for item in parts.items)
-    value = _UNIT.sub("", strip_name(text)[1])
-    # Lower-case letters alone are a word ("see") unless they are few enough to be a product ("ab").
-    word = value.isalpha() and (len(value) > 3 or (len(value) > 2 and value != value.upper()))
-    return not word and not _is_prose(value) and bool(re.search(r"[a-zA-Z\d]", value))

@@ -2,78 +2,59 @@
 
 The order of STRATEGIES is the order of trust. A complete answer block yields only to a later block, a withdrawal, or
 an explicit "final answer is X"; among the other commitments the last by position counts; without any, a finished
-completion is read by its closing sentence. All scans are linear in the completion: no pattern here has two unbounded
-repeats that can match the same text.
+completion is read by its closing sentence (prose.py). All scans are linear in the completion.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
-from smolmath.answers.compare import read_value_kind
+from smolmath.answers.blocks import answer_tag, find_blocks, is_thinking, offered_blocks, reasoning_end
+from smolmath.answers.boxes import find_boxes, offered, unboxed
+from smolmath.answers.kinds import read_value_kind
+from smolmath.answers.normalise import CACHED_LENGTH
+from smolmath.answers.phrases import (
+    ANSWER_IS,
+    COURTESY,
+    DENIED,
+    FINAL_ANSWER,
+    NEGATED,
+    OR_ELSE,
+    REFUSAL,
+    REPLACEMENT,
+    SECOND_THOUGHT,
+    SENTENCE_END,
+    TO_THE_GRADER,
+    WITHDRAWAL,
+    WRONG_ONE,
+)
+from smolmath.answers.prose import HAS_VALUE, MAX_SENTENCE, NUMBER, Piece, stated, value
 from smolmath.tags import DEFAULT_TAGS, Tags
 
 STRATEGIES = (
-    "answer_block",  # <answer>…</answer>
+    "answer_block",  # <answer>…</answer> or <final_answer>…</final_answer>
     "open_answer_block",  # <answer>… to the end, in a finished completion
     "boxed",  # \boxed{…}
     "hashes",  # #### …
     "the_answer_is",  # the answer is …, Answer: …
     "assignments",  # closing sentence: x = 4
     "formula",  # closing sentence: $…$, or nothing but a formula
-    "last_number",  # closing sentence: its last number
+    "closing_number",  # closing sentence: the number that it states
     "withdrawn",  # a commitment was taken back and nothing put in its place
 )
 
-_BOX = re.compile(r"\\f?boxed\s*\{")
-_HASHES = re.compile(r"^[ \t]*####[ \t]*([^\n]*)", re.MULTILINE)
-_ANSWER_IS = re.compile(
-    r"\banswers?\b(?:[^\n.?!:=]{0,60}?(?:\bis\b|\bare\b|\bequals\b|[:=])|\*\*:?)[\s*:=]*(?:\bthat\s)?", re.IGNORECASE
-)
-_FINAL_ANSWER = re.compile(r"\bfinal answer\b[^\n.?!:=]{0,60}?(?:\bis\b|[:=])[\s*:=]*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\n|[.!?](?=[\s*]|$)")
-_WITHDRAWAL = re.compile(
-    r"\b(?:that|this|it|which|(?:my|the|this|that)(?: \w+)? (?:answer|result|value)(?: above)?)(?:'s| is| was)"
-    r" (?:wrong|incorrect|false|not right|not correct|a mistake|an error|mistaken)\b"
-    r"|\bscratch that\b|\bstrike that\b"
-    r"|\b(?:disregard|ignore|forget) (?:that|this|it|my (?:previous|earlier|first|last) answer)\b"
-    r"|\bI(?: have| just|'ve)? (?:made|make) (?:a|an|some) (?:\w+ )?(?:mistake|error)\b"
-    r"|\bI was (?:wrong|mistaken)\b"
-    r"|\bI (?:take (?:that|it) back|retract|withdraw)\b|\bcorrection\s*:"
-    r"|\b(?:no|wait|oops|sorry),? (?:wait|actually|no|sorry)\b"
-    r"|\bactually,? (?:it|that|the (?:correct )?answer)(?:'s| is| should be)"
-    r"|\b(?:it|that|the answer) should (?:be|have been)\b",
-    re.IGNORECASE,
-)
-_PAUSE = re.compile(r"^[\s,;:!]*(?:\.(?!\d))?[\s,;:!]*")
-_NEGATED = re.compile(r"\W*(?:not|never|unknown|unclear|wrong|incorrect)\b", re.IGNORECASE)
-_JOINT = re.compile(
-    r"[\s$*]*(?:\\[()\[\]])?[\s$*]*(,?\s*\b(?:and|or)\b|[,;]|\\text\{\s*(?:and|or)\s*\})[\s$*]*(?:\\[()\[\]])?"
-    r"\s*(?:[a-zA-Z][\w{}]{0,8}\s*=\s*)?[\s$*]*",
-    re.IGNORECASE,
-)
-_NUMBER = re.compile(
-    r"(?<![\w\\^_:.])(?:[-−–]\s?)?[$€£]?\s?[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?"
-    r"(?:\s?(?:%|percent\b|cm\b|km\b|mm\b|kg\b|ml\b|million\b|thousand\b|billion\b|hundred\b))?(?![\w:^]|\.\d|,\d{3}\b)"
-)
-_FORMULA = re.compile(r"\$\$?([^$\n]{1,300})\$\$?|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")
+_HEADING = re.compile(r"\d{1,2}[.)]\s+[A-Z][a-z]|\W*(?i:step|part|question|problem|example|case|section)\b")
 _ASSIGNMENTS = re.compile(r"(?<![\w\\])[a-zA-Z](?:_\w)?\s*=(?!=)")
-_LOCAL_GUARD = re.compile(
-    r"(?:\bnot|n't|\bthan|\bleast|\bmost|\bexcept|\bbetween|\bnever|\bstep|\boption|[<>≤≥≠])\W+(?:\w+\W+){0,2}$", re.I
-)
-_GLOBAL_GUARD = re.compile(
-    r"\b(?:do not|don't|can't|cannot|not) (?:know|be|say|tell|sure|determine|enough|possible)|\bunsure\b"
-    r"|\bunknown\b|\bmaybe\b"
-    r"|\bperhaps\b|\bimpossible\b|\bguess\b|\beither\b",
-    re.IGNORECASE,
-)
-_COURTESY = re.compile(
-    r"\W*(?:i hope|hope this|let me know|thank|feel free|if you have|you're welcome)", re.IGNORECASE
-)
-_HAS_VALUE = re.compile(r"\d|\\[a-zA-Z]{2,}|(?<![\w'])[A-J](?![\w'])|[πθ∞√]")
+_DISPLAY = re.compile(r"(?:\$\$|\\\[)([^$]*?)(?:\$\$|\\\])[\s.]*\Z", re.DOTALL)
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:aligned|align\*?|gathered|equation\*?|split)\}")
+_LIST_ITEM = re.compile(r"\d{1,2}[.)]\s+\S")
+_END_OF_TURN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end)\|>")
+_ANY_TAG = re.compile(r"</?[a-zA-Z_]+>")
+_PAUSE = re.compile(r"^[\s,;:!]*(?:\.(?!\d))?[\s,;:!]*")
+_COMMITMENTS = ("boxed", "hashes", "the_answer_is", "withdrawn")
 MAX_TRIES = 20  # last mentions of "answer" that are looked at for a value
-MAX_SENTENCE = 1000  # characters; a 30,000-digit answer belongs into a block or a box
 CLOSING_WINDOW = 2000  # characters at the end of a completion in which its closing sentence is looked for
 
 
@@ -90,22 +71,36 @@ def extract_answer(completion: str, *, finished: bool = True, tags: Tags = DEFAU
 
     Args:
         completion: what the model wrote, without the prompt.
-        finished: False if it was cut off; then nothing is read from an open block or a closing sentence.
-        tags: tag names of the response format.
+        finished: False if it was cut off; then nothing is read from an open block, a line that may go on, or a closing
+            sentence.
+        tags: tag names of the response format; `<final_answer>` is taken for an answer tag too.
 
     >>> extract_answer("9 * 2 = 18, so the answer is $18.")
     Extraction(text='$18', strategy='the_answer_is')
     """
-    block, end, open_block = _last_block(completion, tags.answer)
+    if "<|" in completion and (turn := _END_OF_TURN.search(completion)):
+        completion, finished = completion[: turn.start()], True  # the rest is another turn
+    thought = reasoning_end(completion, tags.reasoning)
+    scope = completion[thought:]
+    blocks, open_block = find_blocks(scope, tags.answer)
     if open_block is not None and finished:
-        return _from_block(open_block, "open_answer_block")
-    if block is not None:
-        tail = completion[end:]
-        return (_after_block(tail, finished) if not tail.isspace() and tail else None) or _from_block(
-            block, "answer_block"
-        )
-    scope = completion[_reasoning_end(completion, tags.reasoning) :]
-    return _without_block(scope, finished)
+        return _from_block(_ANY_TAG.split(open_block)[0], "open_answer_block")
+    if not blocks:
+        answer = _without_block(answer_tag(tags.answer).sub("\n", scope), finished)
+        if not finished and answer.strategy == "the_answer_is" and is_thinking(scope, tags.reasoning):
+            return Extraction(None, None)  # it was still thinking
+        if answer.strategy in _COMMITMENTS:
+            return answer
+        # A block within the reasoning is still a block, if nothing is committed to after it.
+        blocks, open_block = find_blocks(completion[:thought], tags.answer)
+        if open_block is not None and finished and not scope.strip():
+            return _from_block(_ANY_TAG.split(open_block)[0], "open_answer_block")
+        if not blocks:
+            return answer
+        scope = completion
+    tail = scope[blocks[-1].closed :]
+    block = offered_blocks(blocks, scope)
+    return (_after_block(block, tail, finished) if tail.strip() else None) or _from_block(block, "answer_block")
 
 
 def follows_format(completion: str, *, tags: Tags = DEFAULT_TAGS) -> bool:
@@ -120,36 +115,20 @@ def follows_format(completion: str, *, tags: Tags = DEFAULT_TAGS) -> bool:
     return once and len(opening) <= at and at + len(middle) <= len(text) - len(closing)
 
 
-@lru_cache(maxsize=16)
-def _tag_pattern(name: str) -> re.Pattern[str]:
-    return re.compile(rf"<(/?) ?{re.escape(name)} ?>", re.IGNORECASE)
-
-
-def _last_block(text: str, name: str) -> tuple[str | None, int, str | None]:
-    """Content and end of the last complete block, and what stands behind an opening tag after it that never closes."""
-    opened: int | None = None
-    block: tuple[int, int, int] | None = None
-    for tag in _tag_pattern(name).finditer(text):
-        if not tag[1]:
-            opened = tag.end()
-        elif opened is not None:
-            block, opened = (opened, tag.start(), tag.end()), None
-    rest = None if opened is None else text[opened:]
-    return (None, 0, rest) if block is None else (text[block[0] : block[1]], block[2], rest)
-
-
-def _reasoning_end(text: str, name: str) -> int:
-    return max((tag.end() for tag in _tag_pattern(name).finditer(text) if tag[1]), default=0)
-
-
-def _after_block(tail: str, finished: bool) -> Extraction | None:
+def _after_block(block: str, tail: str, finished: bool) -> Extraction | None:
     """What replaces the block: an explicit final answer or the correction after a withdrawal; None if nothing does."""
-    for found in reversed(list(_FINAL_ANSWER.finditer(tail))[-MAX_TRIES:]):
-        value = _sentence(tail, found.end())
-        if _HAS_VALUE.search(value) and not _NEGATED.match(value):
-            return Extraction(_value(value), "the_answer_is")
-    if withdrawal := _last(_WITHDRAWAL.finditer(tail)):
-        return _corrected(tail[withdrawal.end() :], finished)
+    if found := _last_statement(FINAL_ANSWER, tail, finished):
+        return Extraction(value(found.text), "the_answer_is")
+    for withdrawal in reversed(list(WITHDRAWAL.finditer(tail))[-MAX_TRIES:]):
+        # "A common mistake is 12; that is wrong" takes nothing back from a block that holds 13.
+        clause = SENTENCE_END.split(tail[max(0, withdrawal.start() - 200) : withdrawal.start()])[-1]
+        others = [number[0].strip() for number in NUMBER.finditer(clause)]
+        if not others or any(number in block for number in others):
+            return _corrected(tail[withdrawal.end() :], finished)
+    if also := OR_ELSE.match(tail):
+        return Extraction(block.strip() + also[0], "answer_block")
+    if SECOND_THOUGHT.match(tail) and (again := _without_block(tail, finished)).strategy in _COMMITMENTS:
+        return again
     return None
 
 
@@ -159,155 +138,130 @@ def _corrected(rest: str, finished: bool) -> Extraction:
 
 
 def _from_block(content: str, strategy: str) -> Extraction:
-    text = content.strip()
-    if withdrawal := _last(_WITHDRAWAL.finditer(text)):
+    # A group of completions gives the same few answers again and again.
+    content = content.strip()
+    return _cached_from_block(content, strategy) if len(content) <= CACHED_LENGTH else _read_block(content, strategy)
+
+
+def _read_block(text: str, strategy: str) -> Extraction:
+    if withdrawal := _last(WITHDRAWAL.finditer(text)):
         return Extraction(_corrected(text[withdrawal.end() :], finished=True).text, strategy)
-    if boxes := _boxes(text):
-        bare = _unboxed(text, boxes)
-        group = _joint(boxes, text)
+    if boxes := find_boxes(text):
         # What stands around the boxes may be words or the way to the value, but no second value.
-        around = _unboxed(text, boxes, keep=False)
-        text = group[2] if not _NUMBER.search(around) and not re.search(r"\bor\b", around) else bare
-    elif found := _last(_ANSWER_IS.finditer(text)):
-        text = text[found.end() :].strip()
-    elif found := _last(_HASHES.finditer(text)):
-        text = found[1].strip()
-    return Extraction(_value(text) or None, strategy)
+        around = unboxed(boxes, text, keep=False)
+        alone = not NUMBER.search(around) and not re.search(r"\bor\b", around)
+        text = offered(boxes, text).text if alone else unboxed(boxes, text)
+    elif found := list(ANSWER_IS.finditer(text))[-MAX_TRIES:]:
+        said = [text[a.end() : b].strip() for a, b in zip(found, [*(f.start() for f in found[1:]), None], strict=True)]
+        text = _one_of([value(SENTENCE_END.split(each)[0]) for each in said[:-1]], said[-1])
+    elif line := _hashed_line(text, finished=True):
+        before = _hashed_line(text[: line.start], finished=True)
+        text = _one_of([before.text] if before else [], line.text)
+    return Extraction(value(text) or None, strategy)
+
+
+_cached_from_block = lru_cache(maxsize=16384)(_read_block)
+
+
+def _one_of(before: list[str], last: str) -> str:
+    """The last of several values, or all of them if they differ: then they are no one answer."""
+    others = [each for each in before if HAS_VALUE.search(each) and each != value(last)]
+    return " or ".join([*others, last]) if others else last
 
 
 def _without_block(scope: str, finished: bool) -> Extraction:
     """The last box, #### line or "the answer is"; else the closing sentence."""
-    found: list[tuple[int, int, str, str]] = []  # start, end, text, strategy
-    if boxes := _boxes(scope):
-        start, end, text = _joint(boxes, scope)
-        found.append((start, end, text, "boxed"))
-    if "####" in scope and (line := _last(_HASHES.finditer(scope))) and (finished or line.end() < len(scope)):
-        found.append((line.start(1), line.end(), line[1].strip(), "hashes"))
-    if finished:
-        for match in reversed(list(_ANSWER_IS.finditer(scope))[-MAX_TRIES:]):
-            value = _sentence(scope, match.end())
-            if _HAS_VALUE.search(value) and not _NEGATED.match(value):
-                found.append((match.end(), match.end() + len(value), value, "the_answer_is"))
-                break
+    found: list[tuple[Piece, str]] = []
+    boxes = [b for b in find_boxes(scope) if not DENIED.search(scope[max(0, b.start - 20) : b.start])]
+    if boxes:
+        found.append((offered(boxes, scope), "boxed"))
+    if line := _hashed_line(scope, finished):
+        found.append((line, "hashes"))
+    # By position first: what is said before a box or a #### line is not looked at.
+    start = max((piece.end for piece, _ in found), default=0)
+    if statement := _last_statement(ANSWER_IS, scope, finished, start):
+        found.append((statement, "the_answer_is"))
     if not found:
         return _closing_sentence(scope) if finished else Extraction(None, None)
-    _, end, text, strategy = max(found)
-    if withdrawal := _last(_WITHDRAWAL.finditer(scope, end)):
-        return _corrected(scope[withdrawal.end() :], finished)
-    if strategy != "boxed":
-        inner = _boxes(text)
-        text = _joint(inner, text)[2] if inner else _value(text)
-    return Extraction(text.strip() or None, strategy)
+    (_, end, text, _), strategy = max(found)
+    if withdrawal := _last(WITHDRAWAL.finditer(scope[end:])):
+        return _corrected(scope[end + withdrawal.end() :], finished)
+    if also := OR_ELSE.match(scope, end):
+        return Extraction(f"{value(text)}{also[0]}", strategy)
+    inner = find_boxes(text) if strategy != "boxed" else []
+    return Extraction((offered(inner, text).text if inner else value(text)) or None, strategy)
+
+
+def _hashed_line(text: str, finished: bool) -> Piece | None:
+    """The last line `#### …` that holds an answer rather than a markdown heading."""
+    at = len(text)
+    for _ in range(MAX_TRIES):
+        at = text.rfind("####", 0, at)
+        if at < 0:
+            return None
+        if text[text.rfind("\n", 0, at) + 1 : at].strip(" \t"):
+            continue
+        end = text.find("\n", at)
+        line = text[at + 4 : end if end >= 0 else len(text)].strip()
+        if (end < 0 and not finished) or not HAS_VALUE.search(line) or _HEADING.match(line):
+            continue
+        if read_value_kind(line) != "prose" or stated(line) is not None:
+            return Piece(at, end if end >= 0 else len(text), line)
+    return None
+
+
+def _last_statement(pattern: re.Pattern[str], text: str, finished: bool, start: int = 0) -> Piece | None:
+    """The last sentence of the form "the answer is …" with a value in it, which is not said to whoever grades it."""
+    for found in reversed(list(pattern.finditer(text, start))[-MAX_TRIES:]):
+        sentence = text[found.end() : found.end() + MAX_SENTENCE]
+        # "The answer is:" may stand above its answer.
+        lead = len(sentence) - len(sentence.lstrip())
+        end = SENTENCE_END.search(sentence, lead)
+        if end is None and not finished:
+            continue  # more of it was to come
+        if "\n" in found[0] + sentence[:lead] and _LIST_ITEM.match(sentence, lead):
+            continue  # "Answer:" above a list of steps
+        stated_there = sentence[: end.start() if end else None]
+        before = text[max(0, found.start() - 200) : found.start()]
+        around = SENTENCE_END.split(before)[-1] + found[0] + stated_there
+        denied = NEGATED.match(stated_there) and not REPLACEMENT.match(stated_there)
+        if WRONG_ONE.search(before) or denied or TO_THE_GRADER.search(around):
+            continue
+        if HAS_VALUE.search(stated_there):
+            return Piece(found.end() + lead, found.end() + len(stated_there.rstrip()), stated_there.strip())
+    return None
 
 
 def _closing_sentence(scope: str) -> Extraction:
-    lines = [line.strip() for line in scope[-CLOSING_WINDOW:].split("\n") if line.strip(" \t\r*_-#>`")]
-    while lines and _COURTESY.match(lines[-1]):
+    window = scope[-CLOSING_WINDOW:]
+    if (display := _DISPLAY.search(window)) and "\n" in display[1].strip():
+        rows = re.split(r"\\\\|\n", _ENVIRONMENT.sub("", display[1]).replace("&", "").strip())
+        last = rows[-1].rpartition("=")[2].strip()
+        return Extraction(last, "formula") if HAS_VALUE.search(last) else Extraction(None, None)
+    lines = [line.strip() for line in window.split("\n") if re.search(r"[\w<]", line)]
+    while lines and (COURTESY.match(lines[-1]) or TO_THE_GRADER.search(lines[-1]) or _ANY_TAG.fullmatch(lines[-1])):
         lines.pop()
-    if not lines or re.search(r"</?\w+>", lines[-1]):
+    if not lines or _ANY_TAG.search(lines[-1]):
         return Extraction(None, None)
-    line = lines[-1]
-    ends = [found.end() for found in _SENTENCE_END.finditer(line) if line[found.end() :].strip(" *_.")]
-    sentence = line[ends[-1] if ends else 0 :].strip(" \t\r*_").rstrip(".! ")
+    if REFUSAL.search(lines[-1]):
+        return Extraction(None, None)
+    sentences = [s for s in _sentences(lines[-1]) if not COURTESY.match(s)]
+    if not sentences:
+        return Extraction(None, None)
+    sentence = sentences[-1].strip(" \t\r_").rstrip(".! 。")
     if read_value_kind(sentence) != "prose":
         strategy = "assignments" if _ASSIGNMENTS.match(sentence.lstrip("$ ")) else "formula"
-        return Extraction(sentence, strategy) if _HAS_VALUE.search(sentence) else Extraction(None, None)
-    if _GLOBAL_GUARD.search(sentence):
+        return Extraction(sentence.strip("* "), strategy) if HAS_VALUE.search(sentence) else Extraction(None, None)
+    if sentence.endswith("?") or (piece := stated(sentence)) is None:
         return Extraction(None, None)
-    formulas = _formulas(sentence)
-    numbers = [
-        (number.start(), number.end(), number[0].strip())
-        for number in _NUMBER.finditer(sentence)
-        if not any(start < number.end() and number.start() < end for start, end, _ in formulas)
-    ]
-    if not formulas and not numbers:
-        return Extraction(None, None)
-    pieces = sorted(formulas + numbers)
-    start, _, text = _joint(pieces, sentence)
-    if _LOCAL_GUARD.search(sentence[max(0, start - 40) : start]):
-        return Extraction(None, None)
-    if pieces[-1] in numbers:
-        return Extraction(text, "last_number")
-    return Extraction(text, "assignments" if _ASSIGNMENTS.match(text) else "formula")
+    if not piece.formula:
+        return Extraction(piece.text, "closing_number")
+    return Extraction(piece.text, "assignments" if _ASSIGNMENTS.match(piece.text) else "formula")
 
 
-def _formulas(text: str) -> list[tuple[int, int, str]]:
-    """Start, end and content of the formulas that state a value; dollar signs of money enclose words or half a sum."""
-    found = [(f.start(), f.end(), (f[1] or f[2] or f[3]).strip()) for f in _FORMULA.finditer(text)]
-    return [
-        (start, end, content)
-        for start, end, content in found
-        if _HAS_VALUE.search(content) and content[-1] not in "=+-*/,(" and read_value_kind(content) != "prose"
-    ]
-
-
-def _value(text: str) -> str:
-    """The value within a phrase: the one formula or the one number among words, else the phrase itself."""
-    text = text.strip().strip("*_` ").rstrip(". ")
-    if read_value_kind(text) != "prose":
-        return text
-    formulas = [content for _, _, content in _formulas(text)]
-    numbers = list(_NUMBER.finditer(text))
-    if (
-        len(formulas) == 1
-        and len(numbers) <= len(_NUMBER.findall(formulas[0]))
-        and not _LOCAL_GUARD.search(text[: text.find(formulas[0])].rstrip("$\\( ") + " ")
-    ):
-        return formulas[0]
-    if len(numbers) != 1 or _GLOBAL_GUARD.search(text) or re.search(r"\bor\b|[<>]|\bn[o']t\b", text):
-        return text
-    # A digit elsewhere ("7:30", "a_4") means that the one number is not all there is.
-    digits_elsewhere = re.search(r"\d", text[: numbers[0].start()] + text[numbers[0].end() :])
-    if digits_elsewhere or _LOCAL_GUARD.search(text[max(0, numbers[0].start() - 40) : numbers[0].start()]):
-        return text
-    return numbers[0][0].strip()
-
-
-def _sentence(text: str, start: int) -> str:
-    sentence = text[start : start + MAX_SENTENCE]
-    end = _SENTENCE_END.search(sentence)
-    return sentence[: end.start() if end else None].strip()
-
-
-def _boxes(text: str) -> list[tuple[int, int, str]]:
-    """Start, end and content of each complete outermost `\\boxed{…}`, in order."""
-    boxes: list[tuple[int, int, str]] = []
-    position = 0
-    while found := _BOX.search(text, position):
-        depth, at = 1, found.end()
-        while at < len(text) and depth:
-            if text[at] == "\\":
-                at += 1  # an escaped brace opens nothing
-            else:
-                depth += (text[at] == "{") - (text[at] == "}")
-            at += 1
-        if depth:
-            break
-        boxes.append((found.start(), at, text[found.end() : at - 1].strip()))
-        position = at
-    return boxes
-
-
-def _joint(pieces: list[tuple[int, int, str]], text: str) -> tuple[int, int, str]:
-    """The last piece, joined with those before it that only a comma, "and" or "or" keeps apart."""
-    start, end, joined = pieces[-1]
-    for piece_start, piece_end, content in reversed(pieces[:-1]):
-        between = text[piece_end:start]
-        connector = _JOINT.fullmatch(between) if len(between) < 60 else None
-        if not connector:
-            break
-        word = re.sub(r"\\text\{\s*|\s*\}", "", connector[1]).strip(", ") or ","
-        joined = f"{content}{' ' if word.isalpha() else ''}{word} {joined}"
-        start = piece_start
-    return start, end, joined
-
-
-def _unboxed(text: str, boxes: list[tuple[int, int, str]], *, keep: bool = True) -> str:
-    pieces, position = [], 0
-    for start, end, content in boxes:
-        pieces += [text[position:start], content if keep else " "]
-        position = end
-    return "".join([*pieces, text[position:]])
+def _sentences(line: str) -> list[str]:
+    ends = [0, *(found.end() for found in SENTENCE_END.finditer(line)), len(line)]
+    return [line[a:b] for a, b in pairwise(ends) if re.search(r"\w", line[a:b])]
 
 
 def _last(matches: Iterable[re.Match[str]]) -> re.Match[str] | None:

@@ -1,31 +1,34 @@
-"""Symbolic equality, decided by math-verify in a process that can be killed.
+"""Symbolic equality, decided by math-verify outside this process.
 
 math-verify guards itself with SIGALRM, which neither works in threads nor stops every hang, so the guard is a process:
-a warm worker answers, a warm spare stands by, and a worker that overruns is killed. Nothing starts before the first
-question, and the first one waits for the import (a second or two); plain numbers never ask.
+judge_worker.py, which forks the children that answer and replaces one that overruns within milliseconds. It is started
+by the first question, or by `warm_up`, and takes a second or two to import sympy; plain numbers never need it.
 
-Workers are fresh interpreters, never forks: the parent may hold torch, a CUDA context and threads. They end with the
-parent, because their stdin closes.
+The process is a fresh interpreter, never a fork of this one, which may hold torch, a CUDA context and threads. It ends
+with its parent, because its stdin closes.
 """
 
 import atexit
 import contextlib
 import json
+import logging
 import os
 import selectors
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 
-# CPU time of one question, kept by the worker's own timer: a busy machine gives the same verdicts as an idle one.
-TIME_LIMIT_S = 0.5
-WALL_LIMIT_S = 0.9  # time the parent waits for it at most
 START_LIMIT_S = 120.0  # importing sympy on a machine that is busy training
+TIME_LIMIT_S = 0.5  # CPU time of one question
+REPLY_LIMIT_S = 5.0  # the process replies within its own WALL_LIMIT_S; beyond this it is broken
+
+log = logging.getLogger(__name__)
 
 
 class _Worker:
-    """One worker process and the bytes that have come from it."""
+    """The process at the other end of two pipes."""
 
     def __init__(self) -> None:
         # The worker must import the checkout that its parent runs, wherever PYTHONPATH or an editable install point.
@@ -45,15 +48,16 @@ class _Worker:
             self.ready = self._read_line(START_LIMIT_S) is not None
         return self.ready
 
-    def ask(self, request: dict[str, str | int | float]) -> bool | None:
-        """The verdict, or None if the worker died or overran; it is then of no more use."""
+    def ask(self, request: dict[str, str | int | float]) -> tuple[bool | str, float]:
+        """The verdict, or why there is none; and the CPU time that it took, in seconds."""
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(OSError):
             self.process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
-        except OSError:
-            return None
-        reply = self._read_line(WALL_LIMIT_S)
-        return None if reply is None else bool(json.loads(reply)["equal"])
+        reply = self._read_line(REPLY_LIMIT_S)
+        if reply is None:
+            return "lost", REPLY_LIMIT_S
+        verdict, seconds = json.loads(reply)
+        return verdict, seconds
 
     def _read_line(self, limit_s: float) -> bytes | None:
         stdout = self.process.stdout
@@ -84,28 +88,41 @@ class _Worker:
 
 
 class Judge:
-    """Answers one question at a time, from any thread."""
+    """Answers one question at a time, from any thread.
+
+    `counts` holds the questions so far, and those without a verdict: "overrun" (the time limit), "died" (the child
+    that computed it) and "lost" (the whole process).
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
-        self._spare: _Worker | None = None
+        self.counts: Counter[str] = Counter()
+
+    def warm_up(self) -> None:
+        """Start the process, if it isn't there, and don't wait for it."""
+        if self._worker:
+            return
+        with self._lock:
+            self._worker = self._worker or _Worker()
 
     def equal(self, *, predicted: str, reference: str, places: int = 0) -> bool | None:
-        """Whether two normalised LaTeX answers are equal; None where that was not decided in time.
+        """What `ask` says, within its usual limit."""
+        return self.ask(predicted=predicted, reference=reference, places=places)[0]
+
+    def ask(
+        self, *, predicted: str, reference: str, places: int = 0, limit_s: float = TIME_LIMIT_S
+    ) -> tuple[bool | None, float]:
+        """Whether two normalised LaTeX answers are equal, None where that was not decided; and the CPU seconds spent.
 
         Args:
             predicted: the completion's answer.
             reference: the problem's answer.
             places: decimal places of the reference if it is a decimal, for values that round to it.
+            limit_s: CPU time that the question may take.
         """
-        request: dict[str, str | int | float] = {
-            "predicted": predicted, "reference": reference, "places": places, "limit_s": TIME_LIMIT_S,
-        }  # fmt: skip
         with self._lock:
-            worker = self._worker or self._spare or _Worker()
-            self._spare = None if worker is self._spare else self._spare
-            self._worker = worker
+            worker = self._worker = self._worker or _Worker()
             if not worker.wait_until_ready():
                 self._worker = None
                 worker.kill()
@@ -113,30 +130,36 @@ class Judge:
                     f"The process that compares symbolic answers did not start within {START_LIMIT_S:.0f} s: "
                     "run `python -m smolmath.answers.judge_worker < /dev/null` to see why."
                 )
-            if self._spare is None:
-                self._spare = _Worker()
-            verdict = worker.ask(request)
-            if verdict is None:
+            self.counts["questions"] += 1
+            verdict, seconds = worker.ask(
+                {"predicted": predicted, "reference": reference, "places": places, "limit_s": limit_s}
+            )
+            if isinstance(verdict, bool):
+                return verdict, seconds
+            self.counts[verdict] += 1
+            if verdict == "lost":
                 self._worker = None
                 worker.kill()
-            return verdict
+            log.warning(
+                "no verdict (%s, %d so far), which counts as not equal: %.80r against %.80r",
+                verdict, self.counts[verdict], predicted, reference,
+            )  # fmt: skip
+            return None, seconds
 
     def close(self) -> None:
-        """End the processes; the next question starts new ones."""
+        """End the process; the next question starts a new one."""
         with self._lock:
-            for worker in (self._worker, self._spare):
-                if worker:
-                    worker.kill()
-            self._worker = self._spare = None
+            if self._worker:
+                self._worker.kill()
+            self._worker = None
 
     def forget(self) -> None:
-        """After a fork the processes belong to the parent, and its lock may have been held."""
+        """After a fork the process belongs to the parent, and its lock may have been held."""
         self._lock = threading.Lock()
-        for worker in (self._worker, self._spare):
-            if worker:
-                worker.drop()
-                worker.process.returncode = 0  # not ours to wait for, nor to warn about
-        self._worker = self._spare = None
+        if self._worker:
+            self._worker.drop()
+            self._worker.process.returncode = 0  # not ours to wait for, nor to warn about
+        self._worker = None
 
 
 JUDGE = Judge()

@@ -1,19 +1,24 @@
-"""The process in which math-verify runs: one JSON request a line on stdin, one JSON verdict a line on stdout.
+"""The process in which math-verify runs: one JSON request a line on stdin, one JSON reply a line on stdout.
 
-It may be killed at any moment, by judge.py or by its own timer. Only LaTeX is parsed: math-verify's reader for plain
-expressions ends in `eval`.
+It imports sympy once, a second or two, and answers through forked children of its own. A child that overruns is ended
+by its own timer, or by this process when a wall clock runs out; the next one is forked in milliseconds, with sympy
+warm. Only LaTeX is parsed: math-verify's reader for plain expressions ends in `eval`.
 """
 
 import contextlib
+import gc
 import json
 import logging
 import os
 import resource
+import selectors
 import signal
 import sys
 from functools import lru_cache
 from typing import Any
 
+WALL_LIMIT_S = 0.9  # time that a child is waited for at most
+OVERRUN, DIED = b'["overrun", 1.0]\n', b'["died", 1.0]\n'
 MEMORY_LIMIT_BYTES = 3 * 2**30
 WORKING_DIGITS = 60
 # Two exact values whose first 45 digits agree are taken for equal; sympy proves the rest too slowly to wait for.
@@ -50,6 +55,8 @@ def _numbers_equal(predicted: Any, reference: Any, places: int) -> bool | None:
     a, b = (value.doit().evalf(WORKING_DIGITS, maxn=200) for value in exact)
     if not (a.is_Number or a.is_Add or a.is_Mul) or a.has(sympy.nan, sympy.zoo) or b.has(sympy.nan, sympy.zoo):
         return None
+    if predicted.is_infinite or reference.is_infinite:
+        return bool(predicted == reference)
     difference, size = abs(a - b).evalf(WORKING_DIGITS), max(abs(a), abs(b))
     if places and not predicted_decimal and difference <= sympy.Rational(1, 2 * 10**places):
         return True
@@ -61,11 +68,17 @@ def _numbers_equal(predicted: Any, reference: Any, places: int) -> bool | None:
 
 def judge(predicted: str, reference: str, places: int) -> bool:
     """Whether math-verify finds the answers equal, with our tolerance for constants."""
+    import sympy  # type: ignore[import-untyped,import-not-found,unused-ignore]  # it has no types
     from math_verify import verify
 
     target, gold = _parse(predicted), _parse(reference)
     if target is None or gold is None:
         return False
+    if any(value.has(sympy.nan, sympy.zoo) for value in (target, gold) if isinstance(value, sympy.Expr)):
+        return False
+    if all(isinstance(value, sympy.Expr) for value in (target, gold)):
+        units = {symbol: sympy.I for value in (target, gold) for symbol in value.free_symbols if symbol.name == "i"}
+        target, gold = target.subs(units), gold.subs(units)
     if _is_number(target) and _is_number(gold):
         verdict = _numbers_equal(target, gold, places)
         if verdict is not None:
@@ -74,31 +87,83 @@ def judge(predicted: str, reference: str, places: int) -> bool:
     return bool(verify(gold, target, float_rounding=13, allow_set_relation_comp=True, timeout_seconds=None))
 
 
+class _Child:
+    """A fork of this process that answers questions until one is too much for it."""
+
+    def __init__(self) -> None:
+        questions_out, questions_in = os.pipe()
+        verdicts_out, verdicts_in = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(questions_in)
+            os.close(verdicts_out)
+            _answer_questions(questions_out, verdicts_in)
+            os._exit(0)
+        os.close(questions_out)
+        os.close(verdicts_in)
+        self.questions, self.verdicts = questions_in, verdicts_out
+
+    def ask(self, request: bytes) -> bytes:
+        """The child's reply, or why there is none."""
+        with contextlib.suppress(OSError):
+            os.write(self.questions, request)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.verdicts, selectors.EVENT_READ)
+            if not selector.select(WALL_LIMIT_S):
+                return OVERRUN
+        # A verdict is a few bytes, which a pipe passes on whole.
+        return os.read(self.verdicts, 64) or DIED
+
+    def end(self) -> bool:
+        """Kill it; whether it was its own timer that had ended it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.questions)
+        os.close(self.verdicts)
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
+
+
+def _answer_questions(questions: int, verdicts: int) -> None:
+    # The timer's default action ends the process even inside a single long multiplication, where no Python runs.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    with os.fdopen(questions, "rb") as lines:
+        for line in lines:
+            request = json.loads(line)
+            # CPU time, kept by the child's own timer: a busy machine gives the same verdicts as an idle one.
+            signal.setitimer(signal.ITIMER_PROF, request["limit_s"])
+            try:
+                equal = judge(request["predicted"], request["reference"], request["places"])
+            except (Exception, RecursionError, MemoryError):  # what a parser trips over is not equal
+                equal = False
+            left, _ = signal.setitimer(signal.ITIMER_PROF, 0)
+            os.write(verdicts, json.dumps([equal, request["limit_s"] - left]).encode() + b"\n")
+
+
 def main() -> None:
-    """Answer requests until stdin closes."""
+    """Reply to each request with [true, false, "overrun" or "died"; CPU seconds], until stdin closes."""
     logging.disable(logging.CRITICAL)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     # Parsers print; the pipe is for verdicts alone.
-    replies = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The timers' default action ends the process even inside a single long multiplication, where no Python runs.
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    # The first parse builds the grammar and the first simplification fills sympy's caches: a second, which no
+    # The first parse builds the grammar and the first simplification fills sympy's caches: half a second, which no
     # question should pay.
     judge(r"\frac{\sqrt{2}}{2}", r"\sin(\frac{\pi}{4})", 0)
     judge("x^2+2x+1", "(x+1)^2", 0)
-    replies.write(json.dumps({"ready": True}) + "\n")
-    for line in sys.stdin:
-        request = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, request["limit_s"])
-        try:
-            equal = judge(request["predicted"], request["reference"], request["places"])
-        except (Exception, RecursionError, MemoryError):  # whatever a parser trips over, the answers are not equal
-            equal = False
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        replies.write(json.dumps({"equal": equal}) + "\n")
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page it looks at
+    child = _Child()
+    replies.write(b'"ready"\n')
+    for request in sys.stdin.buffer:
+        reply = child.ask(request)
+        if reply in (OVERRUN, DIED):
+            reply = OVERRUN if child.end() else reply
+            child = _Child()
+        replies.write(reply)
+    child.end()
 
 
 if __name__ == "__main__":

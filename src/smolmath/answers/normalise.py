@@ -9,23 +9,32 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from smolmath.answers.units import NOT_UNITS, SINGLE_LETTERS
+
 # Superscripts, roots and signs go before NFKC, which would turn "5²" into "52".
 _SYMBOLS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "－": "-", "⁻": "-",
     "×": "*", "✕": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/",
     "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ",
     "π": r"\pi ", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"\unit{deg}",
+    "º": r"\unit{deg}", "…": "...", "∶": ":",
     "℃": r"\unit{deg}", "％": "%", "٪": "%", "٫": ".", "٬": ",", "，": ",", "；": ";", "：": ":", "（": "(", "）": ")",
     "、": ",", "。": ".", "′": "'", "’": "'", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ",
     "\u00a0": " ", "\u2007": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "\u200b": "", "\u200c": "",
-    "\u200d": "", "\u2060": "", "\ufeff": "", "\u00ad": "", "\u200e": "", "\u200f": "",
+    "\u200d": "", "\u2060": "", "∴": "", "\ufeff": "", "\u00ad": "", "\u200e": "", "\u200f": "",
 }  # fmt: skip
 _SYMBOL_TABLE = str.maketrans(_SYMBOLS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUPERSCRIPT_RUN = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
-_ROOT = re.compile(r"√\s*(?:\(([^()]{1,200})\)|([0-9a-zA-Z]+))")
+_ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SUBSCRIPT_RUN = re.compile(r"[₀₁₂₃₄₅₆₇₈₉]+")
+_RANGE = re.compile(r"(?<=\d)\s?[–—]\s?(?=\d)")  # 4–5 is no difference
+_ROOT = re.compile(r"([√∛∜])\s*(?:\(([^()]{1,200})\)|([0-9a-zA-Z]+))")
 
+CACHED_LENGTH = 200
 _MONEY = "\ue000"  # a private character, for the time in which dollar signs are told apart
+_SUFFIXES = {"am", "pm", "st", "nd", "rd", "th"}
 _CONNECTORS = {"or", "and", "if", "with", "where", "not"}
 _WRAPPER = re.compile(
     r"\\(text|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mbox|operatorname|boldsymbol|bm|rm|bf)\s*\{([^{}]*)\}"
@@ -34,24 +43,50 @@ _SPACING = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|displaystyle|textstyle|limits|quad|qquad|mathstrut)(?![a-zA-Z])"
     r"|\\[,;:!> ]|~"
 )
+_UNIT_FRACTION = re.compile(r"\\[dt]?frac\{\\(?:text|mathrm)\{\s*(\w+)\s*\}\}\{\\(?:text|mathrm)\{\s*(\w+)\s*\}\}")
 _DELIMITERS = re.compile(r"\\[()\[\]]")
-_REPLACEMENTS = [
+_LATEX_SPELLINGS = [
     (re.compile(r"\\[dtc]frac(?![a-z])"), r"\\frac"),
     (re.compile(r"\\(?:cdot|times|ast)(?![a-zA-Z])"), "*"),
     (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le "),
     (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge "),
-    (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne "),
+    (re.compile(r"\\neq(?![a-zA-Z])|\\not\s?="), r"\\ne "),
+    (re.compile(r"\\(?:pmod|bmod|mod)(?![a-zA-Z])\s?\{?(\w{1,20})\}?"), r" (mod \1)"),
+    (re.compile(r"\\frac\s?(\\[a-z]{2,10})\s?(\d)"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\div(?![a-zA-Z])"), "/"),
+    (re.compile(r"\{\s*([^{}\\]{1,20})\\over\s?([^{}\\]{1,20})\}"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\(?:to|rightarrow|Rightarrow|implies)(?![a-zA-Z])"), r"\\to "),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?:s)?(?![a-zA-Z])"), r"\\unit{deg}"),
+    (re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\degree(?:s)?(?![a-zA-Z])"), r"\\unit{deg}"),
+    (re.compile(r"\{\s*([^{}\\]{1,20})\\choose\s*([^{}\\]{1,20})\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\lbrace(?![a-zA-Z])"), r"\\{"),
     (re.compile(r"\\rbrace(?![a-zA-Z])"), r"\\}"),
+    (re.compile(r"(?:\\pm|\\mp)(?![a-zA-Z])"), r"\\pm "),
+    (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![a-zA-Z])"), "|"),
+    (re.compile(r"\\langle(?![a-zA-Z])(.{1,300}?)\\rangle(?![a-zA-Z])"), r"(\1)"),
+    (re.compile(r"\\\\\s*\[\d*\.?\d+ ?(?:pt|em|ex|mm|cm)\]"), r"\\\\"),
+    (re.compile(r"\\sqrt\[([3579])\]\{-"), r"-\\sqrt[\1]{"),
+    (re.compile(r"\\\{\s*\\\}|\{\s*\}$"), r"\\emptyset "),
     (re.compile(r"\\varnothing(?![a-zA-Z])|\\phi(?![a-zA-Z])(?=\s*$)"), r"\\emptyset "),
+]
+_SPELLINGS = [  # in plain text too
+    (re.compile(r"(?<![a-zA-Z])(?<!or )(?:negative|minus) (?=\d)"), "-"),
+    (re.compile(r"(?<![a-zA-Z])(?:square root of|\\sqrt of) (\d+)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<=\d)\s*x\s*(?=10\s?\^)"), "*"),
+    (re.compile(r"(?:\+/-|\+-|plus or minus)\s*"), r"\\pm "),
+    (re.compile(r"(?<![a-zA-Z\\])([a-zA-Z]) is (?=[-+\d$\\(])"), r"\1="),
+    (re.compile(r"(?<=\d)(?:\^\{?\s*)?(?:st|nd|rd|th)(?![a-zA-Z])\s*\}?"), r"\\unit{th}"),
     (re.compile(r"(?<![a-zA-Z\\])pi(?![a-zA-Z])"), r"\\pi "),
     (re.compile(r"(?<![a-zA-Z\\])(?:infinity|inf|oo)(?![a-zA-Z])"), r"\\infty "),
     (re.compile(r"\+\s*\\infty"), r"\\infty"),
     (re.compile(r"\*\*(?=[\w({+-])(?<=[\w)}]\*\*)"), "^"),
 ]
+_BASE = re.compile(r"\(([0-9A-F]+)\)_|_\{\s*(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|sixteen)\s*\}")
+_BASES = {
+    name: number
+    for number, name in enumerate(
+        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], start=2
+    )
+}
 _BOLD = re.compile(r"\*\*|__(?=\W|$)|`")
 _BARE_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))")
 _BARE_ROOT = re.compile(r"\\sqrt\s*([0-9a-zA-Z])")
@@ -68,8 +103,10 @@ def ascii_form(text: str) -> str:
     if text.isascii():
         return text
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run[0].translate(_SUPERSCRIPTS) + "}", text)
-    text = _ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2]) + "}", text)
-    return "".join(map(_ascii_character, text.translate(_SYMBOL_TABLE)))
+    text = _SUBSCRIPT_RUN.sub(lambda run: "_{" + run[0].translate(_SUBSCRIPTS) + "}", text)
+    text = _RANGE.sub(r" \\to ", text)
+    text = "".join(map(_ascii_character, text.translate(_SYMBOL_TABLE)))
+    return _ROOT.sub(lambda root: _ROOTS[root[1]] + "{" + (root[2] or root[3]) + "}", text)
 
 
 @lru_cache(maxsize=4096)
@@ -98,21 +135,30 @@ def normalise(text: str) -> str:
     Returns:
         The normalised answer; "" if nothing is left. Never longer than a small multiple of the text.
     """
+    # A group of completions gives the same few answers again and again.
+    return _cached(text) if len(text) <= CACHED_LENGTH else _spelt(text)
+
+
+def _spelt(text: str) -> str:
     text = ascii_form(text).strip()
     if text.isdigit() or len(text) == 1:
         return text
     return _normalise_latex(text) if "\\" in text or "{" in text or "$" in text else _normalise_plain(text)
 
 
+_cached = lru_cache(maxsize=16384)(_spelt)
+
+
 def _normalise_plain(text: str) -> str:
     text = _PLAIN_ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2]) + "}", text)
-    for pattern, replacement in _REPLACEMENTS[-4:]:
+    for pattern, replacement in _SPELLINGS:
         text = pattern.sub(replacement, text)
     return _finish(text)
 
 
 def _normalise_latex(text: str) -> str:
     text = _THOUSANDS_GROUPS.sub(lambda group: re.sub(r"\D", "", group[1]), text)
+    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
     # A unit's `\text{ cm}` and a box may each sit in the other.
     for _ in range(3):
         unwrapped = _WRAPPER.sub(_unwrap, text)
@@ -126,7 +172,7 @@ def _normalise_latex(text: str) -> str:
     # A lone dollar sign is money; two are the borders of a formula. `\$` is always money.
     text = text.replace(r"\$", _MONEY)
     text = (text if text.count("$") == 1 else text.replace("$", "")).replace(_MONEY, "$")
-    for pattern, replacement in _REPLACEMENTS:
+    for pattern, replacement in (*_LATEX_SPELLINGS, *_SPELLINGS):
         text = pattern.sub(replacement, text)
     text = _PLAIN_ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2]) + "}", text)
     text = _BARE_FRACTION.sub(lambda f: rf"\frac{{{f[1] or f[2] or ''}}}{{{f[3] or f[4] or ''}}}", text)
@@ -139,7 +185,12 @@ def _unwrap(wrapper: re.Match[str]) -> str:
     before = wrapper.string[: wrapper.start()].rstrip(" ~\\,;")[-1:]
     if content.lower() in _CONNECTORS:
         return f" {content} "
-    if before and (before.isdigit() or before in "})%") and content[:1].isalpha():
+    if any(word in NOT_UNITS and word not in _SUFFIXES for word in re.findall("[a-z]+", content.lower())):
+        return f" {content} "  # 5\\text{ or more}
+    quantity = (
+        before.isdigit() or before in "})%" or wrapper.string[: wrapper.start()].rstrip(" ~\\,;").endswith(r"\pi")
+    )
+    if before and quantity and content[:1].isalpha() and (len(content) > 1 or content in SINGLE_LETTERS):
         return rf"\unit{{{content}}}"
     # Words keep their distance from what stands beside them; letters of a formula don't.
     return (
@@ -152,5 +203,9 @@ def _unwrap(wrapper: re.Match[str]) -> str:
 def _finish(text: str) -> str:
     # "1, 234" are two values and "1,234" may be one: the comma with a space becomes a separator of its own.
     text = _SEPARATOR.sub(";", _SPACE.sub(" ", _SUBSCRIPT.sub(r"_{\1}", _BOLD.sub("", text))))
+    text = _BASE.sub(lambda base: f"{base[1]}_" if base[1] else f"_{{{_BASES.get(base[2], 16)}}}", text)
     text = _FREE_SPACE.sub("", text)
-    return text.strip().rstrip(".,;: ").strip("\"'")
+    text = text.strip()
+    if not text.endswith(".."):  # "7, 8, ..." goes on
+        text = text.rstrip(".,;: ")
+    return text[1:-1] if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'" else text

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
+from smolmath.answers.algebra import NotAlgebraic, Reader
+from smolmath.answers.units import known_unit, may_be_unit, unwrapped
+
 MAX_DIGITS = 4000
 MAX_BITS = 20_000
 MAX_EXPRESSION = 300
-MAX_BRACKETS = 50
 
 RELATIVE_TOLERANCE = Fraction(1, 10**13)
 # 1e-13 of a number of twenty digits is a million: an integer must not swallow its neighbours.
@@ -21,41 +23,22 @@ ABSOLUTE_TOLERANCE = Fraction(1, 10**4)
 
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d{1,3}(?: \d{3})+(?:\.\d*)?")
 _LITERAL = re.compile(r"([+-]?)(\d+)?(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?")
-_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)(?:\\overline|\\bar|\\dot)\s*(?:\{(\d{1,40})\}|(\d))")
+_DOTS = re.compile(r"([+-]?)(\d*)\.(\d{0,40}?)(\d)\4{2,40}(?:\.\.\.|…|\\(?:ldots|dots|cdots))")
+# Mixed numbers: `1 1/2` and `1\frac{1}{2}` are sums.
+_MIXED = re.compile(r"(-?)(\d{1,300})(?: (\d{1,300})/(\d{1,300})|\\frac\{(\d{1,300})\}\{(\d{1,300})\})")
+DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}-\d{1,2}-\d{4}|\d{1,4}/\d{1,2}/\d{1,4}")
+_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 # A number with something in front (currency, "about") or behind it (unit words, percent).
 _APPROXIMATELY = re.compile(r"^(?:approximately|approx\.?|about|roughly|exactly|\\approx|~|=)\s*", re.IGNORECASE)
-_CURRENCY = re.compile(r"^([+-]?)(?:US|USD|AUD|CAD|EUR|GBP|Rs\.?)?\s*([$€£¥₹]|USD|EUR|GBP|Rs\.?)?\s*(?=[-+.\d(\\])")
-_UNIT_WORD = r"(?:\\unit\{[^{}]*\}|[a-zA-Z]{2,20}(?![a-zA-Z])|[mghsLNJWVKM](?![a-zA-Z])|[$€£¥₹¢]|[a-zA-Z]{1,20}\.)"
+_CURRENCY = re.compile(r"^([+-]?)(?:US|USD|AUD|CAD|EUR|GBP|Rs\.?)?\s?([$€£¥₹]|USD|EUR|GBP|Rs\.?)?\s?(?=[-+.\d(\\])")
+_UNIT_WORD = (
+    r"(?:\\unit\{[^{}]*\}|[\u4e00-\u9fff]{1,6}|[a-zA-Z]{2,20}(?![a-zA-Z])|[mghsLNJWVKM](?![a-zA-Z])|[$€£¥₹¢]"
+    r"|[a-zA-Z]{1,20}\.)"
+)
 _UNIT = re.compile(rf"(?:\s?{_UNIT_WORD}(?:\^\{{?-?[1-4]\}}?)?(?:\s?/\s?{_UNIT_WORD})?(?:\^\{{?-?[1-4]\}}?)?){{1,6}}")
 _NUMBER_HEAD = re.compile(r"(?:[-+\d.,*/^(){}eE ]|\\frac)*[\d.)}]")
-# Words that change what the number says, so that "18 or more" is not 18.
-_NOT_UNITS = frozenset(
-    (  # noqa: SIM905 - words in a line read better than a list of quoted ones
-        "or and not if of to more less than fewer at least most no but is are was maybe times plus minus squared cubed"
-        " factorial mod"
-        " sin cos tan log ln sqrt pi lim half third quarter over under between until except remainder am pm th"
-        " true false none nan error wrong incorrect instead actually wait"
-    ).split()
-)
-# Unit -> (dimension, factor). Only where people mix them; an unknown unit is no objection.
-_UNITS: dict[str, tuple[str, Fraction]] = {
-    **{name: ("length", Fraction(factor)) for name, factor in [
-        ("mm", "0.001"), ("cm", "0.01"), ("m", "1"), ("meter", "1"), ("metre", "1"), ("km", "1000"),
-        ("kilometer", "1000"), ("centimeter", "0.01"), ("inch", "0.0254"), ("foot", "0.3048"), ("feet", "0.3048"),
-        ("ft", "0.3048"), ("mile", "1609.344"), ("yard", "0.9144")]},
-    **{name: ("mass", Fraction(factor)) for name, factor in [
-        ("mg", "0.000001"), ("g", "0.001"), ("gram", "0.001"), ("kg", "1"), ("kilogram", "1"), ("ton", "1000")]},
-    **{name: ("time", Fraction(factor)) for name, factor in [
-        ("s", "1"), ("second", "1"), ("sec", "1"), ("minute", "60"), ("min", "60"), ("hour", "3600"), ("h", "3600"),
-        ("hr", "3600"), ("day", "86400"), ("week", "604800")]},
-    **{name: ("volume", Fraction(factor)) for name, factor in [
-        ("ml", "0.001"), ("mL", "0.001"), ("l", "1"), ("L", "1"), ("liter", "1"), ("litre", "1")]},
-    **{name: ("dollars", Fraction(factor)) for name, factor in [
-        ("$", "1"), ("dollar", "1"), ("USD", "1"), ("cent", "0.01"), ("¢", "0.01")]},
-    **{name: ("euros", Fraction(1)) for name in ("€", "euro", "EUR")},
-    **{name: ("pounds", Fraction(1)) for name in ("£", "GBP")},
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +50,6 @@ class Number:
     places: int = 0  # decimal places, if the text is one literal
     percent: bool = False  # the value is the number before the sign
     unit: str | None = None
-
-
-class _NotANumber(Exception):
-    """The text is no arithmetic, or more of it than is worth reading."""
 
 
 def digits_of(text: str) -> str | None:
@@ -117,18 +96,20 @@ def parse_number(text: str) -> Number | None:
 
 
 def _with_unit(number: Number, tail: str, currency: str | None, *, attached: bool) -> Number | None:
-    words = re.findall(r"[a-zA-Z]+", tail.replace(r"\unit", ""))
+    tail = unwrapped(tail).strip()
+    words = re.findall(r"[a-zA-Z]+", tail)
     if words and words[0].lower() in _SCALES:
         number = Number(number.value * _SCALES[words[0].lower()])
         tail = tail[len(words[0]) :].strip().removeprefix("s ").strip()
-        if not tail:
-            return replace(number, unit=currency)
+        words = words[1:]
+    if not tail:
+        return replace(number, unit=currency)
+    if tail.startswith("/") and words and len(words[0]) > 1:
+        tail = tail[1:].strip()  # $18/day
     # "4x" and "5m" are products; "5cm" and "5 m" carry a unit.
-    if attached and len("".join(words[:1])) < 2:
+    if not _UNIT.fullmatch(tail) or not may_be_unit(words, attached=attached):
         return None
-    if not _UNIT.fullmatch(tail) or any(word.lower() in _NOT_UNITS for word in words):
-        return None
-    return replace(number, unit=currency or re.sub(r"\\unit\{([^{}]*)\}", r"\1", tail).strip())
+    return replace(number, unit=currency or tail)
 
 
 def _parse_exact(text: str) -> Number | None:
@@ -140,130 +121,78 @@ def _parse_exact(text: str) -> Number | None:
             return None
         value, places = Fraction(literal), len(found[3] or "") if not found[4] else 0
         return Number(value, decimal=value.denominator != 1, places=places)
-    percent = literal.endswith("%")
-    if percent:
+    if literal.endswith("%"):
         inner = _parse_exact(literal[:-1])
-        return replace(inner, percent=True) if inner else None
-    if len(text) > MAX_EXPRESSION or not any(map(str.isdigit, text)):
+        return replace(inner, percent=True) if inner and not inner.percent else None
+    if found := _REPEATING.fullmatch(text) or _DOTS.fullmatch(text):
+        block = found[4] or found[5]
+        lead, shift = (found[2] or "0") + found[3], 10 ** len(found[3])
+        value = (int(lead) + Fraction(int(block), 10 ** len(block) - 1)) / shift
+        return Number(-value if found[1] == "-" else value)
+    if len(text) > MAX_EXPRESSION or not any(map(str.isdigit, text)) or DATE.fullmatch(text):
         return None
+    if found := _MIXED.fullmatch(text):
+        sign, whole, *parts = found.groups()
+        over, under = (int(part) for part in parts if part)
+        return Number((-1 if sign else 1) * (int(whole) + Fraction(over, under))) if under else None
     try:
-        return _Reader(text).read()
-    except (_NotANumber, ZeroDivisionError):
+        reader = _ExactReader(text)
+        value = reader.read()
+    except (NotAlgebraic, ZeroDivisionError):
         return None
+    return Number(value, decimal=reader.decimal and value.denominator != 1)
 
 
-class _Reader:
-    """Recursive descent over sums, products, powers, brackets and `\\frac`, in time linear in the text."""
+class _ExactReader(Reader[Fraction]):
+    """Rational numbers, none of them longer than MAX_BITS."""
 
-    _TOKEN = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+|\\frac|[-+*/^(){}])")
+    juxtaposed = False
 
-    def __init__(self, text: str) -> None:
-        self.tokens: list[str] = []
-        position = 0
-        while position < len(text):
-            found = self._TOKEN.match(text, position)
-            if not found:
-                raise _NotANumber
-            self.tokens.append(found[1])
-            position = found.end()
-        # Mixed numbers: `1 1/2` and `1\frac{1}{2}` are sums.
-        self.mixed = re.fullmatch(r"(-?)(\d+)(?: (\d+)/(\d+)|\\frac\{(\d+)\}\{(\d+)\})", text)
-        self.at, self.depth, self.decimal = 0, 0, False
-
-    def read(self) -> Number:
-        if self.mixed:
-            sign, whole, *parts = self.mixed.groups()
-            over, under = (int(part) for part in parts if part)
-            value = int(whole) + Fraction(over, under)
-            return Number(-value if sign else value)
-        value = self._sum()
-        if self.at < len(self.tokens):
-            raise _NotANumber
-        return Number(value, decimal=self.decimal and value.denominator != 1)
-
-    def _peek(self) -> str:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
-
-    def _take(self, wanted: str | None = None) -> str:
-        token = self._peek()
-        if not token or (wanted and token != wanted):
-            raise _NotANumber
-        self.at += 1
-        return token
-
-    def _sum(self) -> Fraction:
-        value = self._product()
-        while self._peek() in ("+", "-"):
-            value = value + self._product() if self._take() == "+" else value - self._product()
-        return _bounded(value)
-
-    def _product(self) -> Fraction:
-        value = self._signed()
-        while self._peek() in ("*", "/"):
-            value = _bounded(value * self._signed() if self._take() == "*" else value / self._signed())
-        return value
-
-    def _signed(self) -> Fraction:
-        sign = 1
-        while self._peek() in ("+", "-"):
-            sign = -sign if self._take() == "-" else sign
-        return sign * self._power()
-
-    def _power(self) -> Fraction:
-        base = self._atom()
-        if self._peek() != "^":
-            return base
-        self._take()
-        self.depth += 1
-        exponent = self._signed() if self.depth <= MAX_BRACKETS else None
-        if exponent is None or exponent.denominator != 1:
-            raise _NotANumber  # roots are not rational
-        size = base.numerator.bit_length() + base.denominator.bit_length()
-        if size * abs(exponent.numerator) > MAX_BITS:
-            raise _NotANumber
-        return Fraction(base**exponent.numerator)
-
-    def _atom(self) -> Fraction:
-        token = self._take()
-        if token == r"\frac":
-            return self._group() / self._group()
-        if token in ("(", "{"):
-            self.at -= 1
-            return self._group(token, ")" if token == "(" else "}")
-        if not token[-1].isdigit():
-            raise _NotANumber
-        self.decimal |= "." in token
+    def number(self, token: str) -> Fraction:
         return Fraction(token)
 
-    def _group(self, opening: str = "{", closing: str = "}") -> Fraction:
-        self._take(opening)
-        self.depth += 1
-        if self.depth > MAX_BRACKETS:
-            raise _NotANumber
-        value = self._sum()
-        self._take(closing)
+    def letter(self, token: str) -> Fraction:
+        raise NotAlgebraic
+
+    def reduced(self, value: Fraction) -> Fraction:
+        if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
+            raise NotAlgebraic
         return value
 
+    def inverse(self, value: Fraction) -> Fraction:
+        return 1 / value
 
-def _bounded(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
-        raise _NotANumber
-    return value
+    def root(self) -> Fraction:
+        raise NotAlgebraic
+
+    def power(self, base: Fraction) -> Fraction:
+        exponent = self.group("{", "}") if self.peek() == "{" else self.signed()
+        size = base.numerator.bit_length() + base.denominator.bit_length()
+        if exponent.denominator != 1 or size * abs(exponent.numerator) > MAX_BITS:
+            raise NotAlgebraic  # roots are not rational
+        return Fraction(base**exponent.numerator)
 
 
 def numbers_match(predicted: Number, reference: Number) -> bool:
     """Whether two numbers are one value: percent, units and the tolerance of docs/grading.md taken into account."""
-    predicted_unit, reference_unit = _known_unit(predicted.unit), _known_unit(reference.unit)
+    predicted_unit, reference_unit = known_unit(predicted.unit), known_unit(reference.unit)
     if predicted_unit and reference_unit and predicted_unit != reference_unit:
         if predicted_unit[0] != reference_unit[0]:
             return False
         factor = predicted_unit[1] / reference_unit[1]
         return _close(replace(predicted, value=predicted.value * factor), reference)
+    for counted, other, first in ((predicted, reference, True), (reference, predicted, False)):
+        if (counted.unit or "").startswith("dozen") and not other.unit:
+            twelvefold = replace(counted, value=counted.value * 12)
+            return _close(predicted, reference) or (
+                _close(twelvefold, reference) if first else _close(predicted, twelvefold)
+            )
     if predicted.percent == reference.percent:
         return _close(predicted, reference)
-    # 25% fits 25 and 0.25, whichever side the sign stands on.
+    # 25% fits 25 and 0.25, whichever side the sign stands on. A share of whole percents is a decimal of two places.
     if predicted.percent:
-        return _close(predicted, reference) or _close(replace(predicted, value=predicted.value / 100), reference)
+        share = replace(predicted, value=predicted.value / 100, decimal=True)
+        return _close(predicted, reference) or _close(share, reference)
     as_share = replace(reference, value=reference.value / 100, places=reference.places and reference.places + 2)
     return _close(predicted, reference) or _close(predicted, as_share)
 
@@ -277,10 +206,4 @@ def _close(predicted: Number, reference: Number) -> bool:
         return True
     if not (predicted.decimal or reference.decimal) or reference.value == 0:
         return False
-    return difference <= min(RELATIVE_TOLERANCE * abs(reference.value), ABSOLUTE_TOLERANCE)
-
-
-def _known_unit(unit: str | None) -> tuple[str, Fraction] | None:
-    if not unit:
-        return None
-    return _UNITS.get(unit) or _UNITS.get(unit.lower()) or _UNITS.get(unit.lower().removesuffix("s"))
+    return difference < min(RELATIVE_TOLERANCE * abs(reference.value), ABSOLUTE_TOLERANCE)

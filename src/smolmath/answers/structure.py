@@ -12,11 +12,19 @@ MAX_PARTS = 40
 
 Shape = Literal["list", "set", "tuple", "interval", "matrix", "union"]
 
-_NAME = r"[a-zA-Z](?:_\{?[a-zA-Z0-9]+\}?|_?[0-9])?'?(?:\([a-zA-Z0-9]\))?|\\[a-z]{2,7}(?:_\{?[a-zA-Z0-9]+\}?)?"
+_NAME = (
+    r"[a-zA-Z](?:\^\{?-1\}?(?=\())?(?:_\{?[a-zA-Z0-9]+\}?|_?[0-9])?'?(?:\([a-zA-Z0-9]\))?"
+    r"|\\(?!sum|prod|int)[a-z]{2,7}(?:_\{?[a-zA-Z0-9]+\}?)?"
+)
 _ASSIGNMENT = re.compile(rf"({_NAME}|[a-zA-Z]{{2,12}})=(?!=)")
 _MEMBERSHIP = re.compile(rf"(?:{_NAME})\\in(?![a-zA-Z])\s*")
 _JOIN = re.compile(r"\s*(?:(?<![a-zA-Z\\])(and|or)(?![a-zA-Z])|[;,&])\s*", re.IGNORECASE)
-_MATRIX = re.compile(r"\\begin\{([pbvB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_MATRIX = re.compile(
+    r"[(\[]?\\begin\{((?:[pbB]|small)?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL
+)
+_REVERSED = re.compile(rf"([^=]{{1,200}})=({_NAME})")
+_NAMED_TUPLE = re.compile(r"\(([a-zA-Z](?:_\{\w\})?(?:[,;][a-zA-Z](?:_\{\w\})?)+)\)=\((.*)\)")
+_EQUAL_NAMES = re.compile(rf"((?:(?:{_NAME})=){{2,6}})([^=]+)")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _GROUP = re.compile(r"(?<=\d),\d{3}(?!\d)")
 _OPEN, _CLOSE = "([{", ")]}"
@@ -39,6 +47,8 @@ def strip_name(text: str) -> tuple[str | None, str]:
         return found[1], text[found.end() :]
     if found := _MEMBERSHIP.match(text):
         return None, text[found.end() :]
+    if (found := _REVERSED.fullmatch(text)) and re.search(r"[\d})]", found[1]):  # 4=x
+        return found[2], found[1]
     return None, text
 
 
@@ -76,7 +86,13 @@ def split_parts(text: str) -> Parts | None:
     if found := _MATRIX.fullmatch(text):
         rows = [row.strip() for row in found[2].split(r"\\") if row.strip()]
         cells = [cell.strip() for row in rows for cell in row.split("&")]
-        return Parts("matrix", tuple(cells), brackets=f"{len(rows)}")
+        lengths = {row.count("&") for row in rows}
+        return Parts("matrix", tuple(cells), brackets=f"{len(rows)}" if len(lengths) == 1 else text)
+    if r"\begin{" in text:
+        return None
+    if text.startswith("[[") and (matrix := _rows(text)):
+        return matrix
+    text = _with_names(text)
     if r"\cup" in text:
         return Parts("union", tuple(part.strip() for part in text.split(r"\cup")))
     text = re.sub(r"^(?:either|both)\s+", "", text)
@@ -88,6 +104,8 @@ def split_parts(text: str) -> Parts | None:
         return Parts("list", _spread(items), exclusive=exclusive)
     if bracketed := _bracketed(text):
         opening, inner, closing = bracketed
+        if opening == "(" and inner.count(r"\pm") == 1 and len(split_top_level(inner)[0]) > 1:
+            return Parts("list", tuple(re.sub(r"\\pm\s*", sign, text) for sign in ("", "-")))
         # Inside brackets a comma separates, even in front of three digits.
         items = [part for chunk in split_top_level(inner)[0] for part in _split_groups(chunk)]
         if opening == "{":
@@ -102,7 +120,29 @@ def split_parts(text: str) -> Parts | None:
 
 
 def _split_groups(text: str) -> list[str]:
-    return text.split(",") if _GROUPED.fullmatch(text) else [text]
+    groups = text.split(",") if _GROUPED.fullmatch(text) else [text]
+    # (1,000) is no pair: nobody writes 000 for 0.
+    return groups if not any(len(group) > 1 and group[0] == "0" for group in groups) else [text]
+
+
+def _rows(text: str) -> Parts | None:
+    """The matrix that a list of lists of equal length is."""
+    rows = [_bracketed(row) for row in split_top_level(text[1:-1])[0]]
+    cells = [split_top_level(row[1])[0] for row in rows if row]
+    if len(cells) < len(rows) or len({len(row) for row in cells}) != 1:
+        return None
+    return Parts("matrix", tuple(cell for row in cells for cell in row), brackets=f"{len(rows)}")
+
+
+def _with_names(text: str) -> str:
+    """`(x,y)=(1,2)` and `x=y=2` as lists of named values."""
+    if found := _NAMED_TUPLE.fullmatch(text):
+        names, values = re.split("[,;]", found[1]), split_top_level(found[2])[0]
+        if len(names) == len(values):
+            return ";".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+    if found := _EQUAL_NAMES.fullmatch(text):
+        return ";".join(f"{name}={found[2]}" for name in found[1].rstrip("=").split("="))
+    return text
 
 
 def _bracketed(text: str) -> tuple[str, str, str] | None:
@@ -128,7 +168,7 @@ def _spread(items: list[str]) -> tuple[str, ...]:
         name = own or name
         # Once some item has a name, a bare value belongs to the name before it.
         prefix = f"{name}=" if name and len(items) > 1 else (f"{own}=" if own else "")
-        for sign in ("+", "-") if r"\pm" in value else ("",):
-            signed = re.sub(r"\\pm\s*", sign, value).lstrip("+") if sign else value
+        for sign in ("+", "-") if value.count(r"\pm") == 1 else ("",):
+            signed = value.replace(r"\pm ", sign).replace(r"\pm", sign).lstrip("+") if sign else value
             spread.append(prefix + signed)
     return tuple(spread)

@@ -5,22 +5,34 @@ earns nothing, None where it cannot be scored because of the *reference* (TRL le
 A completion without an answer is wrong, never None: otherwise breaking the grader would be a way out.
 
 Columns: `reference_answer` (str), `reasoning` (worked solution of the reference, or None), `finished` (bool, True
-where absent). Imports no torch, so that evaluation and tests pay nothing for it.
+where absent), in training also `completion_ids` (lists of int). Some rewards need options, which stand beside their
+weight. shaping.py holds the rewards for length. Imports no torch, so that evaluation and tests pay nothing for it.
+docs/rewards.md shows all of them, and how to add one.
 """
 
 import functools
 import importlib
+import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from smolmath.answers import DEFAULT_TAGS, Tags, extract_answer, grade, is_verifiable
 from smolmath.answers.extract import follows_format
 from smolmath.answers.normalise import normalise
 from smolmath.answers.numbers import parse_number
+from smolmath.grpo.shaping import (
+    Completion,
+    completion_text,
+    cosine_length,
+    overlong,
+    repetition_penalty,
+    tag_count,
+)
 
-Completion = str | list[dict[str, Any]]
 RewardFunction = Callable[..., list[float | None]]
+# What TRL and smolmath give by keyword; any other keyword of a reward is an option, set in params.yaml.
+COLUMNS = frozenset({"prompts", "completions", "completion_ids", "reference_answer", "reasoning", "finished", "tags"})
 
 # Per character behind the closing tag, in tags: 0.002 of the classic run, at its weight of 0.125 a tag.
 TRAILING_PENALTY = 0.016
@@ -28,15 +40,6 @@ TRAILING_PENALTY = 0.016
 _MARK = re.compile(r"<<([^<>]*)>>")
 _EQUATION = re.compile(r"(?<![\d.+\-*/()%])[\d(][\d.+\-*/()%]*+=-?\d+(?:\.\d+)?")
 _EQUATION_SIGNS = str.maketrans({"×": "*", "x": "*", "÷": "/", "−": "-", "$": None, ",": None, " ": None})
-
-
-def completion_text(completion: Completion) -> str:
-    """The text of a completion, which TRL gives as a list of messages for conversational prompts."""
-    if isinstance(completion, str):
-        return completion
-    return "".join(
-        str(message.get("content") or "") for message in completion if message.get("role", "assistant") == "assistant"
-    )
 
 
 def correctness(
@@ -194,36 +197,59 @@ def _equations(worked: str) -> set[str]:
     return set(_EQUATION.findall(re.sub(r"(?<=\w)\s+(?=\w)", "_", worked).translate(_EQUATION_SIGNS)))
 
 
-def reward_functions(names: Sequence[str], tags: Tags = DEFAULT_TAGS) -> list[RewardFunction]:
+def reward_functions(
+    rewards: Mapping[str, Mapping[str, Any]] | Sequence[str], tags: Tags = DEFAULT_TAGS
+) -> list[RewardFunction]:
     """The rewards with these names, as TRL takes them: `__name__` is what it logs as `rewards/<name>`.
 
     Args:
-        names: keys of REWARDS, or "package.module:function" for a reward of one's own in the same signature.
+        rewards: name -> options, or names alone; a name is a key of REWARDS, or "package.module:function" for a reward
+            of one's own in the same signature.
         tags: tag names of the response format, given to the rewards of REWARDS.
 
     Raises:
-        ValueError: if a name is neither.
+        ValueError: if a name is neither, or an option is unknown or missing.
     """
-    return [_bind(name, tags) for name in names]
+    named = rewards if isinstance(rewards, Mapping) else {name: {} for name in rewards}
+    return [_bind(name, options, tags) for name, options in named.items()]
 
 
-def _bind(name: str, tags: Tags) -> RewardFunction:
-    if name in REWARDS:
-        bound: Any = functools.partial(REWARDS[name], tags=tags)
-        bound.__name__ = name
-        return bound  # type: ignore[no-any-return]  # partial has no __name__ in its type
+def _bind(name: str, options: Mapping[str, Any], tags: Tags) -> RewardFunction:
+    function = REWARDS.get(name) or _imported(name)
+    _check_options(name, function, options)
+    given = {**options, "tags": tags} if name in REWARDS else dict(options)
+    bound: Any = functools.partial(function, **given)
+    bound.__name__ = getattr(function, "__name__", name)
+    return bound  # type: ignore[no-any-return]  # partial has no __name__ in its type
+
+
+def _check_options(name: str, function: RewardFunction, options: Mapping[str, Any]) -> None:
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in COLUMNS]
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p.name for p in parameters if p.name in known and p.default is p.empty]
+    listed = f"Its options: {', '.join(known) or 'none'}."
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"Reward {name!r} has no option {', '.join(map(repr, unknown))}. {listed}")
+    if missing := [option for option in needed if option not in options]:
+        example = ", ".join(f"{option}: …" for option in needed)
+        raise ValueError(
+            f"Reward {name!r} needs {', '.join(missing)}. {listed} Write {name}: {{weight: 1.0, {example}}}."
+        )
+
+
+def _imported(name: str) -> RewardFunction:
     module_name, colon, function_name = name.partition(":")
     if not (module_name and colon and function_name):
         raise ValueError(
             f"Unknown reward {name!r}. Known: {', '.join(REWARDS)}. For a function of your own write "
-            "'package.module:function' as the key under the phase's rewards in params.yaml."
+            "'package.module:function' as the key under the phase's rewards in params.yaml (docs/rewards.md)."
         )
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"Reward {name!r}: no module {error.name!r} can be imported. "
-            "Put it under src/smolmath/grpo, which DVC watches (smolmath.grpo.mine:function), or correct the key."
+            f"Reward {name!r}: no module {error.name!r} can be imported. Put it under src/ and name it in the deps of "
+            "the train stage, or under src/smolmath/grpo, which is one (docs/rewards.md); or correct the key."
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -249,4 +275,8 @@ REWARDS: dict[str, RewardFunction] = {
     "soft_format": soft_format,
     "xml_count": xml_count,
     "reasoning_steps": reasoning_steps,
+    "cosine_length": cosine_length,
+    "repetition_penalty": repetition_penalty,
+    "overlong": overlong,
+    "tag_count": tag_count,
 }

@@ -38,12 +38,12 @@ def make_grpo_trainer(
     ends = eos_ids(model, tokenizer)
     return GRPOTrainer(
         model=model,
-        reward_funcs=[with_finished(r, ends) for r in reward_functions(list(phase.rewards), prompt.tags)],
+        reward_funcs=[with_finished(r, ends) for r in reward_functions(phase.reward_options, prompt.tags)],
         args=GRPOConfig(
             **settings,
             **arguments,
             steps_per_generation=steps * arguments["gradient_accumulation_steps"],
-            reward_weights=list(phase.rewards.values()),
+            reward_weights=list(phase.reward_weights.values()),
         ),
         train_dataset=grpo_dataset(problems, prompt),
         processing_class=tokenizer,
@@ -61,6 +61,7 @@ def with_finished(reward: Reward, ends: set[int]) -> Reward:
 
     @wraps(reward)
     def scored(*, completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
-        return reward(finished=[bool(ids) and ids[-1] in ends for ids in completion_ids], **columns)
+        finished = [bool(ids) and ids[-1] in ends for ids in completion_ids]
+        return reward(finished=finished, completion_ids=completion_ids, **columns)
 
     return scored

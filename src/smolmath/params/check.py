@@ -1,10 +1,12 @@
 """The whole of params.yaml at once: every section's own rules, then what sections say of each other."""
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from smolmath.graph import load_stages
 from smolmath.grpo.rewards import reward_functions
 from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest
 from smolmath.params.datasets import FilesDataset, load_dataset_params
@@ -70,7 +72,7 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
     for name, phase in loaded.items():
         if phase is not None:
             attempt(check_trl_fields, phase.method, getattr(phase, phase.method), f"phases.{name}")
-            mistakes += _phase_mistakes(name, phase, list(datasets), list(phases))
+            mistakes += _phase_mistakes(name, phase, params)
             mistakes += _batch_mistakes(name, phase, plain["hardware"])
             mistakes += _step_mistakes(name, phase)
     mistakes += _circles(phases)
@@ -80,6 +82,9 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
         pairs = [f"{model}-{dataset}" for model in evaluate.models for dataset in evaluate.datasets]
         if doubled := sorted({pair for pair in pairs if pairs.count(pair) > 1}):
             mistakes.append(f"evaluate: {listing(doubled)} would name two stages. Name a phase or dataset otherwise.")
+    if not mistakes and Path("dvc.yaml").exists():
+        for name, phase in loaded.items():
+            mistakes += _unwatched_rewards(name, phase, params) if isinstance(phase, GrpoPhase) else []
     return mistakes
 
 
@@ -96,14 +101,32 @@ def _entries(params: Mapping[str, Any], section: str, mistakes: list[str]) -> Ma
     return entries
 
 
-def _phase_mistakes(name: str, phase: Phase, datasets: list[str], phases: list[str]) -> list[str]:
-    mistakes = _unknown_names(f"phases.{name}.dataset", [phase.dataset], datasets, "no dataset")
-    mistakes += _unknown_names(f"phases.{name}.init", [phase.init], ["base", *phases], "neither base nor a phase")
+def _phase_mistakes(name: str, phase: Phase, params: Mapping[str, Any]) -> list[str]:
+    phases = ["base", *params["phases"]]
+    mistakes = _unknown_names(f"phases.{name}.dataset", [phase.dataset], list(params["datasets"]), "no dataset")
+    mistakes += _unknown_names(f"phases.{name}.init", [phase.init], phases, "neither base nor a phase")
     if isinstance(phase, GrpoPhase):
         try:
-            reward_functions(list(phase.rewards))
+            reward_functions(phase.reward_options)
         except ValueError as error:
             mistakes.append(f"phases.{name}.rewards: {error}")
+    return mistakes
+
+
+def _unwatched_rewards(name: str, phase: GrpoPhase, params: Mapping[str, Any]) -> list[str]:
+    """Rewards of one's own in this project that the train stage does not depend on: an edit would rerun nothing."""
+    deps = [Path(dep).resolve() for dep in load_stages(params)[f"train@{name}"].deps]
+    mistakes = []
+    functions: list[Any] = reward_functions(phase.reward_options)
+    for key, function in zip(phase.rewards, functions, strict=True):
+        source = Path(inspect.getsourcefile(function.func) or "").resolve()
+        inside = source.is_relative_to(Path.cwd()) and "site-packages" not in source.parts
+        if inside and not any(source.is_relative_to(dep) for dep in deps):
+            path = source.relative_to(Path.cwd())
+            mistakes.append(
+                f"phases.{name}.rewards: {key!r} is read from {path}, which the train stage does not depend on, so an "
+                f"edit would rerun nothing. Add {path} to train's deps in dvc.yaml, or move it to src/smolmath/grpo."
+            )
     return mistakes
 
 

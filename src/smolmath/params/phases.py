@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, parse
 
@@ -40,12 +40,25 @@ class SftPhase(PhaseParams):
     sft: dict[str, Any]  # fields of trl.SFTConfig
 
 
+class RewardParams(BaseModel):
+    """A reward with options of its own, which are keyword arguments of its function."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+
+    weight: float
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
 class GrpoPhase(PhaseParams):
     """Reinforcement learning from the rewards named in `rewards`."""
 
     method: Literal["grpo"]
     prompts_per_step: int = Field(ge=1)  # groups per optimiser step; completions = this × grpo.num_generations
-    rewards: dict[str, float] = Field(min_length=1)  # name or `package.module:function` -> weight
+    # name or `package.module:function` -> weight, or {weight: …, option: …}; weight 0 is logged and teaches nothing
+    rewards: dict[str, float | RewardParams] = Field(min_length=1)
     grpo: dict[str, Any]  # fields of trl.GRPOConfig
 
     @field_validator("grpo")
@@ -61,9 +74,17 @@ class GrpoPhase(PhaseParams):
 
     @model_validator(mode="after")
     def _some_reward_counts(self) -> Self:
-        if not any(self.rewards.values()):
+        if not any(self.reward_weights.values()):
             raise ValueError("rewards: every weight is 0, so nothing could be learnt. Give one a weight.")
         return self
+
+    @property
+    def reward_weights(self) -> dict[str, float]:
+        return {name: r.weight if isinstance(r, RewardParams) else r for name, r in self.rewards.items()}
+
+    @property
+    def reward_options(self) -> dict[str, dict[str, Any]]:
+        return {name: r.options if isinstance(r, RewardParams) else {} for name, r in self.rewards.items()}
 
     @property
     def completions_per_step(self) -> int:

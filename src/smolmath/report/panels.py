@@ -109,7 +109,7 @@ def _columns(view: View, curve: Curve) -> dict[str, list[float | None]]:
 def _reward_columns(phase: GrpoPhase, curve: Curve) -> dict[str, list[float | None]]:
     """The reward and its weighted parts, which add up to it; a reward of weight 0 only watches, and is left out."""
     parts: dict[str, list[float | None]] = {}
-    for name, weight in phase.rewards.items():
+    for name, weight in phase.reward_weights.items():
         short = name.rpartition(":")[2]  # of `package.module:function`
         values = curve.columns.get(f"reward_{short}")
         if weight and values:

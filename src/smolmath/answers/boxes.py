@@ -1,0 +1,48 @@
+"""Answers in `\boxed{…}`, with whatever braces they hold."""
+
+import re
+
+from smolmath.answers.prose import Piece, joined
+
+_BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
+
+
+def find_boxes(text: str) -> list[Piece]:
+    r"""Each complete outermost `\boxed{…}` or `\fbox{…}` that holds something, in order."""
+    boxes: list[Piece] = []
+    position = 0
+    while found := _BOX.search(text, position):
+        depth, at = 1, found.end()
+        while at < len(text) and depth:
+            if text[at] == "\\":
+                at += 1  # an escaped brace opens nothing
+            else:
+                depth += (text[at] == "{") - (text[at] == "}")
+            at += 1
+        if depth:
+            break
+        if content := text[found.end() : at - 1].strip():
+            boxes.append(Piece(found.start(), at, content))
+        position = at
+    return boxes
+
+
+def offered(boxes: list[Piece], text: str) -> Piece:
+    """What the last box holds, with those that it is joined to; of a row of three or more boxes, all."""
+    row = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        if text[box.end : row[-1].start].strip(" \t\n$.\\()[]0123456789*-"):
+            break
+        row.append(box)
+    if len(row) > 2:
+        return Piece(row[-1].start, row[0].end, ", ".join(box.text for box in reversed(row)))
+    return joined(boxes, text)
+
+
+def unboxed(boxes: list[Piece], text: str, *, keep: bool = True) -> str:
+    """The text without the commands of its boxes, or without the boxes."""
+    pieces, position = [], 0
+    for box in boxes:
+        pieces += [text[position : box.start], box.text if keep else " "]
+        position = box.end
+    return "".join([*pieces, text[position:]])
