@@ -5,6 +5,7 @@ as `1/2x`, is not read at all. Time is linear in the text.
 """
 
 import re
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -29,7 +30,7 @@ class NotAlgebraic(Exception):
     """The text is no formula that has a value in these numbers."""
 
 
-class Reader(Generic[Value]):
+class Reader(ABC, Generic[Value]):
     """One text, read once by `read`. Subclasses say what numbers, letters, roots, powers and functions are."""
 
     juxtaposed = True  # whether `2x` and `2(3)` are products
@@ -45,29 +46,29 @@ class Reader(Generic[Value]):
             position = found.end()
         self.at, self.depth, self.decimal = 0, 0, False
 
+    @abstractmethod
     def number(self, token: str) -> Value:
         """The value of a literal."""
-        raise NotImplementedError
 
+    @abstractmethod
     def letter(self, token: str) -> Value:
         """The value of a variable or a constant."""
-        raise NotImplementedError
 
     def reduced(self, value: Value) -> Value:
         """The value in its usual form."""
         return value
 
+    @abstractmethod
     def inverse(self, value: Value) -> Value:
         """1 / value. Raises: ZeroDivisionError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def root(self) -> Value:
         r"""The value of what stands behind `\sqrt`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def power(self, base: Value) -> Value:
         """The base to what stands behind `^`."""
-        raise NotImplementedError
 
     def function(self, token: str) -> Value:
         r"""The value of a function such as `\sin` with its argument."""

@@ -63,11 +63,6 @@ class _Budget:
     steps: int = 0  # pairs of parts that were looked at
     seconds: float = SECONDS
 
-    def expect_questions(self) -> None:
-        from smolmath.answers.judge import JUDGE
-
-        JUDGE.warm_up()
-
     def ask(self, predicted: str, reference: str) -> bool:
         if self.questions <= 0 or self.seconds <= 0.001:
             return False
@@ -80,6 +75,12 @@ class _Budget:
         verdict, seconds = JUDGE.ask(predicted=predicted, reference=reference, places=places, limit_s=self.seconds)
         self.seconds -= seconds
         return bool(verdict)
+
+
+def _expect_questions() -> None:
+    from smolmath.answers.judge import JUDGE
+
+    JUDGE.warm_up()
 
 
 def answers_match(predicted: str, reference: str) -> bool:
@@ -201,7 +202,7 @@ def _formulas_equal(predicted: str, reference: str, budget: _Budget) -> bool:
         return False  # 1=2 is as wrong as 3=7
     if max(len(predicted), len(reference)) <= MAX_FORMULA and not (is_prose(predicted) or is_prose(reference)):
         # Where one formula is, others follow, and the first that is left to the judge would wait for its start.
-        budget.expect_questions()
+        _expect_questions()
         number = parse_number(reference)
         same = formulas_equal(predicted, reference, places=number.places if number else 0)
         if same is not None:

@@ -181,12 +181,11 @@ def numbers_match(predicted: Number, reference: Number) -> bool:
             return False
         factor = predicted_unit[1] / reference_unit[1]
         return _close(replace(predicted, value=predicted.value * factor), reference)
-    for counted, other, first in ((predicted, reference, True), (reference, predicted, False)):
-        if (counted.unit or "").startswith("dozen") and not other.unit:
-            twelvefold = replace(counted, value=counted.value * 12)
-            return _close(predicted, reference) or (
-                _close(twelvefold, reference) if first else _close(predicted, twelvefold)
-            )
+    # "2 dozen" is 24 to some problems and 2 to others.
+    if _in_dozens(predicted) and not reference.unit:
+        return _close(predicted, reference) or _close(replace(predicted, value=predicted.value * 12), reference)
+    if _in_dozens(reference) and not predicted.unit:
+        return _close(predicted, reference) or _close(predicted, replace(reference, value=reference.value * 12))
     if predicted.percent == reference.percent:
         return _close(predicted, reference)
     # 25% fits 25 and 0.25, whichever side the sign stands on. A share of whole percents is a decimal of two places.
@@ -195,6 +194,10 @@ def numbers_match(predicted: Number, reference: Number) -> bool:
         return _close(predicted, reference) or _close(share, reference)
     as_share = replace(reference, value=reference.value / 100, places=reference.places and reference.places + 2)
     return _close(predicted, reference) or _close(predicted, as_share)
+
+
+def _in_dozens(number: Number) -> bool:
+    return (number.unit or "").startswith("dozen")
 
 
 def _close(predicted: Number, reference: Number) -> bool:

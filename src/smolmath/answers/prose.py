@@ -6,6 +6,7 @@ stand side by side after that are several values, which equal only a reference o
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -163,7 +164,7 @@ def stated(sentence: str, *, firm: bool = True) -> Piece | None:
 def _main_clauses(sentence: str) -> list[str]:
     """The sentence cut down to what it says, then less and less cut down, for want of a number."""
     clauses = [sentence]
-    for cut in (_after_consequence, _without_lead, _without_reason, _right_side, _without_afterthought):
+    for cut in (_after_consequence, _without_lead, _until(REASON), _right_side, _until(AFTERTHOUGHT)):
         shorter = cut(clauses[0])
         if shorter != clauses[0] and _pieces(shorter):
             clauses.insert(0, shorter)
@@ -180,14 +181,8 @@ def _without_lead(text: str) -> str:
     return text[found.end() :] if found else text
 
 
-def _without_reason(text: str) -> str:
-    found = REASON.search(text)
-    return text[: found.start()] if found else text
-
-
-def _without_afterthought(text: str) -> str:
-    found = AFTERTHOUGHT.search(text)
-    return text[: found.start()] if found else text
+def _until(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    return lambda text: pattern.split(text, maxsplit=1)[0]
 
 
 def _right_side(text: str) -> str:

@@ -25,6 +25,7 @@ from smolmath.grpo.shaping import (
     Completion,
     completion_text,
     cosine_length,
+    finished_flags,
     overlong,
     repetition_penalty,
     tag_count,
@@ -59,7 +60,7 @@ def correctness(
     return [
         float(grade(text, reference, finished=done, tags=tags).correct) if is_verifiable(reference) else None
         for text, reference, done in zip(
-            map(completion_text, completions), reference_answer, _finished(completions, finished), strict=True
+            map(completion_text, completions), reference_answer, finished_flags(completions, finished), strict=True
         )
     ]
 
@@ -78,7 +79,7 @@ def integer(
     [1.0, 0.0, 0.0]
     """
     rewards: list[float | None] = []
-    for completion, done in zip(completions, _finished(completions, finished), strict=True):
+    for completion, done in zip(completions, finished_flags(completions, finished), strict=True):
         text = extract_answer(completion_text(completion), finished=done, tags=tags).text
         number = parse_number(normalise(text)) if text is not None else None
         rewards.append(float(number is not None and not number.percent and number.value.denominator == 1))
@@ -142,10 +143,6 @@ def reasoning_steps(
         None if not (worked and worked.strip()) else _likeness(completion_text(completion), worked, tags)
         for completion, worked in zip(completions, reasoning, strict=True)
     ]
-
-
-def _finished(completions: Sequence[Completion], finished: Sequence[bool] | None) -> Sequence[bool]:
-    return [True] * len(completions) if finished is None else finished
 
 
 def _blocks_in_order(text: str, tags: Tags) -> bool:

@@ -23,6 +23,11 @@ def completion_text(completion: Completion) -> str:
     )
 
 
+def finished_flags(completions: Sequence[Completion], finished: Sequence[bool] | None) -> Sequence[bool]:
+    """The column `finished`, True throughout where it is absent."""
+    return [True] * len(completions) if finished is None else finished
+
+
 def cosine_length(
     prompts: Sequence[Any],
     completions: Sequence[Completion],
@@ -53,7 +58,7 @@ def cosine_length(
     [0.75]
     """
     rewards: list[float | None] = []
-    ends = finished if finished is not None else [True] * len(completions)
+    ends = finished_flags(completions, finished)
     for completion, reference, ids, done in zip(completions, reference_answer, completion_ids, ends, strict=True):
         if not is_verifiable(reference):
             rewards.append(None)
