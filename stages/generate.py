@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from smolmath.engines import load_engine
-from smolmath.generation import generate_completions, test_problems
+from smolmath.generation import generate_completions, problems_to_answer
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
@@ -19,7 +19,7 @@ def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
         engine = load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
         rows = generate_completions(
             engine,
-            test_problems(Path(split), sampling.problems),
+            problems_to_answer(Path(split), "test", sampling.problems),
             prompt=run.section("prompt", PromptParams),
             sampling=sampling,
             seed=run.params["seed"],

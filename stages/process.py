@@ -4,12 +4,14 @@ Run alone: dvc repro process@KEY.
 """
 
 import argparse
+import os
+import time
 from pathlib import Path
 
 from smolmath.params.datasets import load_dataset_params
+from smolmath.params.hardware import HardwareParams
 from smolmath.params.process import ProcessParams
-from smolmath.processing import process_dataset
-from smolmath.records import PROBLEMS, read_table, shards
+from smolmath.processing import process_dataset, shown
 from smolmath.runs import stage_run
 
 
@@ -17,16 +19,22 @@ def main(dataset: str, raw: str, out: str) -> None:
     with stage_run(f"process@{dataset}") as run:
         folder = run.out(out)
         folder.mkdir(parents=True)
+        params = run.section("process", ProcessParams)
+        against = params.contamination.dataset
+        started = time.monotonic()
         manifest = process_dataset(
             dataset,
             Path(raw),
             folder,
             load_dataset_params(run.params, dataset),
-            run.section("process", ProcessParams),
+            params,
+            workers=run.section("hardware", HardwareParams).workers or len(os.sched_getaffinity(0)),
+            other=None
+            if against == dataset
+            else (Path(raw).parent / against, load_dataset_params(run.params, against)),
         )
-        print(f"{dataset}: {manifest['rows']} {manifest['rejected_by_reason'] or ''}".rstrip())
-        for problem in read_table(shards(folder)[0], PROBLEMS)[:3]:
-            print(f"  {problem['id']}  {problem['question'][:90]!r} → {problem['reference_answer']!r}")
+        run.facts["rows_per_second"] = round(manifest["rows"]["raw"] / (time.monotonic() - started))
+        print(shown(manifest, folder))
 
 
 if __name__ == "__main__":

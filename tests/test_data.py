@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from smolmath.datasets import LayoutError, choose_layout
 from smolmath.datasets.worked import LEGS, chain_sum, leg_counting
 from smolmath.params.datasets import FilesDataset
-from smolmath.params.process import ProcessParams
+from smolmath.params.process import ContaminationParams, ProcessParams
 from smolmath.params.split import SplitParams
 from smolmath.processing import EmptyDatasetError, process_dataset
 from smolmath.records import PROBLEMS, REJECTED, read_table, shards, write_manifest
@@ -19,7 +19,22 @@ from smolmath.sources import files
 from smolmath.splitting import split_dataset
 from smolmath.tables import count_rows
 
-ALL = ProcessParams(shard_rows=100, max_question_chars=200, fraction=1.0, limit=None)
+ALL = ProcessParams(
+    shard_rows=100,
+    fraction=1.0,
+    limit=None,
+    trace="shortest",
+    max_row_chars=10_000,
+    question_chars=[1, 200],
+    max_question_tokens=None,
+    tokenizer="bases/calc/tokenizer.json",
+    control_characters="reject",
+    mojibake="reject",
+    scripts=None,
+    multiple_choice="keep",
+    near_duplicates=None,
+    contamination=ContaminationParams(dataset="mine", ngram=None, share=0.5),
+)
 SPLIT = SplitParams(seed=0, validation_fraction=0.1, test_fraction=0.1)
 MINE = FilesDataset(source="files", path="unused")
 
@@ -165,7 +180,7 @@ def test_sides_of_a_single_file_are_refused(tmp_path):
     (tmp_path / "one.jsonl").write_text('{"question": "a", "answer": "#### 1"}\n')
     source = FilesDataset(source="files", path=str(tmp_path / "one.jsonl"), sides={"test": "*"})
     with pytest.raises(StageError, match="is one file, and `sides` name files of a folder"):
-        files.fetch(source, tmp_path)
+        files.fetch(source, tmp_path, tmp_path)
 
 
 def split(tmp_path, key, datasets):
@@ -202,9 +217,9 @@ def test_files_copies_what_a_side_names_and_says_what_is_there_instead(tmp_path)
     (tmp_path / "in" / "train-1.jsonl").write_text('{"question": "a", "answer": "#### 1"}\n')
     (tmp_path / "out").mkdir()
     source = FilesDataset(source="files", path=str(tmp_path / "in"), sides={"train": "train-*.jsonl"})
-    assert files.fetch(source, tmp_path / "out") == {"files": [{"path": "train-1.jsonl", "side": "train"}]}
+    assert files.fetch(source, tmp_path / "out", tmp_path) == {"files": [{"path": "train-1.jsonl", "side": "train"}]}
     with pytest.raises(StageError, match=r"no file matches 'test\*' \(side test\)\. The folder holds: train-1\.jsonl"):
-        files.fetch(source.model_copy(update={"sides": {"test": "test*"}}), tmp_path / "out")
+        files.fetch(source.model_copy(update={"sides": {"test": "test*"}}), tmp_path / "out", tmp_path)
 
 
 def test_worked_solutions_by_hand():
@@ -226,9 +241,11 @@ def test_all_of_gsm8k_comes_through_with_its_reference_answer(tmp_path, real_dat
     folder, out = tmp_path / "raw", tmp_path / "processed" / "gsm8k"
     folder.mkdir()
     out.mkdir(parents=True)
-    fetched = files.fetch(source, folder)["files"]
+    fetched = files.fetch(source, folder, tmp_path)["files"]
     write_manifest(folder, {"files": [{**f, "rows": count_rows(folder / f["path"])} for f in fetched]})
-    params = ProcessParams(shard_rows=50_000, max_question_chars=4_000, fraction=1.0, limit=None)
+    params = ALL.model_copy(
+        update={"control_characters": "remove", "shard_rows": 50_000, "question_chars": [1, 4_000]}
+    )
     manifest = process_dataset("gsm8k", folder, out, source, params)
     assert manifest["rows"] == {"raw": 8_792, "kept": 8_792, "rejected": 0, "not_selected": 0}
     answers = [row["reference_answer"] for row in read_table(shards(out)[0], PROBLEMS)]

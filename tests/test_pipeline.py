@@ -1,5 +1,6 @@
 """The whole pipeline by real DVC on tiny copies of the project: what runs, what runs again, what is refused."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,10 +9,12 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from smolmath.graph import load_stages
 from smolmath.params.core import read_params
+from smolmath.records import PASS_RATES, PROBLEMS, read_table
 from tests.conftest import Project, make_tiny
 
 pytestmark = pytest.mark.slow
@@ -107,6 +110,10 @@ PARAM_EDITS = {
     "the device": ("hardware.device", "cpu", set()),
     "the micro-batch": ("hardware.micro_batch", 4, set()),
     "the tracker": ("tracking.project", "other", set()),
+    "the number of workers": ("hardware.workers", 1, set()),
+    "a filter": ("process.near_duplicates", 0.8, {"process@*"}),
+    "the dataset that is protected": ("process.contamination.dataset", "legs", {"process@*"}),
+    "a pass rate": ("phases.legs.pass_rate", [0.0, 1.0], {"train@legs"}),
 }
 FILE_EDITS = {
     "the report's template": ("src/smolmath/report/index.html.j2", set()),
@@ -119,6 +126,11 @@ FILE_EDITS = {
     "the SFT trainer": ("src/smolmath/sft/trainer.py", {"train@legs"}),
     "a metric": ("src/smolmath/metrics.py", {"evaluate@*"}),
     "the engine": ("src/smolmath/engines/transformers.py", {"train@*", "generate@*"}),
+    "a filter": ("src/smolmath/filters/choices.py", {"process@*"}),
+    "how workers are run": ("src/smolmath/workers.py", {"process@*"}),
+    "the split": ("src/smolmath/splitting.py", {"split@*"}),
+    "the rating of problems": ("src/smolmath/difficulty.py", set()),
+    "smolmath inspect": ("src/smolmath/inspection.py", set()),
     "a worked solution": ("src/smolmath/datasets/worked.py", {"process@*"}),
     "the summary": ("stages/summarize.py", {"summarize"}),
 }
@@ -343,3 +355,111 @@ def test_dvc_shows_metrics_and_a_curve_per_phase_without_complaint(finished):
             plots["data"][f"metrics/train/{phase}.csv"] if "data" in plots else plots[f"metrics/train/{phase}.csv"]
         )
         assert "objective" in json.dumps(curve)
+
+
+def big_dataset(project, rows=40_000):
+    """A dataset of the project's own that takes seconds to process, as `datasets.big`."""
+    folder = project.folder / "rows"
+    folder.mkdir()
+    for part in range(4):
+        lines = (
+            json.dumps({"problem": f"{i}: what is ${i} + {part}$? " + "word " * 60, "answer": str(i + part)}) + "\n"
+            for i in range(rows // 4)
+        )
+        (folder / f"part-{part}.jsonl").write_text("".join(lines))
+
+    def change(params):
+        params["datasets"]["big"] = {"source": "files", "path": "rows"}
+        params["process"] |= {"near_duplicates": 0.8, "shard_rows": 3_000}
+        params["hardware"]["workers"] = 2
+
+    project.params(change)
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def test_a_killed_process_leaves_no_worker_behind_and_gives_the_same_bytes_again(project):
+    big_dataset(project)
+    project.repro("fetch@big", "fetch@sums", "base")
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "--single-item", "process@big"],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    processed = project.folder / "data" / "processed"
+    deadline = time.monotonic() + 120
+    while not list(processed.glob(".big.*.part/shard-00001.parquet")):
+        assert killed.poll() is None, "the stage ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    family = psutil.Process(killed.pid).children(recursive=True)
+    stage = next(p for p in family if p.cmdline()[1:2] == ["stages/process.py"])
+    workers = stage.children(recursive=True)
+    assert len(workers) >= 2
+    stage.kill()
+    killed.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
+    assert not (processed / "big").exists()
+    project.repro("--single-item", "process@big")
+    again = digests(processed / "big")
+    assert len(again) == 14 + 2  # 40,000 rows in shards of 3,000; rejected.parquet and manifest.json
+    assert [p.name for p in processed.iterdir() if p.name.endswith(".part")] == []
+    project.params(lambda params: params["hardware"].update(workers=1))
+    project.repro("--force", "--single-item", "process@big")
+    assert digests(processed / "big") == again
+
+
+def test_a_full_disk_is_said_and_nothing_is_published(project):
+    big_dataset(project, rows=20_000)
+    project.repro("fetch@big", "fetch@sums", "base")
+    processed = project.folder / "data" / "processed"
+    processed.mkdir(exist_ok=True)
+    mount = f"mount -t tmpfs -o size=200k none {processed}"
+    # In a mount namespace of its own: nothing is left mounted, whatever happens.
+    inside = f"{mount} && PYTHONPATH=src python stages/process.py --dataset big --raw data/raw/big --out data/processed/big; echo left: $(ls -A {processed})"
+    done = project.run("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()[:200]}")
+    assert "error: process@big: no space left on a disk" in done.stderr
+    assert "Make room" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1] == "left:"
+
+
+def test_rated_problems_are_a_dataset_that_a_phase_can_choose_from(copy):
+    def change(params):
+        params["difficulty"]["rated"] = {
+            "dataset": "sums", "model": "base", "problems": 24, "samples": 4, "temperature": 1.0, "top_p": 1.0,
+            "max_completion_tokens": 48, "batch_size": 12,
+        }  # fmt: skip
+        params["phases"]["sums"].update(dataset="rated", pass_rate=[0.25, 0.75])
+
+    copy.params(change)
+    ran = copy.repro("train@sums")
+    assert ran == ["check", "difficulty@rated", "train@sums"]
+    rated, plain = copy.folder / "data" / "split" / "rated", copy.folder / "data" / "split" / "sums"
+    for name, digest in digests(plain).items():
+        assert digests(rated)[name] == digest  # no row has changed its side
+    rates = read_table(rated / "pass_rates.parquet", PASS_RATES)
+    train = [row["id"] for row in read_table(plain / "train.parquet", PROBLEMS)]
+    assert [row["problem_id"] for row in rates] == sorted(train)[:24]
+    assert {row["samples"] for row in rates} == {4}
+    within = [row for row in rates if 1 <= row["correct"] <= 3]
+    assert 0 < len(within) < 24
+    (journal,) = (
+        entry
+        for entry in map(json.loads, (p.read_text() for p in (copy.folder / "journal" / "train@sums").iterdir()))
+        if entry["train_problems"] < 90
+    )
+    assert journal["train_problems"] == len(within)
+    # Another range trains again and rates nothing again.
+    copy.params(lambda params: params["phases"]["sums"].update(pass_rate=[0.0, 1.0]))
+    assert copy.repro("train@sums") == ["check", "train@sums"]
+    copy.params(lambda params: params["phases"]["sums"].update(pass_rate=[0.9, 0.95]))
+    done = copy.dvc("repro", "train@sums", check=False)
+    assert "phases.sums.pass_rate: none of 24 rated problems lies within [0.9, 0.95]" in done.stderr

@@ -20,6 +20,8 @@ PARAMS = """
 seed: 1
 datasets:
   sums: {source: reasoning_gym, path: x.py, task: chain_sum, rows: 100, seed: 1, options: {}}
+process: {tokenizer: models/base/tokenizer.json, contamination: {dataset: sums}}
+difficulty: {}
 prompt: {system: "Use tags.", reasoning_tag: reasoning, answer_tag: answer}
 model: {source: shipped, name: calc, path: bases/calc, dtype: float32}
 phases:
@@ -27,6 +29,7 @@ phases:
     method: grpo
     dataset: sums
     init: base
+    pass_rate: null
     max_prompt_tokens: 128
     prompts_per_step: 8
     checkpoint_steps: 20

@@ -10,10 +10,11 @@ from smolmath.params.prompt import PromptParams
 from smolmath.training.curves import write_curve
 from tests.conftest import ROOT
 
-HARDWARE = HardwareParams(device="cpu", engine="transformers", gpu_memory=0.9, threads=2, micro_batch=None)
+HARDWARE = HardwareParams(device="cpu", engine="transformers", gpu_memory=0.9, threads=2, micro_batch=None, workers=1)
 PROMPT = PromptParams(system="Work it out.", reasoning_tag="reasoning", answer_tag="answer")
 COMMON = {
     "dataset": "d",
+    "pass_rate": None,
     "init": "base",
     "max_prompt_tokens": 64,
     "checkpoint_steps": 10,

@@ -26,7 +26,7 @@ ASKED = [
 @pytest.fixture(scope="module")
 def engines():
     pytest.importorskip("vllm", reason="the vLLM environment is made by `make test-vllm`")
-    hardware = HardwareParams(device="cpu", engine="vllm", gpu_memory=0.1, threads=2, micro_batch=None)
+    hardware = HardwareParams(device="cpu", engine="vllm", gpu_memory=0.1, threads=2, micro_batch=None, workers=1)
     base = ROOT / "bases" / "calc"
     plain = load_engine(base, dtype="float32", hardware=hardware.model_copy(update={"engine": "transformers"}))
     return load_engine(base, dtype="float32", hardware=hardware), plain

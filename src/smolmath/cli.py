@@ -81,6 +81,22 @@ def grade(
     print(f"wrote {out}")
 
 
+@app.command()
+def inspect(
+    target: Annotated[str, typer.Argument(metavar="PATH_OR_ID", help="A data file, a folder, or a hub dataset's id.")],
+    rows: Annotated[int, typer.Option(min=1, help="Rows to look at.")] = 2000,
+) -> None:
+    """Look at a dataset: columns, three rows, the layout it fits, how many of its answers can be verified."""
+    from smolmath.inspection import inspect_dataset, inspection_tables
+
+    try:
+        found = inspect_dataset(target, rows)
+    except SmolmathError as error:
+        _fail(str(error))
+    for part in inspection_tables(found):
+        console.print(part, markup=False, highlight=False)
+
+
 @recipe_app.command("list")
 def recipe_list() -> None:
     """The recipes there are."""

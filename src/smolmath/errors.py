@@ -6,6 +6,8 @@
     ├── TableError         a raw data file that is no table
     ├── LayoutError        columns that fit no layout
     ├── EmptyDatasetError  nothing left after filtering
+    ├── LeakError          a problem on two sides of a split
+    ├── WorkerError        a worker process that died
     ├── RecordsError       a table of ours that is missing or broken
     └── ReportError        a result that the report cannot read
 

@@ -1,4 +1,4 @@
-"""Completions of one model for one dataset's test problems, greedy and sampled, resumable batch by batch.
+"""Completions of one model for one dataset's problems, greedy and sampled, resumable batch by batch.
 
 Batches are fixed by (prompt length, id) and seeded by (seed, batch number); a batch is saved whole or not at all, so a
 generation that was killed and goes on ends with the same completions as an undisturbed one.
@@ -17,18 +17,26 @@ from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.runs import StageError
 
 
-def test_problems(split: Path, limit: int | None) -> list[dict[str, Any]]:
-    """The test problems to answer: all, or the `limit` ones with the lowest ids (a sample, since ids are hashes).
+def problems_to_answer(split: Path, side: str, limit: int | None) -> list[dict[str, Any]]:
+    """The problems of one side: all, or the `limit` ones with the lowest ids (a sample, since ids are hashes).
 
-    Raises: StageError if the test side is empty.
+    Raises: StageError if the side is empty.
     """
-    problems = sorted(read_table(split / "test.parquet", PROBLEMS), key=lambda problem: str(problem["id"]))
+    problems = sorted(read_table(split / f"{side}.parquet", PROBLEMS), key=lambda problem: str(problem["id"]))
     if not problems:
-        raise StageError(f"{split}/test.parquet holds no problem: raise split.test_fraction or name a test side.")
+        raise StageError(
+            f"{split}/{side}.parquet holds no problem: raise split.{side}_fraction or name a {side} side."
+        )
     return problems[:limit]
 
 
-def generate_completions(
+def generate_completions(*arguments: Any, **keywords: Any) -> list[dict[str, Any]]:
+    """As `generate_batches`; a row of `COMPLETIONS` per completion, sorted by problem and sample."""
+    rows = [row for path in generate_batches(*arguments, **keywords) for row in read_table(path, COMPLETIONS)]
+    return sorted(rows, key=lambda row: (row["problem_id"], row["sample"]))
+
+
+def generate_batches(
     engine: Engine,
     problems: Sequence[dict[str, Any]],
     *,
@@ -37,10 +45,11 @@ def generate_completions(
     seed: int,
     state: Path,
     what: str,
-) -> list[dict[str, Any]]:
-    """A row of `COMPLETIONS` per completion: sample 0 greedy, 1…k sampled; sorted by problem and sample.
+    greedy: bool = True,
+) -> list[Path]:
+    """Files of `COMPLETIONS`, one a batch: sample 0 greedy (if asked for), 1…k sampled.
 
-    Args: state: folder of finished batches, kept across a kill. what: shown in the progress line.
+    Args: state: folder of the batches, kept across a kill. what: shown in the progress line.
     """
     asked = [(problem["id"], chat_prompt(problem["question"], prompt)) for problem in problems]
     rendered = {problem: engine.render(chat) for problem, chat in asked}
@@ -53,7 +62,7 @@ def generate_completions(
             if path.is_file():
                 continue
             chats = [chat for _, chat in batch]
-            passes = [(0, _greedy(sampling, seed))]
+            passes = [(0, _greedy(sampling, seed))] if greedy else []
             if sampling.samples:
                 passes.append((1, _sampled(sampling, seed + number)))
             rows = []
@@ -72,8 +81,7 @@ def generate_completions(
                         )
             write_table(path, rows, COMPLETIONS)
             advance(len(batch))
-    rows = [row for path in paths for row in read_table(path, COMPLETIONS)]
-    return sorted(rows, key=lambda row: (row["problem_id"], row["sample"]))
+    return paths
 
 
 def _greedy(sampling: SamplingParams, seed: int) -> Sampling:

@@ -5,13 +5,12 @@ confusion table, which is how a change of the grader is judged.
 """
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from smolmath.answers import Grade, Tags, grade
 from smolmath.errors import SmolmathError
 from smolmath.progress import progress
 from smolmath.tables import column_names, count_rows, read_rows
+from smolmath.workers import ordered_map
 
 CHUNK = 200  # rows that a worker takes at a time
 NAMES = {  # of a column, in the order in which they are looked for
@@ -153,17 +153,15 @@ def _label(value: object) -> bool | None:
 def _graded(
     chunks: Iterator[tuple[list[dict[str, Any]], list[tuple[str, str, bool]]]], workers: int, tags: Tags
 ) -> Generator[tuple[list[dict[str, Any]], list[Grade], Counter[str]]]:
-    if workers == 1:
-        for rows, items in chunks:
-            yield rows, *grade_chunk(items, tags)
-        return
-    # Fresh processes: a fork of one with threads may hang. Two chunks a worker keep all busy and memory bounded.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = [(rows, pool.submit(grade_chunk, items, tags)) for rows, items in islice(chunks, 2 * workers)]
-        while waiting:
-            rows, future = waiting.pop(0)
-            yield rows, *future.result()
-            waiting += [(rows, pool.submit(grade_chunk, items, tags)) for rows, items in islice(chunks, 1)]
+    waiting: deque[list[dict[str, Any]]] = deque()
+
+    def items() -> Iterator[list[tuple[str, str, bool]]]:
+        for rows, chunk in chunks:
+            waiting.append(rows)  # the rows stay here: workers need only what is graded
+            yield chunk
+
+    for grades, undecided in ordered_map(partial(grade_chunk, tags=tags), items(), workers=workers):
+        yield waiting.popleft(), grades, undecided
 
 
 def grade_chunk(items: Sequence[tuple[str, str, bool]], tags: Tags) -> tuple[list[Grade], Counter[str]]:

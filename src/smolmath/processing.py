@@ -1,197 +1,234 @@
-"""From raw files to shards of problems: every row is kept, rejected with a reason, or counted as not selected."""
+"""From raw files to shards of problems: every row is kept, rejected with a reason, or counted as not selected.
+
+One process reads the files in batches, worker processes examine them (examine.py), and here, where all rows pass in
+order, duplicates are found and the rest is written. Batches, order and bytes depend on the files alone, not on how
+many workers there are; memory holds a few batches and the keys of what was seen.
+"""
 
 import hashlib
-import heapq
-import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from smolmath.answers import is_verifiable
+from smolmath import tables
 from smolmath.datasets import Layout, choose_layout
-from smolmath.datasets.candidates import Candidate
 from smolmath.errors import SmolmathError
-from smolmath.params.datasets import Dataset
+from smolmath.examine import DETAIL_CHARS, REASONS, TRAINED_ON, Examined, Examiner, Rejection, Work, storable
+from smolmath.filters.duplicates import FirstSeen, NearDuplicates
+from smolmath.filters.overlap import OverlapIndex
+from smolmath.params.datasets import DatasetParams
 from smolmath.params.process import ProcessParams
-from smolmath.problems import normalise_question, problem_id
+from smolmath.problems import normalise_question
 from smolmath.progress import progress
-from smolmath.records import PROBLEMS, REJECTED, read_manifest, write_manifest, write_table
-from smolmath.tables import column_names, read_rows
+from smolmath.records import PROBLEMS, REJECTED, TableWriter, read_batches, read_manifest, shards, write_manifest
+from smolmath.workers import ordered_map
 
-# The closed list: a row is rejected for the first of these that fits.
-REASONS = (
-    "unreadable_row",
-    "empty_question",
-    "empty_answer",
-    "question_too_long",
-    "unverifiable_answer",
-    "duplicate",
-)
+WORTH_WORKERS = 10_000  # rows below which starting processes takes longer than the work
 
 
 class EmptyDatasetError(SmolmathError):
     """Nothing was left after filtering."""
 
 
-def process_dataset(key: str, raw: Path, out: Path, dataset: Dataset, params: ProcessParams) -> dict[str, Any]:
+def process_dataset(
+    key: str,
+    raw: Path,
+    out: Path,
+    dataset: DatasetParams,
+    params: ProcessParams,
+    *,
+    workers: int = 1,
+    other: tuple[Path, DatasetParams] | None = None,
+) -> dict[str, Any]:
     """Write shards, rejected.parquet and manifest.json of one dataset; returns the manifest.
 
-    Args: key: dataset key in params.yaml. raw: folder that fetch wrote. out: empty folder to write into.
+    Args: key: dataset key in params.yaml. raw: folder that fetch wrote. out: empty folder to write into. workers:
+    processes; no byte hangs on them. other: raw folder and params of the dataset that contamination is looked for in.
     Raises: LayoutError, TableError for files that can't be read; EmptyDatasetError if no row is kept.
     """
-    files = read_manifest(raw)["files"]
-    layouts = {
-        file["path"]: choose_layout(
-            column_names(raw / file["path"]),
-            name=dataset.layout,
-            columns=dataset.columns,
-            where=f"datasets.{key}: {file['path']}",
-        )
-        for file in files
-    }
-    thresholds = _limit_thresholds(raw, files, layouts, params)
-    shards = _ShardWriter(out, params.shard_rows)
-    rejected: list[dict[str, Any]] = []
-    counts: Counter[str] = Counter()
-    seen: set[tuple[str | None, str]] = set()
-    with progress(f"process {key}", sum(file["rows"] for file in files), "rows") as advance:
-        for file in files:
-            side, name, layout = file["side"], file["path"], layouts[file["path"]]
-            for row_number, candidate, problem in _candidates(raw / name, layout):
-                counts["raw"] += 1
-                advance()
-                if candidate is not None and not _selected(candidate, side, params.fraction, thresholds):
-                    counts["not_selected"] += 1
-                    continue
-                row, reason, detail = _examine(key, candidate, problem, params)
-                if row is not None and (side, row["id"]) in seen:
-                    reason, detail = "duplicate", row["id"]
-                if row is None or reason:
-                    rejected.append({"raw_file": name, "raw_row": row_number, "reason": reason, "detail": detail})
-                    continue
-                seen.add((side, row["id"]))
-                shards.add({**row, "raw_file": name, "raw_row": row_number})
-    shards.close()
-    write_table(out / "rejected.parquet", rejected, REJECTED)
-    reasons = Counter(row["reason"] for row in rejected)
+    # What is evaluated comes first: of two near duplicates the one that may be trained on is dropped.
+    order = {"test": 0, "validation": 1}
+    files = sorted(read_manifest(raw)["files"], key=lambda file: (order.get(file["side"], 2), file["path"]))
+    layouts = _layouts(key, raw, files, dataset, traces=params.trace != "solution")
+    rows = sum(file["rows"] for file in files)
+    workers = workers if rows >= WORTH_WORKERS else 1
+    examiner = Examiner(key, params, layouts, overlap=_overlap_index(params, other))
+    if params.limit is not None:
+        works = _works(raw, files, layouts)
+        examiner = replace(examiner, thresholds=_limit_thresholds(examiner, works, params.limit, workers))
+    merger = _Merger(out, params.shard_rows, files)
+    with progress(f"process {key}", rows, "rows") as advance:
+        for examined in ordered_map(examiner, _works(raw, files, layouts), workers=workers):
+            merger.add(examined)
+            advance(examined.rows)
+    merger.close()
     manifest: dict[str, Any] = {
         "dataset": key,
-        "rows": {
-            "raw": counts["raw"],
-            "kept": shards.rows,
-            "rejected": len(rejected),
-            "not_selected": counts["not_selected"],
-        },
-        "rejected_by_reason": {reason: reasons[reason] for reason in REASONS if reasons[reason]},
+        "rows": merger.counts,
+        "rejected_by_reason": {reason: merger.reasons[reason] for reason in REASONS if merger.reasons[reason]},
+        "with_reasoning": merger.with_reasoning,
         "layouts": {name: layout.name for name, layout in layouts.items()},
         "sides": {file["path"]: file["side"] for file in files},
-        "shards": shards.written,
+        "shards": merger.shards.written,
     }
-    assert counts["raw"] == shards.rows + len(rejected) + counts["not_selected"], manifest
-    if not shards.rows:
+    assert rows == sum(merger.counts.values()) - merger.counts["raw"] == merger.counts["raw"], manifest
+    if not merger.counts["kept"]:
         raise EmptyDatasetError(
-            f"datasets.{key}: none of {counts['raw']} rows is left after filtering ({dict(reasons)}, "
-            f"{counts['not_selected']} not selected). Change `process` or the dataset's layout."
+            f"datasets.{key}: none of {rows} rows is left after filtering ({manifest['rejected_by_reason']}, "
+            f"{merger.counts['not_selected']} not selected). Change `process` or the dataset's layout."
         )
     write_manifest(out, manifest)
     return manifest
 
 
-def _candidates(path: Path, layout: Layout) -> Iterator[tuple[int, Candidate | None, str]]:
-    for number, row, problem in read_rows(path, layout.columns):
-        yield number, None if row is None else layout.read(row), problem
+def _layouts(
+    key: str, raw: Path, files: list[dict[str, Any]], dataset: DatasetParams, *, traces: bool
+) -> dict[str, Layout]:
+    return {
+        file["path"]: choose_layout(
+            tables.column_names(raw / file["path"]),
+            name=dataset.layout,
+            columns=dataset.columns,
+            where=f"datasets.{key}: {file['path']}",
+            traces=traces,
+        )
+        for file in files
+    }
 
 
-def _examine(
-    key: str, candidate: Candidate | None, problem: str, params: ProcessParams
-) -> tuple[dict[str, Any] | None, str, str]:
-    """(problem without its place, "", "") or (None, reason, detail)."""
-    if candidate is None:
-        return None, "unreadable_row", problem
-    question, answer = _text(candidate.question), _text(candidate.reference_answer)
-    if not question:
-        return None, "empty_question", ""
-    if not answer:
-        return None, "empty_answer", ""
-    if len(question) > params.max_question_chars:
-        return None, "question_too_long", f"{len(question)} characters"
-    if not is_verifiable(answer):
-        return None, "unverifiable_answer", answer[:200]
-    return (
-        {
-            "id": problem_id(question),
-            "dataset": key,
-            "question": question,
-            "reference_answer": answer,
-            "reasoning": _text(candidate.reasoning) or None,
-            "source": _text(candidate.source) or None,
-        },
-        "",
-        "",
-    )
-
-
-def _text(value: Any) -> str:
-    """Trimmed text; numbers as written; nothing else is text. Lone surrogates, which can't be stored, are replaced."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    return str(value).encode("utf-8", "replace").decode("utf-8").strip()
-
-
-def _draw(question: Any) -> float:
-    """A number in [0, 1) that hangs on the question alone, so that a larger fraction contains the smaller one."""
-    digest = hashlib.sha256(f"select:{normalise_question(_text(question))}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _limit_thresholds(
-    raw: Path, files: list[dict[str, Any]], layouts: dict[str, Layout], params: ProcessParams
-) -> dict[str | None, float]:
-    """For each side the draw of its `limit`-th lowest question; a first pass over the rows, only with a limit."""
-    if params.limit is None:
-        return {}
-    draws: dict[str | None, set[float]] = {}
+def _works(raw: Path, files: list[dict[str, Any]], layouts: Mapping[str, Layout]) -> Iterator[Work]:
     for file in files:
-        for _, candidate, _ in _candidates(raw / file["path"], layouts[file["path"]]):
-            if candidate is not None and (u := _draw(candidate.question)) < params.fraction:
-                draws.setdefault(file["side"], set()).add(u)
-    return {side: max(heapq.nsmallest(params.limit, found)) for side, found in draws.items()}
+        for batch in tables.read_batches(raw / file["path"], layouts[file["path"]].columns):
+            yield Work(file["path"], file["side"], batch)
 
 
-def _selected(candidate: Candidate, side: str | None, fraction: float, thresholds: dict[str | None, float]) -> bool:
-    if fraction == 1 and not thresholds:
-        return True
-    u = _draw(candidate.question)
-    return u < fraction and u <= thresholds.get(side, 1.0)
+def _limit_thresholds(examiner: Examiner, works: Iterator[Work], limit: int, workers: int) -> dict[str | None, float]:
+    """For each side the draw of its `limit`-th lowest question; a first pass over the rows, only with a limit."""
+    lowest: dict[str | None, npt.NDArray[np.float64]] = {}
+    for side, draws in ordered_map(examiner.draws, works, workers=workers):
+        lowest[side] = np.unique(np.concatenate([lowest.get(side, np.empty(0)), draws]))[:limit]
+    return {side: float(draws[-1]) for side, draws in lowest.items() if len(draws)}
+
+
+def _overlap_index(params: ProcessParams, other: tuple[Path, DatasetParams] | None) -> OverlapIndex | None:
+    """The n-grams of what the other dataset is evaluated on: its own test and validation side, else all of it."""
+    ngram = params.contamination.ngram
+    if other is None or ngram is None:
+        return None
+    raw, dataset = other
+    files = sorted(read_manifest(raw)["files"], key=lambda file: str(file["path"]))
+    held_out = [file for file in files if file["side"] in ("test", "validation")]
+    layouts = _layouts(params.contamination.dataset, raw, files, dataset, traces=False)
+    questions = (
+        (f"{params.contamination.dataset}, {file['path']} row {number}", normalise_question(question))
+        for file in held_out or files
+        for number, row, _ in tables.read_rows(raw / file["path"], layouts[file["path"]].columns)
+        if row is not None
+        and isinstance(question := layouts[file["path"]].read(row).question, str)
+        and len(question) <= params.question_chars[1]
+    )
+    return OverlapIndex(ngram, questions)
+
+
+class _Merger:
+    """All examined rows in order: finds duplicates, writes what is kept and what is rejected, and counts."""
+
+    def __init__(self, out: Path, shard_rows: int, files: list[dict[str, Any]]) -> None:
+        self.shards = _ShardWriter(out, shard_rows)
+        self.counts = {"raw": 0, "kept": 0, "rejected": 0, "not_selected": 0}
+        self.reasons: Counter[str] = Counter()
+        self.with_reasoning = 0
+        self._names = [file["path"] for file in files]
+        self._starts = np.cumsum([0, *(file["rows"] for file in files)])
+        self._rejected = TableWriter(out / "rejected.parquet", REJECTED)
+        self._seen: dict[str | None, FirstSeen] = {}
+        self._near = NearDuplicates()
+
+    def add(self, examined: Examined) -> None:
+        numbers = examined.problems["raw_row"].to_numpy()
+        places = (numbers + self._starts[self._names.index(examined.file)]).astype(np.uint32)
+        same = self._seen.setdefault(examined.side, FirstSeen()).add(examined.ids, places)
+        near = np.full(len(same), -1)
+        if examined.near is not None:
+            found = self._near.add(examined.near[same < 0], places[same < 0])
+            if examined.side in TRAINED_ON:
+                near[same < 0] = found
+        doubled = (same >= 0) | (near >= 0)
+        rejected = list(examined.rejected)
+        for index in np.flatnonzero(doubled):
+            reason, of = ("duplicate", same[index]) if same[index] >= 0 else ("near_duplicate", near[index])
+            rejected.append((int(numbers[index]), reason, f"of {self._place(of)}"))
+        kept = examined.problems.filter(pa.array(~doubled))
+        self.shards.add(kept)
+        self._write_rejected(examined.file, sorted(rejected))
+        self.with_reasoning += kept.num_rows - kept["reasoning"].null_count
+        self.counts["raw"] += examined.rows
+        self.counts["kept"] += kept.num_rows
+        self.counts["rejected"] += len(rejected)
+        self.counts["not_selected"] += examined.not_selected
+
+    def _place(self, row: int) -> str:
+        file = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return f"{self._names[file]} row {row - self._starts[file]}"
+
+    def close(self) -> None:
+        self.shards.close()
+        self._rejected.close()
+
+    def _write_rejected(self, file: str, rejected: list[Rejection]) -> None:
+        self.reasons.update(reason for _, reason, _ in rejected)
+        columns = {
+            "raw_file": [file] * len(rejected),
+            "raw_row": [number for number, _, _ in rejected],
+            "reason": [reason for _, reason, _ in rejected],
+            "detail": [storable(detail[:DETAIL_CHARS]) for _, _, detail in rejected],
+        }
+        self._rejected.add(pa.RecordBatch.from_pydict(columns, schema=REJECTED))
 
 
 class _ShardWriter:
-    """Problems into shard-00000.parquet and on, `shard_rows` each, without holding more than one shard."""
+    """Problems into shard-00000.parquet and on, `shard_rows` each."""
 
     def __init__(self, out: Path, shard_rows: int) -> None:
-        self.out, self.shard_rows, self.rows = out, shard_rows, 0
+        self.out, self.shard_rows = out, shard_rows
         self.written: list[dict[str, Any]] = []
-        self._buffer: list[dict[str, Any]] = []
+        self._open: TableWriter | None = None
 
-    def add(self, row: dict[str, Any]) -> None:
-        self._buffer.append(row)
-        self.rows += 1
-        if len(self._buffer) == self.shard_rows:
-            self._flush()
+    def add(self, batch: pa.RecordBatch) -> None:
+        while batch.num_rows:
+            if self._open is None:
+                self._open = TableWriter(self.out / f"shard-{len(self.written):05d}.parquet", PROBLEMS)
+            part = batch.slice(0, self.shard_rows - self._open.rows)
+            batch = batch.slice(part.num_rows)
+            self._open.add(part)
+            if self._open.rows == self.shard_rows:
+                self.close()
 
     def close(self) -> None:
-        if self._buffer:
-            self._flush()
+        if self._open is None:
+            return
+        self._open.close()
+        path, rows, self._open = self._open.path, self._open.rows, None
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.written.append({"file": path.name, "rows": rows, "bytes": path.stat().st_size, "sha256": digest})
 
-    def _flush(self) -> None:
-        path = self.out / f"shard-{len(self.written):05d}.parquet"
-        pq.write_table(pa.Table.from_pylist(self._buffer, schema=PROBLEMS), path, compression="zstd")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.written.append(
-            {"file": path.name, "rows": len(self._buffer), "bytes": os.path.getsize(path), "sha256": digest}
-        )
-        self._buffer.clear()
+
+def shown(manifest: dict[str, Any], out: Path) -> str:
+    """What became of the rows, and the first three problems, for the terminal."""
+    rows = manifest["rows"]
+    lines = [f"{manifest['dataset']}: " + ", ".join(f"{rows[name]:,} {name.replace('_', ' ')}" for name in rows)]
+    lines += [f"  rejected as {reason}: {count:,}" for reason, count in manifest["rejected_by_reason"].items()]
+    lines.append(f"  with a worked solution: {manifest['with_reasoning']:,}")
+    for problem in next(read_batches(shards(out)[0], PROBLEMS)).slice(0, 3).to_pylist():
+        lines.append(f"  {problem['id']}")
+        for name in ("question", "reasoning", "reference_answer"):
+            text = " ".join(str(problem[name] or "–").split())
+            lines.append(f"    {name.replace('_', ' '):16}  {text if len(text) <= 92 else text[:90] + ' …'}")
+    return "\n".join(lines)

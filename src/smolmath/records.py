@@ -28,7 +28,7 @@ REJECTED = pa.schema(
     [
         pa.field("raw_file", pa.string(), nullable=False),
         pa.field("raw_row", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),  # one of smolmath.processing.REASONS or splitting's
+        pa.field("reason", pa.string(), nullable=False),  # one of smolmath.examine.REASONS or splitting's
         pa.field("detail", pa.string(), nullable=False),
     ],
     metadata={"smolmath.schema": "rejected/1"},
@@ -43,6 +43,15 @@ COMPLETIONS = pa.schema(
         pa.field("tokens", pa.int32(), nullable=False),  # of the completion, its end token included
     ],
     metadata={"smolmath.schema": "completions/1"},
+)
+PASS_RATES = pa.schema(
+    [
+        pa.field("problem_id", pa.string(), nullable=False),
+        pa.field("samples", pa.int32(), nullable=False),  # completions drawn
+        pa.field("correct", pa.int32(), nullable=False),  # of them right
+        pa.field("cut", pa.int32(), nullable=False),  # of them cut off at the length limit
+    ],
+    metadata={"smolmath.schema": "pass_rates/1"},
 )
 VERDICTS_BASE = [
     pa.field("problem_id", pa.string(), nullable=False),
@@ -75,6 +84,49 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -
     os.replace(part, path)
 
 
+class TableWriter:
+    """Streams rows into one parquet file, of which a row group is held at a time.
+
+    Row groups have `GROUP_ROWS` rows whatever the batches were, so the bytes depend on the rows alone.
+    """
+
+    GROUP_ROWS = 500
+    REPEATED = ("dataset", "source", "raw_file", "reason")  # few values each; of long texts a dictionary costs memory
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.schema, self.rows = path, schema, 0
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=list(self.REPEATED))
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self.rows += batch.num_rows
+        while batch.num_rows:
+            part = batch.slice(0, self.GROUP_ROWS - self._waiting_rows)
+            batch = batch.slice(part.num_rows)
+            self._waiting.append(part)
+            self._waiting_rows += part.num_rows
+            if self._waiting_rows == self.GROUP_ROWS:
+                self._flush()
+
+    def close(self) -> None:
+        if self._waiting_rows:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        # One chunk: several would be several pages, whose borders are the batches'.
+        table = pa.Table.from_batches(self._waiting, self.schema).combine_chunks()
+        self._writer.write_table(table, row_group_size=self.GROUP_ROWS)
+        self._waiting, self._waiting_rows = [], 0
+
+
 def read_table(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     """All rows. Raises: RecordsError if the file is missing, no parquet, or has other columns."""
     _check(path, schema)
@@ -82,11 +134,11 @@ def read_table(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     return rows
 
 
-def read_batches(path: Path, schema: pa.Schema, batch_rows: int = 8192) -> Iterator[list[dict[str, Any]]]:
+def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows in batches, so that memory doesn't grow with the file. Raises: RecordsError as `read_table`."""
     _check(path, schema)
-    for batch in pq.ParquetFile(path).iter_batches(batch_rows, columns=schema.names):
-        yield batch.to_pylist()
+    file = pq.ParquetFile(path, pre_buffer=False)  # else all that was read is held until the file is closed
+    yield from file.iter_batches(TableWriter.GROUP_ROWS, columns=schema.names)
 
 
 def shards(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ state that must survive a kill lies under .work/<stage>/<fingerprint>, outs are 
 renamed when whole, and inputs are hashed at the start and again before anything is published.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -131,6 +132,13 @@ def stage_run(name: str) -> Iterator[StageRun]:
             shutil.rmtree(run.state, ignore_errors=True)
     except SmolmathError as error:
         _exit(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _exit(
+            f"{name}: no space left on a disk ({error}), and nothing was published. Make room (`dvc gc --workspace` "
+            "drops results of other versions) and run `dvc repro` again."
+        )
 
 
 def main_workspace() -> Path:

@@ -6,14 +6,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from smolmath.errors import SmolmathError
 from smolmath.params.split import SplitParams
-from smolmath.problems import SIDES, Side, side_of
-from smolmath.records import PROBLEMS, REJECTED, read_batches, read_manifest, shards, write_manifest, write_table
+from smolmath.problems import SIDES, Side, id_numbers, side_of
+from smolmath.records import PROBLEMS, REJECTED, TableWriter, read_batches, read_manifest, shards, write_manifest
 
 REASONS = ("held_out_elsewhere",)
+TRAIN = SIDES.index("train")
+Ids = npt.NDArray[np.uint64]  # (N,) sorted problem ids
+
+
+class LeakError(SmolmathError):
+    """A problem on two sides of the split; the stage that cuts it must be wrong, or its files were changed."""
 
 
 def split_dataset(
@@ -25,54 +33,76 @@ def split_dataset(
     `held_out_elsewhere`; so is a validation row that is tested on.
 
     Args: processed: the folder that holds every dataset's shards. datasets: all keys of the recipe.
+    Raises: LeakError if what was written has a problem on two sides.
     """
-    held_out: dict[str, Side] = {}  # problem id -> its most protected side anywhere, if not train
-    for other in sorted(datasets):
-        for batch in _sided(processed / other, params, columns=("id", "raw_file")):
-            for row, side in batch:
-                if _rank(side) > _rank(held_out.get(row["id"], "train")):
-                    held_out[row["id"]] = side
+    held_out = _held_out([processed / other for other in datasets], params)
     counts: Counter[str] = Counter()
-    rejected = []
     with ExitStack() as files:
-        writers = {
-            side: files.enter_context(pq.ParquetWriter(out / f"{side}.parquet", PROBLEMS, compression="zstd"))
-            for side in SIDES
-        }
-        for batch in _sided(processed / key, params):
-            kept: dict[Side, list[dict[str, Any]]] = {side: [] for side in SIDES}
-            for row, side in batch:
-                if (elsewhere := held_out.get(row["id"])) and _rank(elsewhere) > _rank(side):
-                    detail = f"{row['id']} is on side {elsewhere}"
-                    place = {"raw_file": row["raw_file"], "raw_row": row["raw_row"]}
-                    rejected.append({**place, "reason": "held_out_elsewhere", "detail": detail})
-                else:
-                    kept[side].append(row)
-            for side, rows in kept.items():
-                counts[side] += len(rows)
-                writers[side].write_table(pa.Table.from_pylist(rows, schema=PROBLEMS))
-    write_table(out / "rejected.parquet", rejected, REJECTED)
+        writers = [files.enter_context(TableWriter(out / f"{side}.parquet", PROBLEMS)) for side in SIDES]
+        rejected = files.enter_context(TableWriter(out / "rejected.parquet", REJECTED))
+        for batch, ids, sides in _sided(processed / key, params):
+            elsewhere = np.full(len(ids), TRAIN)
+            for side, found in enumerate(held_out):  # in rising order: the most protected side wins
+                elsewhere[_contained(ids, found)] = side
+            refused = elsewhere > sides
+            for side, writer in enumerate(writers):
+                writer.add(batch.filter(pa.array((sides == side) & ~refused)))
+            rejected.add(_rejections(batch.filter(pa.array(refused)), elsewhere[refused]))
+        counts.update({side: writer.rows for side, writer in zip(SIDES, writers, strict=True)})
     manifest = {
         "dataset": key,
         "rows": {side: counts[side] for side in SIDES},
-        "rejected_by_reason": {"held_out_elsewhere": len(rejected)} if rejected else {},
+        "rejected_by_reason": {"held_out_elsewhere": rejected.rows} if rejected.rows else {},
     }
     rows_in = read_manifest(processed / key)["rows"]["kept"]
-    assert rows_in == sum(counts.values()) + len(rejected), (rows_in, counts, len(rejected))
+    assert rows_in == sum(counts.values()) + rejected.rows, (rows_in, counts, rejected.rows)
+    refuse_leaks(key, out, held_out)
     write_manifest(out, manifest)
     return manifest
 
 
+def refuse_leaks(key: str, split: Path, held_out: Sequence[Ids]) -> None:
+    """Read the three files back and compare them with each other and with what any dataset holds out.
+
+    Args: held_out: for each of SIDES the ids that some dataset of the recipe has on that side (train: none).
+    Raises: LeakError naming a problem.
+    """
+    found: list[Ids] = []
+    for side, name in enumerate(SIDES):
+        schema = pa.schema([PROBLEMS.field("id")])
+        batches = [id_numbers(b["id"].to_pylist()) for b in read_batches(split / f"{name}.parquet", schema)]
+        found.append(_merged(batches))
+        for other in range(side + 1, len(SIDES)):
+            if (leaked := found[side][_contained(found[side], held_out[other])]).size:
+                where = f"on side {SIDES[other]} of a dataset of this recipe"
+                raise LeakError(f"data/split/{key}: problem {leaked[0]:016x} is on side {name} and {where}.")
+        for other in range(side):
+            if (leaked := found[side][_contained(found[side], found[other])]).size:
+                raise LeakError(f"data/split/{key}: problem {leaked[0]:016x} is on sides {SIDES[other]} and {name}.")
+
+
+def _held_out(folders: Sequence[Path], params: SplitParams) -> list[Ids]:
+    """For each of SIDES the ids that are on it in any of the datasets; what is trained on protects nothing: none."""
+    ids: list[list[Ids]] = [[], [], []]
+    for folder in folders:
+        for _, numbers, sides in _sided(folder, params, columns=("id", "raw_file")):
+            for side in range(TRAIN + 1, len(SIDES)):
+                ids[side].append(numbers[sides == side])
+    return [_merged(found) for found in ids]
+
+
 def _sided(
     folder: Path, params: SplitParams, columns: Sequence[str] = PROBLEMS.names
-) -> Iterator[list[tuple[dict[str, Any], Side]]]:
-    """The processed problems with their sides, batch by batch."""
+) -> Iterator[tuple[pa.RecordBatch, Ids, npt.NDArray[np.int64]]]:
+    """The processed problems batch by batch, with their ids as numbers and their sides as places in SIDES."""
     own_sides: dict[str, Side | None] = read_manifest(folder)["sides"]
     lacking = {side for side in SIDES if side not in own_sides.values()}
     schema = pa.schema([PROBLEMS.field(name) for name in columns])
     for shard in shards(folder):
-        for rows in read_batches(shard, schema):
-            yield [(row, _side(row["id"], own_sides[row["raw_file"]], lacking=lacking, params=params)) for row in rows]
+        for batch in read_batches(shard, schema):
+            ids, files = batch["id"].to_pylist(), batch["raw_file"].to_pylist()
+            sides = [_side(i, own_sides[f], lacking=lacking, params=params) for i, f in zip(ids, files, strict=True)]
+            yield batch, id_numbers(ids), np.array([SIDES.index(side) for side in sides], np.int64)
 
 
 def _side(problem: str, own: Side | None, *, lacking: set[Side], params: SplitParams) -> Side:
@@ -87,5 +117,23 @@ def _side(problem: str, own: Side | None, *, lacking: set[Side], params: SplitPa
     )
 
 
-def _rank(side: Side) -> int:
-    return SIDES.index(side)
+def _rejections(batch: pa.RecordBatch, elsewhere: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    ids = batch["id"].to_pylist()
+    columns = {
+        "raw_file": batch["raw_file"],
+        "raw_row": batch["raw_row"],
+        "reason": ["held_out_elsewhere"] * len(ids),
+        "detail": [f"{problem} is on side {SIDES[side]}" for problem, side in zip(ids, elsewhere, strict=True)],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=REJECTED)
+
+
+def _merged(parts: Sequence[Ids]) -> Ids:
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
+
+
+def _contained(ids: Ids, among: Ids) -> npt.NDArray[np.bool_]:
+    """Which of `ids` are in the sorted `among`."""
+    if not len(among):
+        return np.zeros(len(ids), bool)
+    return np.asarray(among[np.searchsorted(among, ids).clip(max=len(among) - 1)] == ids)

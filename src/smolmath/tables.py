@@ -1,17 +1,20 @@
 """Rows of raw data files: parquet, jsonl (also .json lines) and csv, plain or gzipped.
 
 A row that cannot be read is given back as such, to be rejected with its reason; a file that is not what its name says
-is an error, since half a file read in silence would be a silent loss.
+is an error, since half a file read in silence would be a silent loss. Files are read in batches of bounded size that
+are decoded where they are used: reading is one process's work, decoding can be many's.
 """
 
 import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,10 +22,44 @@ import pyarrow.parquet as pq
 from smolmath.errors import SmolmathError
 
 KINDS = (".parquet", ".jsonl", ".json", ".csv")
+BATCH_ROWS, BATCH_BYTES = 2_000, 4_000_000  # of a batch, whichever comes first
+
+Row = tuple[int, dict[str, Any] | None, str]  # row number from 0, row, ""; or number, None, why it can't be read
 
 
 class TableError(SmolmathError):
     """A data file that is no table, or not the table that was asked for."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of one file, as they lie there."""
+
+    first: int  # number of the first row
+    count: int
+    columns: tuple[str, ...] | None  # those to keep, null where a row lacks one; None: all
+    payload: bytes | list[bytes] | list[list[str]]  # Arrow stream, lines of JSON, or cells with their header first
+
+    def rows(self) -> Iterator[Row]:
+        """Every row, decoded."""
+        for number, (row, problem) in enumerate(self._decoded(), self.first):
+            if row is not None and self.columns is not None:
+                row = {name: row.get(name) for name in self.columns}
+            yield number, row, problem
+
+    def _decoded(self) -> Iterator[tuple[dict[str, Any] | None, str]]:
+        if isinstance(self.payload, bytes):
+            for row in pa.ipc.open_stream(self.payload).read_all().to_pylist():
+                yield row, ""
+            return
+        header: list[str] | None = None
+        for line in self.payload:
+            if isinstance(line, bytes):
+                yield _json_row(line)
+            elif header is None:
+                header = line
+            else:
+                yield _csv_row(header, line)
 
 
 def kind_of(path: Path) -> str:
@@ -35,109 +72,172 @@ def kind_of(path: Path) -> str:
     return ".jsonl" if suffixes[-1] == ".json" else suffixes[-1]
 
 
-def column_names(path: Path) -> list[str]:
-    """The columns of a file; of jsonl, the keys of its first row. Raises: TableError if it is unreadable or empty."""
-    kind = kind_of(path)
-    if kind == ".parquet":
-        return list(_parquet(path).schema_arrow.names)
-    with _text(path) as lines:
-        if kind == ".csv":
-            header = next(csv.reader(lines), [])
-            if not header:
-                raise TableError(f"{path}: the file is empty.")
-            return header
-        first = next((line for line in lines if line.strip()), None)
-    if first is None:
-        raise TableError(f"{path}: the file is empty.")
-    try:
-        row = json.loads(first)
-    except json.JSONDecodeError as error:
-        raise TableError(f"{path}:1: not JSON lines ({error.msg}). Each line must hold one JSON object.") from None
-    if not isinstance(row, dict):
-        raise TableError(f"{path}:1: a {type(row).__name__}, not an object. Each line must hold one JSON object.")
-    return list(row)
+def column_types(path: Path) -> dict[str, str]:
+    """Type of each column; of jsonl, what the rows of its first batch hold.
 
-
-def count_rows(path: Path) -> int:
-    """Rows in the file, unreadable ones counted."""
-    if kind_of(path) == ".parquet":
-        return int(_parquet(path).metadata.num_rows)
-    if kind_of(path) == ".jsonl":  # a row a line, which need not be parsed to be counted
-        with _text(path) as lines:
-            return sum(bool(line.strip()) for line in lines)
-    return sum(1 for _ in read_rows(path, None))
-
-
-def read_rows(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
-    """(row number from 0, row, "") of every row; row None and the reason where it can't be read.
-
-    Args: columns: those to read, null where a row lacks one; None: all.
+    Raises: TableError if the file is unreadable or empty, or none of those rows is an object.
     """
     kind = kind_of(path)
     if kind == ".parquet":
-        number = 0
-        for batch in _parquet(path).iter_batches(1024, columns=None if columns is None else list(columns)):
-            for row in batch.to_pylist():
-                yield number, row, ""
-                number += 1
-        return
-    reader = _csv_rows if kind == ".csv" else _json_rows
-    for number, (row, problem) in enumerate(reader(path)):
-        if row is not None and columns is not None:
-            row = {name: row.get(name) for name in columns}
-        yield number, row, problem
+        return {field.name: str(field.type) for field in _parquet(path).schema_arrow}
+    batch = next(read_batches(path, None), None)
+    if batch is None:
+        raise TableError(f"{path}: the file is empty.")
+    if kind == ".csv":
+        return dict.fromkeys(batch.payload[0], "text")  # type: ignore[arg-type]  # the header
+    rows = list(batch.rows())
+    types: dict[str, str] = {}
+    for _, row, _ in rows:
+        for name, value in (row or {}).items():
+            if types.get(name, "null") == "null":
+                types[name] = _JSON_TYPES[type(value)]
+    if not types:
+        raise TableError(f"{path}:1: {rows[0][2] or 'an empty object'}. Each line must hold one JSON object.")
+    return types
 
 
-def _json_rows(path: Path) -> Iterator[tuple[dict[str, Any] | None, str]]:
-    with _text(path) as lines:
-        for line in lines:
-            if not line.strip():
+def column_names(path: Path) -> list[str]:
+    """The columns of a file, as `column_types`."""
+    return list(column_types(path))
+
+
+def count_rows(path: Path) -> int:
+    """Rows in the file, unreadable ones counted, without decoding them."""
+    if kind_of(path) == ".parquet":
+        return int(_parquet(path).metadata.num_rows)
+    return sum(batch.count for batch in read_batches(path, None))
+
+
+def read_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+    """Every row of the file; see `read_batches`."""
+    for batch in read_batches(path, columns):
+        yield from batch.rows()
+
+
+def read_batches(path: Path, columns: Sequence[str] | None) -> Iterator[Batch]:
+    """The file's rows in batches, which depend on the file alone.
+
+    Args: columns: those to read; None: all.
+    Raises: TableError if the file is not what its name says, or ends too early.
+    """
+    readers = {".parquet": _parquet_batches, ".csv": _csv_batches, ".jsonl": _json_batches}
+    yield from readers[kind_of(path)](path, None if columns is None else tuple(columns))
+
+
+def _parquet_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
+    file = _parquet(path)
+    metadata = file.metadata
+    chunks = [
+        metadata.row_group(g).column(c) for g in range(metadata.num_row_groups) for c in range(metadata.num_columns)
+    ]
+    wanted = [c for c in chunks if columns is None or c.path_in_schema.split(".")[0] in columns]
+    row_bytes = sum(chunk.total_uncompressed_size for chunk in wanted) // max(1, metadata.num_rows)
+    rows = min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, row_bytes)))
+    first = 0
+    try:
+        for batch in file.iter_batches(rows, columns=None if columns is None else list(columns)):
+            stream = io.BytesIO()
+            with pa.ipc.new_stream(stream, batch.schema) as writer:
+                writer.write_batch(batch)
+            yield Batch(first, batch.num_rows, columns, stream.getvalue())
+            first += batch.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _broken_parquet(path, error) from None
+
+
+def _json_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
+    first, size, lines = 0, 0, []
+    with _binary(path) as file:
+        for line in file:
+            if not (line := line.removeprefix(b"\xef\xbb\xbf").strip()):
                 continue
-            try:
-                line.encode()  # a byte that is no UTF-8 was read as a lone surrogate
-                row = json.loads(line)
-            except UnicodeEncodeError:
-                yield None, "invalid UTF-8"
-            except json.JSONDecodeError as error:
-                yield None, f"not JSON: {error.msg} at column {error.colno}"
-            except RecursionError:
-                yield None, "not JSON: nested too deeply"
-            except ValueError as error:  # a number of more digits than Python reads
-                yield None, f"not readable: {error}"
-            else:
-                yield (row, "") if isinstance(row, dict) else (None, f"a {type(row).__name__}, not an object")
+            lines.append(line)
+            size += len(line)
+            if len(lines) == BATCH_ROWS or size >= BATCH_BYTES:
+                yield Batch(first, len(lines), columns, lines)
+                first, size, lines = first + len(lines), 0, []
+    if lines:
+        yield Batch(first, len(lines), columns, lines)
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[dict[str, Any] | None, str]]:
+def _json_row(line: bytes) -> tuple[dict[str, Any] | None, str]:
+    try:
+        row = json.loads(line.decode())
+    except UnicodeDecodeError:
+        return None, "invalid UTF-8"
+    except json.JSONDecodeError as error:
+        return None, f"not JSON: {error.msg} at column {error.colno}"
+    except RecursionError:
+        return None, "not JSON: nested too deeply"
+    except ValueError as error:  # a number of more digits than Python reads
+        return None, f"not readable: {error}"
+    return (row, "") if isinstance(row, dict) else (None, f"a {type(row).__name__}, not an object")
+
+
+_JSON_TYPES = {str: "text", int: "number", float: "number", bool: "true or false", type(None): "null"} | {
+    list: "list",
+    dict: "object",
+}
+
+
+def _csv_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
     csv.field_size_limit(2**31 - 1)
-    with _text(path) as lines:
-        reader = csv.reader(lines)
+    with _binary(path) as file, io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
+        # strict: a quote that is never closed would swallow the rest of the file as one cell
+        reader = csv.reader(text, strict=True)
         header = next(reader, [])
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                yield None, f"{len(cells)} cells under {len(header)} columns"
-            else:
-                yield dict(zip(header, cells, strict=True)), ""
+        first, size, lines = 0, 0, [header]
+        while True:
+            begins = reader.line_num + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                if "unexpected end" in str(error):
+                    raise TableError(
+                        f"{path}:{begins}: a quoted cell begins in this row and never ends. Close the quote."
+                    ) from None
+                cells = [f"\udc00{error}"]  # no text of a file: `_csv_row` gives it as the reason
+            if cells is None:
+                break
+            if cells:
+                lines.append(cells)
+                size += sum(map(len, cells))
+            if len(lines) > BATCH_ROWS or size >= BATCH_BYTES:
+                yield Batch(first, len(lines) - 1, columns, lines)
+                first, size, lines = first + len(lines) - 1, 0, [header]
+    if header:
+        yield Batch(first, len(lines) - 1, columns, lines)
+
+
+def _csv_row(header: list[str], cells: list[str]) -> tuple[dict[str, Any] | None, str]:
+    if cells[0].startswith("\udc00"):
+        return None, f"not csv: {cells[0][1:]}"
+    try:
+        "".join(cells).encode()  # a byte that is no UTF-8 was read as a lone surrogate
+    except UnicodeEncodeError:
+        return None, "invalid UTF-8"
+    if len(cells) != len(header):
+        return None, f"{len(cells)} cells under {len(header)} columns"
+    return dict(zip(header, cells, strict=True)), ""
 
 
 @contextmanager
-def _text(path: Path) -> Iterator[TextIO]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with (
-        opener(path, "rb") as raw,
-        io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
-    ):
+def _binary(path: Path) -> Iterator[BinaryIO]:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
-            yield text
-        except (gzip.BadGzipFile, EOFError) as error:
+            yield file  # type: ignore[misc]  # a GzipFile is one in all that is used
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise TableError(f"{path}: not a readable gzip file ({error}). Fetch or copy it again.") from None
 
 
 def _parquet(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        # Else all that was read is held until the file is closed, and of a row group whole columns at once.
+        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
     except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).split(". ")[0]
-        raise TableError(f"{path}: not a readable parquet file ({reason}). Fetch or copy it again.") from None
+        raise _broken_parquet(path, error) from None
+
+
+def _broken_parquet(path: Path, error: Exception) -> TableError:
+    reason = str(error).split(". ")[0]
+    return TableError(f"{path}: not a readable parquet file ({reason}). Fetch or copy it again.")

@@ -5,10 +5,11 @@ params, else the first in the table whose columns are all there.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from smolmath.datasets import gsm8k, openr1, reasoning_gym
+from smolmath.datasets import boxed, gsm8k, instruction, openr1, reasoning_gym
 from smolmath.datasets.candidates import Candidate
 from smolmath.errors import SmolmathError
 from smolmath.params.core import listing, nearest
@@ -35,16 +36,26 @@ LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout("reasoning_gym", ("question", "answer", "metadata"), reasoning_gym.read),
-        Layout("openr1", ("problem", "answer", "solution", "source"), openr1.read, optional=("solution", "source")),
+        Layout(
+            "openr1",
+            ("problem", "answer", "solution", "source", *openr1.TRACE_COLUMNS),
+            openr1.read,
+            optional=("solution", "source", *openr1.TRACE_COLUMNS),
+        ),
+        Layout("boxed", ("problem", "solution", "source"), boxed.read, optional=("source",)),
         Layout("gsm8k", ("question", "answer"), gsm8k.read),
+        Layout("instruction", ("instruction", "output"), instruction.read),
     )
 }
 
 
-def choose_layout(found: list[str], *, name: str | None, columns: Mapping[str, str] | None, where: str) -> Layout:
-    """The layout for a file with the columns `found`.
+def choose_layout(
+    found: list[str], *, name: str | None, columns: Mapping[str, str] | None, where: str, traces: bool = True
+) -> Layout:
+    """The layout for a file with the columns `found`, and of its columns those that are there.
 
-    Args: name, columns: `layout` and `columns` of the dataset's params. where: the file, for the message.
+    Args: name, columns: `layout` and `columns` of the dataset's params. where: the file, for the message. traces:
+    whether generations are to be read, which are most of a file's bytes.
     Raises: LayoutError that lists what was found.
     """
     if columns is not None:
@@ -66,9 +77,8 @@ def choose_layout(found: list[str], *, name: str | None, columns: Mapping[str, s
         raise LayoutError(
             f"{where}: layout {layout.name} needs {listing(lacking)}; found the columns {listing(found)}."
         )
-    optional_missing = [column for column in layout.optional if column not in found]
-    present = tuple(column for column in layout.columns if column not in optional_missing)
-    return Layout(layout.name, present, layout.read, layout.optional)
+    left_out = () if traces else openr1.TRACE_COLUMNS
+    return replace(layout, columns=tuple(c for c in layout.columns if c in found and c not in left_out))
 
 
 def _mapped(columns: Mapping[str, str], where: str) -> Layout:
@@ -79,8 +89,8 @@ def _mapped(columns: Mapping[str, str], where: str) -> Layout:
     for ours in ("question", "reference_answer"):
         if ours not in columns:
             raise LayoutError(f"{where}: `columns` must say which column holds the {ours}.")
+    return Layout("columns", tuple(columns.values()), partial(_read_mapped, dict(columns)))
 
-    def read(row: Mapping[str, Any]) -> Candidate:
-        return Candidate(**{ours: row[theirs] for ours, theirs in columns.items()})
 
-    return Layout("columns", tuple(columns.values()), read)
+def _read_mapped(columns: Mapping[str, str], row: Mapping[str, Any]) -> Candidate:
+    return Candidate(**{ours: row[theirs] for ours, theirs in columns.items()})

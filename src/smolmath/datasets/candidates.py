@@ -5,6 +5,15 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Trace:
+    """One generation of a reasoning model, and what the dataset says of it."""
+
+    text: str
+    complete: bool  # not cut off
+    verified: bool | None  # whether its answer was found right; None: nobody looked
+
+
+@dataclass(frozen=True)
 class Candidate:
     """Values as found: `process` rejects what is empty, of a wrong type or unverifiable, with its reason."""
 
@@ -12,3 +21,4 @@ class Candidate:
     reference_answer: Any
     reasoning: Any = None
     source: Any = None
+    traces: tuple[Trace, ...] | None = None  # None: a layout without generations, or none were asked for

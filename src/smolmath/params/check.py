@@ -10,6 +10,7 @@ from smolmath.graph import load_stages
 from smolmath.grpo.rewards import reward_functions
 from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest
 from smolmath.params.datasets import FilesDataset, load_dataset_params
+from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.model import FilesModel, ShippedModel, load_model_params
@@ -28,7 +29,7 @@ _PLAIN: dict[str, type[Strict]] = {
     "tracking": TrackingParams,
     "hardware": HardwareParams,
 }
-SECTIONS = ("seed", "datasets", "model", "phases", *_PLAIN)
+SECTIONS = ("seed", "datasets", "model", "difficulty", "phases", *_PLAIN)
 # DVC takes a tracked group that holds one of these keys for a file's metadata and restores stale outs (DVC #10296).
 _UNSAFE_KEYS = ("size", "nfiles")
 
@@ -61,10 +62,20 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
     plain = {name: attempt(load_section, params, name, _PLAIN[name]) for name in _PLAIN}
     datasets = _entries(params, "datasets", mistakes)
     phases = _entries(params, "phases", mistakes)
+    difficulty = _entries(params, "difficulty", mistakes, may_be_empty=True)
     for key in datasets:
         entry = attempt(load_dataset_params, dict(params), key)
         if isinstance(entry, FilesDataset):
             mistakes += _missing_path(f"datasets.{key}.path", entry.path)
+    for key in difficulty:
+        if rated := attempt(load_section, params, f"difficulty.{key}", DifficultyParams):
+            mistakes += _unknown_names(f"difficulty.{key}.dataset", [rated.dataset], datasets, "no dataset")
+            mistakes += _unknown_names(f"difficulty.{key}.model", [rated.model], ["base", *phases], "no phase")
+        if key in datasets:
+            mistakes.append(f"difficulty.{key}: a dataset has this name, and both are split into data/split/{key}.")
+    if process := plain["process"]:
+        against = process.contamination.dataset
+        mistakes += _unknown_names("process.contamination.dataset", [against], datasets, "no dataset")
     model = attempt(load_model_params, dict(params))
     if isinstance(model, FilesModel | ShippedModel):
         mistakes += _missing_model(model.path)
@@ -75,7 +86,7 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
             mistakes += _phase_mistakes(name, phase, params)
             mistakes += _batch_mistakes(name, phase, plain["hardware"])
             mistakes += _step_mistakes(name, phase)
-    mistakes += _circles(phases)
+    mistakes += _circles(phases, difficulty)
     if evaluate := plain["evaluate"]:
         mistakes += _unknown_names("evaluate.models", evaluate.models, ["base", *phases], "no phase")
         mistakes += _unknown_names("evaluate.datasets", evaluate.datasets, datasets, "no dataset")
@@ -88,9 +99,11 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
     return mistakes
 
 
-def _entries(params: Mapping[str, Any], section: str, mistakes: list[str]) -> Mapping[str, Any]:
+def _entries(
+    params: Mapping[str, Any], section: str, mistakes: list[str], *, may_be_empty: bool = False
+) -> Mapping[str, Any]:
     entries = params[section]
-    if not isinstance(entries, Mapping) or not entries:
+    if not isinstance(entries, Mapping) or not (entries or may_be_empty):
         mistakes.append(f"{section}: holds no entries. recipes/demo.yaml has an example.")
         return {}
     for key in entries:
@@ -103,7 +116,13 @@ def _entries(params: Mapping[str, Any], section: str, mistakes: list[str]) -> Ma
 
 def _phase_mistakes(name: str, phase: Phase, params: Mapping[str, Any]) -> list[str]:
     phases = ["base", *params["phases"]]
-    mistakes = _unknown_names(f"phases.{name}.dataset", [phase.dataset], list(params["datasets"]), "no dataset")
+    known = [*params["datasets"], *params["difficulty"]]
+    mistakes = _unknown_names(f"phases.{name}.dataset", [phase.dataset], known, "no dataset")
+    if phase.pass_rate is not None and phase.dataset in params["datasets"]:
+        mistakes.append(
+            f"phases.{name}.pass_rate: the problems of dataset {phase.dataset!r} have no pass rates. Rate them in an "
+            "entry of `difficulty` and name that as the dataset, or set pass_rate to null."
+        )
     mistakes += _unknown_names(f"phases.{name}.init", [phase.init], phases, "neither base nor a phase")
     if isinstance(phase, GrpoPhase):
         try:
@@ -167,18 +186,33 @@ def _step_mistakes(name: str, phase: Phase) -> list[str]:
     return mistakes
 
 
-def _circles(phases: Mapping[str, Any]) -> list[str]:
+def _circles(phases: Mapping[str, Any], difficulty: Mapping[str, Any]) -> list[str]:
+    """Phases that need themselves: through `init`, or a dataset that is rated by what it is to train."""
+
+    def needs(name: str) -> list[str]:
+        phase = phases[name] if isinstance(phases[name], Mapping) else {}
+        rated = difficulty.get(str(phase.get("dataset")))
+        models = [phase.get("init"), rated.get("model") if isinstance(rated, Mapping) else None]
+        return [model for model in map(str, models) if model in phases]
+
+    def circle_from(path: list[str]) -> list[str] | None:
+        for following in needs(path[-1]):
+            if following == path[0]:
+                return [*path, following]
+            if following not in path and (found := circle_from([*path, following])):
+                return found
+        return None
+
     mistakes = []
-    for name in phases:
-        path = [name]
-        while isinstance(phases.get(path[-1]), Mapping) and (following := str(phases[path[-1]].get("init"))) in phases:
-            path.append(following)
-            if following in path[:-1]:
-                break
-        # Named once, at its first member in the file, not at every phase that leads into it.
-        if len(path) > 1 and path[-1] == name and name == next(p for p in phases if p in path):
-            chain = " → ".join(path)
-            mistakes.append(f"phases.{name}.init: the phases form a circle ({chain}). Let one start from base.")
+    order = list(phases)
+    for name in order:
+        chain = circle_from([name])
+        # Named once, at its first member in the file.
+        if chain and name == min(chain, key=order.index):
+            mistakes.append(
+                f"phases.{name}.init: the phases form a circle ({' → '.join(chain)}). Let one start from base."
+                + (" A dataset must be rated by a model that is trained before." if difficulty else "")
+            )
     return mistakes
 
 

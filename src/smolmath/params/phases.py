@@ -24,12 +24,22 @@ class ValidationParams(Strict):
 class PhaseParams(Strict):
     """What both methods have."""
 
-    dataset: str
+    dataset: str  # key in `datasets` or `difficulty`
+    pass_rate: list[float] | None = Field(
+        min_length=2, max_length=2
+    )  # [low, high]: train problems rated within; null: all
     init: str  # `base` or a phase that stands above
     max_prompt_tokens: int = Field(ge=1)  # longer train prompts are left out, and counted
     checkpoint_steps: int = Field(ge=1)  # a killed run goes on from the last multiple of this
     validation: ValidationParams | None
     lora: LoraParams | None
+
+    @field_validator("pass_rate")
+    @classmethod
+    def _in_order(cls, bounds: list[float] | None) -> list[float] | None:
+        if bounds is not None and not 0 <= bounds[0] <= bounds[1] <= 1:
+            raise ValueError(f"{bounds} is no range of pass rates: write [low, high], with 0 ≤ low ≤ high ≤ 1.")
+        return bounds
 
 
 class SftPhase(PhaseParams):

@@ -106,7 +106,7 @@ def collect() -> Report:
         raise ReportError(f"{Path.cwd()} holds no dvc.yaml. Run the report from the repository's root.")
     params = read_params()
     evaluate = load_section(params, "evaluate", EvaluateParams)
-    phases = {name: load_phase_params(params, name) for name in lookup(params, "phases")}
+    phases = {name: _on_its_dataset(load_phase_params(params, name), params) for name in lookup(params, "phases")}
     tags = Tags(lookup(params, "prompt.reasoning_tag"), lookup(params, "prompt.answer_tag"))
     pairs = [(model, dataset) for dataset in evaluate.datasets for model in evaluate.models]
     return Report(
@@ -197,6 +197,12 @@ def _lookup(params: dict[str, Any], dotted: str) -> Any:
         return lookup(params, dotted)
     except ParamsError:
         return None
+
+
+def _on_its_dataset(phase: Phase, params: dict[str, Any]) -> Phase:
+    """A phase on rated problems trains on, and is evaluated on, the dataset that they are of."""
+    rated = _lookup(params, f"difficulty.{phase.dataset}.dataset")
+    return phase if rated is None else phase.model_copy(update={"dataset": rated})
 
 
 def _dataset_rows(name: str, entry: Mapping[str, Any]) -> DatasetRows:

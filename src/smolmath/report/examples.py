@@ -95,7 +95,7 @@ def _first_verdicts(path: Path) -> list[dict[str, Any]]:
     shown: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for batch in read_batches(path, VERDICTS):
         for correct in shown:
-            found = [row for row in batch if row["sample"] == 0 and row["correct"] == correct]
+            found = [row for row in batch.to_pylist() if row["sample"] == 0 and row["correct"] == correct]
             shown[correct] = heapq.nsmallest(SHOWN, shown[correct] + found, key=lambda row: row["problem_id"])
     return shown[True] + shown[False]
 
@@ -105,7 +105,7 @@ def _rows_with(path: Path, schema: pa.Schema, key: str, ids: set[str]) -> dict[s
     return {
         row[key]: row
         for batch in read_batches(path, schema)
-        for row in batch
+        for row in batch.to_pylist()
         if row[key] in ids and row.get("sample", 0) == 0
     }
 

@@ -1,2 +1,4 @@
-"""Where raw data comes from. Each module has `fetch(params, out)`: it writes the source's rows, byte for byte, and
-returns the manifest's `files` (path inside `out`, side or null) with what identifies the source."""
+"""Where raw rows come from: a module per source, with fetch(params, out, state) -> {"files": [{"path", "side"}], …}.
+
+`out` receives the files; `state` survives a kill, for what a source would rather not begin again.
+"""

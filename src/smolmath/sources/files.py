@@ -7,9 +7,20 @@ from typing import Any
 from smolmath.params.datasets import FilesDataset
 from smolmath.runs import StageError
 
+DATA = (".parquet", ".jsonl", ".csv")  # not .json, which is as often something else
 
-def fetch(params: FilesDataset, out: Path) -> dict[str, Any]:
-    """Copy the named files into `out`. Raises: StageError if a side's glob matches nothing, or two sides one file."""
+
+def data_files(folder: Path) -> list[str]:
+    """Names of the data files that lie in a folder, sorted."""
+    names = (p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return sorted(name for name in names if name.removesuffix(".gz").endswith(DATA))
+
+
+def fetch(params: FilesDataset, out: Path, state: Path) -> dict[str, Any]:
+    """Copy the named files into `out`; of a folder without `sides` every .parquet, .jsonl and .csv that lies in it.
+
+    Raises: StageError if a side's glob matches nothing, or two sides one file.
+    """
     root = Path(params.path)
     if not root.exists():
         raise StageError(f"{root} does not exist: name an existing file or folder in `path`.")
@@ -20,6 +31,10 @@ def fetch(params: FilesDataset, out: Path) -> dict[str, Any]:
     chosen: dict[str, str | None] = {}
     for side, pattern in (params.sides or {"": "*"}).items():
         matched = sorted(p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file())
+        if not side:
+            matched, everything = data_files(root), matched
+            if left_out := sorted({*everything} - {*matched}):
+                print(f"{root}: left out as no data files: {', '.join(left_out[:20])}. `sides` chooses otherwise.")
         if not matched:
             there = ", ".join(sorted(p.name for p in root.iterdir())[:20]) or "nothing"
             raise StageError(f"{root}: no file matches {pattern!r} (side {side or 'all'}). The folder holds: {there}.")

@@ -1,13 +1,19 @@
 """Source `hub`: a dataset on the Hugging Face hub, downloaded as it lies there (parquet, jsonl or csv)."""
 
+import errno
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import datasets
 import httpx
 import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets.exceptions import DataFilesNotFoundError
 from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -19,45 +25,83 @@ from smolmath.params.datasets import HubDataset
 from smolmath.runs import StageError
 
 
-def fetch(params: HubDataset, out: Path) -> dict[str, Any]:
-    """Download the files of the wanted splits at one commit. Raises: StageError if the hub or dataset can't be had."""
-    try:
-        info = huggingface_hub.HfApi().dataset_info(params.id, revision=params.revision)
-        if params.revision != info.sha:
+def fetch(params: HubDataset, out: Path, state: Path) -> dict[str, Any]:
+    """Download the files of the wanted splits at one commit.
+
+    Files arrive in `state`, so that after a kill only those that were not whole are asked for again, and are moved to
+    `out` when all are there.
+    Raises: StageError if the hub or dataset can't be had.
+    """
+    with _explained(params.id):
+        commit, data_files = _data_files(params.id, params.config, params.revision)
+        if params.revision != commit:
             print(
-                f"warning: {params.id} is fetched at {info.sha}, but revision {params.revision!r} can move. "
-                f"Pin it: revision: {info.sha}",
+                f"warning: {params.id} is fetched at {commit}, but revision {params.revision!r} can move. "
+                f"Pin it: revision: {commit}",
                 file=sys.stderr,
             )
-        try:
-            builder = datasets.load_dataset_builder(params.id, params.config, revision=info.sha)
-        except ValueError as error:  # a config that is missing or unknown; the message lists those there are
-            raise StageError(f"{params.id}, config {params.config!r}: {error}") from None
-        data_files = builder.config.data_files or {}
         files = []
         for side, split in sorted(params.splits.items()):
             if split not in data_files:
                 raise StageError(f"{params.id} has no split {split!r}. It has: {', '.join(map(str, data_files))}.")
-            for url in data_files[split]:
-                files.append(_download(params.id, info.sha, url, out, side))
+            files += [{"path": name, "side": side} for name in data_files[split]]
+        for file in files:
+            huggingface_hub.hf_hub_download(
+                params.id, file["path"], repo_type="dataset", revision=commit, local_dir=state / "download"
+            )
+    for file in files:
+        (out / file["path"]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(state / "download" / file["path"], out / file["path"])
+    return {"id": params.id, "config": params.config, "revision": commit, "files": files}
+
+
+def head(dataset: str, rows: int, folder: Path) -> tuple[Path, int]:
+    """The first `rows` rows of a dataset's first data file, written into `folder`; and how many data files there are.
+
+    Of a parquet file only what holds those rows is read. Raises: StageError if the hub or dataset can't be had.
+    """
+    with _explained(dataset):
+        commit, data_files = _data_files(dataset, None, None)
+        names = [name for split in data_files.values() for name in split]
+        if not names[0].endswith(".parquet"):
+            local = huggingface_hub.hf_hub_download(
+                dataset, names[0], repo_type="dataset", revision=commit, local_dir=folder
+            )
+            return Path(local), len(names)
+        with huggingface_hub.HfFileSystem().open(f"datasets/{dataset}@{commit}/{names[0]}") as remote:
+            batch = next(pq.ParquetFile(remote).iter_batches(rows))
+        pq.write_table(pa.Table.from_batches([batch]), folder / "head.parquet")
+        return folder / "head.parquet", len(names)
+
+
+def _data_files(dataset: str, config: str | None, revision: str | None) -> tuple[str, dict[str, list[str]]]:
+    """(commit, split -> paths of its files in the repository)."""
+    commit = str(huggingface_hub.HfApi().dataset_info(dataset, revision=revision).sha)
+    try:
+        builder = datasets.load_dataset_builder(dataset, config, revision=commit)
+    # A config that is missing or unknown (the message lists those there are), or a repository without data.
+    except (ValueError, DataFilesNotFoundError) as error:
+        raise StageError(f"{dataset}, config {config!r}: {error}") from None
+    found = builder.config.data_files or {}
+    # hf://datasets/<id>@<commit>/<path>
+    return commit, {str(split): [str(url).split(f"@{commit}/")[-1] for url in urls] for split, urls in found.items()}
+
+
+@contextmanager
+def _explained(dataset: str) -> Iterator[None]:
+    """The hub's errors as what a person can do about them."""
+    try:
+        yield
     except RepositoryNotFoundError:
         raise StageError(
-            f"{params.id} is no dataset on the hub, or a private one. Correct it, "
+            f"{dataset} is no dataset on the hub, or a private one. Correct it, "
             "log in with `hf auth login`, or use source: files with a local copy."
         ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
-            f"the Hugging Face hub cannot be reached for the dataset {params.id} ({reason}). Check the network, or "
+            f"the Hugging Face hub cannot be reached for the dataset {dataset} ({reason}). Check the network, or "
             "copy the files here and use source: files with their path."
         ) from None
-    return {"id": params.id, "config": params.config, "revision": info.sha, "files": files}
-
-
-def _download(repo: str, commit: str, url: str, out: Path, side: str) -> dict[str, Any]:
-    name = str(url).split(f"@{commit}/")[-1]  # hf://datasets/<id>@<commit>/<path>
-    local = huggingface_hub.hf_hub_download(repo, name, repo_type="dataset", revision=commit)
-    target = out / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(local, target)
-    return {"path": name, "side": side}

@@ -8,13 +8,33 @@ from datasets import Dataset
 
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt, worked_completion
-from smolmath.records import PROBLEMS, read_table
+from smolmath.records import PASS_RATES, PROBLEMS, read_table
 from smolmath.runs import StageError
+
+RATES = "pass_rates.parquet"  # beside a split that stage difficulty has rated
 
 
 def load_problems(split: Path, side: str, limit: int | None = None) -> list[dict[str, Any]]:
     """Problems of one side, sorted by id: the order on disk must not change a training."""
     return sorted(read_table(split / f"{side}.parquet", PROBLEMS), key=lambda problem: str(problem["id"]))[:limit]
+
+
+def problems_within(
+    problems: Sequence[dict[str, Any]], split: Path, bounds: Sequence[float] | None, phase: str
+) -> list[dict[str, Any]]:
+    """Those whose pass rate lies within `bounds`, both included; None: all. Raises: StageError if none does."""
+    if bounds is None:
+        return list(problems)
+    rates = {row["problem_id"]: row["correct"] / row["samples"] for row in read_table(split / RATES, PASS_RATES)}
+    within = [p for p in problems if bounds[0] <= rates.get(p["id"], -1) <= bounds[1]]
+    if not within:
+        raise StageError(
+            f"phases.{phase}.pass_rate: none of {len(rates)} rated problems lies within {list(bounds)} "
+            f"(they go from {min(rates.values(), default=0):.2f} to {max(rates.values(), default=0):.2f}). Widen it."
+        )
+    unrated = f", {len(problems) - len(rates)} are not rated" if len(rates) < len(problems) else ""
+    print(f"{phase}: {len(within)} of {len(problems)} problems have a pass rate within {list(bounds)}{unrated}")
+    return within
 
 
 def fitting_problems(

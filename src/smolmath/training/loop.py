@@ -21,7 +21,7 @@ from smolmath.tracking import tracked
 from smolmath.training.arguments import shared_arguments
 from smolmath.training.callbacks import ProgressCallback, ValidationCallback
 from smolmath.training.curves import write_curve
-from smolmath.training.data import fitting_problems, load_problems
+from smolmath.training.data import fitting_problems, load_problems, problems_within
 from smolmath.training.models import load_for_training, lora_config, save_model
 
 MakeTrainer = Callable[..., Any]  # keywords as in `train_phase`; returns a TRL trainer
@@ -52,7 +52,11 @@ def train_phase(
     dtype = run.params["model"]["dtype"]
     model, tokenizer = load_for_training(init, hardware)
     problems = fitting_problems(
-        load_problems(split, "train"), tokenizer, prompt=prompt, max_prompt_tokens=phase.max_prompt_tokens, phase=name
+        problems_within(load_problems(split, "train"), split, phase.pass_rate, name),
+        tokenizer,
+        prompt=prompt,
+        max_prompt_tokens=phase.max_prompt_tokens,
+        phase=name,
     )
     tracking = run.section("tracking", TrackingParams)
     with tracked(

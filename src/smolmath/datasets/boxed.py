@@ -1,0 +1,17 @@
+r"""The layout of MATH and NuminaMath-CoT: no column for the answer, which stands in the solution's last box.
+
+{"problem": "What is $2+2$?", "solution": "We add: $2+2=\\boxed{4}$.", "level": "Level 1"}
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from smolmath.answers.boxes import find_boxes
+from smolmath.datasets.candidates import Candidate
+
+
+def read(row: Mapping[str, Any]) -> Candidate:
+    """The reference answer is what the last box of the solution holds."""
+    solution = row["solution"]
+    boxes = find_boxes(solution) if isinstance(solution, str) else []
+    return Candidate(row["problem"], boxes[-1].text if boxes else None, solution, row.get("source"))

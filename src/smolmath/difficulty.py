@@ -1,0 +1,54 @@
+"""How hard each train problem is for a model: the share of its sampled completions that are right.
+
+Groups whose completions are all right or all wrong teach GRPO nothing; leaving such problems out beforehand has
+dynamic sampling's effect without touching the trainer. Rated are train problems only, and none changes its side.
+Source: dynamic sampling, DAPO, arXiv:2503.14476, section 3.2.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from smolmath.answers import grade
+from smolmath.records import COMPLETIONS, read_table
+from smolmath.tags import Tags
+
+BAR_WIDTH = 40
+
+
+def pass_rates(batches: Iterable[Path], problems: Sequence[Mapping[str, Any]], tags: Tags) -> list[dict[str, Any]]:
+    """A row of `PASS_RATES` per problem that was answered, sorted by id.
+
+    Args: batches: files of completions, graded one after the other. problems: with their reference answers.
+    """
+    references = {problem["id"]: problem["reference_answer"] for problem in problems}
+    samples: Counter[str] = Counter()
+    correct: Counter[str] = Counter()
+    cut: Counter[str] = Counter()
+    for path in batches:
+        for row in read_table(path, COMPLETIONS):
+            problem, finished = row["problem_id"], row["finish_reason"] == "stop"
+            samples[problem] += 1
+            cut[problem] += not finished
+            correct[problem] += grade(row["completion"], references[problem], finished=finished, tags=tags).correct
+    return [{"problem_id": p, "samples": samples[p], "correct": correct[p], "cut": cut[p]} for p in sorted(samples)]
+
+
+def histogram(rates: Sequence[Mapping[str, Any]]) -> str:
+    """How many problems have which pass rate, a bar for each tenth; none right and all right stand alone."""
+    bins = ["none", *(f"{i / 10:.1f}–{(i + 1) / 10:.1f}" for i in range(10)), "all"]
+    counts = Counter(_bin(row["correct"], row["samples"]) for row in rates)
+    most = max(counts.values(), default=1)
+    bars = (
+        f"  {name:>7}  {counts[i]:>7,}  {'█' * round(BAR_WIDTH * counts[i] / most)}" for i, name in enumerate(bins)
+    )
+    drawn = max(1, sum(row["samples"] for row in rates))
+    mean, cut = (sum(row[column] for row in rates) / drawn for column in ("correct", "cut"))
+    head = f"{len(rates):,} problems, mean pass rate {mean:.1%}, {cut:.1%} of the completions cut off; by share right:"
+    return "\n".join([head, *(bar.rstrip() for bar in bars)])
+
+
+def _bin(correct: int, samples: int) -> int:
+    """0: none right, 11: all right, 1 to 10: the tenth between."""
+    return 0 if correct == 0 else 11 if correct == samples else 1 + 10 * correct // samples

@@ -1,0 +1,278 @@
+"""A batch of raw rows, each becoming a problem or a rejection with its reason. A worker process's share of `process`.
+
+What needs more than the row itself (duplicates) is decided where all rows pass, in processing.py.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from tokenizers import Tokenizer
+
+from smolmath.answers import is_verifiable
+from smolmath.answers.kinds import MAX_ANSWER
+from smolmath.datasets import Layout
+from smolmath.datasets.candidates import Candidate
+from smolmath.datasets.traces import verified_trace
+from smolmath.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
+from smolmath.filters.choices import named_option, options
+from smolmath.filters.duplicates import band_keys
+from smolmath.filters.overlap import OverlapIndex
+from smolmath.params.process import ProcessParams
+from smolmath.problems import id_numbers, id_of_normalised, normalise_question
+from smolmath.records import PROBLEMS
+from smolmath.tables import Batch
+
+# The closed list: a row is rejected for the first of these that fits.
+REASONS = (
+    "unreadable_row",
+    "row_too_long",
+    "empty_question",
+    "empty_answer",
+    "question_too_short",
+    "question_too_long",
+    "mojibake",
+    "control_characters",
+    "foreign_script",
+    "multiple_choice",
+    "unverifiable_answer",
+    "too_many_tokens",
+    "contaminated",
+    "duplicate",
+    "near_duplicate",
+)
+DETAIL_CHARS = 200
+TRAINED_ON = (None, "train")  # sides of which rows may be trained on; a source's own test problems stay as they are
+# A list or object of some program, written out: ['12'], {"value": 12}
+_WRITTEN_OUT = re.compile(r"""[\[({]\s*['"]""")
+
+Rejection = tuple[int, str, str]  # raw row, reason, detail
+
+
+@dataclass(frozen=True)
+class Work:
+    """Rows of one raw file."""
+
+    file: str
+    side: str | None  # the source's own
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What became of a batch; its rows are those of `problems`, the rejected and the not selected ones."""
+
+    side: str | None
+    rows: int
+    file: str
+    problems: pa.RecordBatch
+    ids: npt.NDArray[np.uint64]  # (N,) of the problems
+    near: npt.NDArray[np.uint64] | None  # (N, BANDS) keys, where near duplicates are looked for
+    rejected: list[Rejection]
+    not_selected: int
+
+
+@dataclass
+class _Row:
+    """A row on its way to a problem."""
+
+    number: int
+    candidate: Candidate
+    question: str
+    answer: str
+    normalised: str
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Examines batches of one dataset. Sent to every worker; the same batch gives the same result anywhere."""
+
+    dataset: str
+    params: ProcessParams
+    layouts: Mapping[str, Layout]  # by file
+    thresholds: Mapping[str | None, float] = field(default_factory=dict)  # highest draw selected, by side
+    overlap: OverlapIndex | None = None
+
+    def __call__(self, work: Work) -> Examined:
+        rejected: list[Rejection] = []
+        rows: list[_Row] = []
+        not_selected = 0
+        for number, raw, problem in work.batch.rows():
+            outcome = self._read(number, raw, problem, work)
+            if outcome is None:
+                not_selected += 1
+            elif isinstance(outcome, _Row):
+                rows.append(outcome)
+            else:
+                rejected.append(outcome)
+        if self.params.max_question_tokens is not None:
+            rows = self._drop_many_tokens(rows, rejected)
+        if self.overlap is not None and work.side in TRAINED_ON:
+            rows = self._drop_contaminated(rows, rejected)
+        for row in rows:
+            row.reasoning = self._reasoning(row)
+        near = None
+        if self.params.near_duplicates is not None:
+            near = band_keys([r.normalised for r in rows], [r.answer for r in rows], self.params.near_duplicates)
+        problems = self._problems(rows, work.file)
+        ids = id_numbers(problems["id"].to_pylist())
+        return Examined(work.side, work.batch.count, work.file, problems, ids, near, rejected, not_selected)
+
+    def draws(self, work: Work) -> tuple[str | None, npt.NDArray[np.float64]]:
+        """The batch's side, and the draws of its rows that `fraction` selects."""
+        layout = self.layouts[work.file]
+        found = [
+            draw(normalise_question(self._clean(layout.read(raw).question)))
+            for _, raw, _ in work.batch.rows()
+            if raw is not None and _chars(raw) <= self.params.max_row_chars
+        ]
+        return work.side, np.array([u for u in found if u < self.params.fraction])
+
+    def _read(self, number: int, raw: dict[str, Any] | None, problem: str, work: Work) -> _Row | Rejection | None:
+        """A row that stands the tests on itself alone, its rejection, or None if it isn't selected."""
+        if raw is None:
+            return number, "unreadable_row", problem
+        if (length := _chars(raw)) > self.params.max_row_chars:
+            return number, "row_too_long", f"{length} characters"
+        candidate = self.layouts[work.file].read(raw)
+        question, answer = self._clean(candidate.question), self._clean(candidate.reference_answer).strip()
+        normalised = normalise_question(question)
+        if self.params.fraction < 1 or self.thresholds:
+            u = draw(normalised)
+            if u >= self.params.fraction or u > self.thresholds.get(work.side, 1.0):
+                return None
+        if not normalised:
+            return number, "empty_question", _kind(candidate.question)
+        if not answer:
+            return number, "empty_answer", _kind(candidate.reference_answer)
+        if rejection := self._bad_question(question):
+            return number, *rejection
+        answer, rejection = self._resolved(question, answer)
+        if rejection := rejection or _bad_answer(answer):
+            return number, *rejection
+        return _Row(number, candidate, question.strip(), answer, normalised)
+
+    def _clean(self, value: Any) -> str:
+        return without_invisible(_text(value)) if self.params.control_characters == "remove" else _text(value)
+
+    def _bad_question(self, question: str) -> tuple[str, str] | None:
+        least, most = self.params.question_chars
+        length = len(question.strip())
+        if not least <= length <= most:
+            return "question_too_short" if length < least else "question_too_long", f"{length} characters"
+        if self.params.mojibake == "reject" and is_mojibake(question):
+            return "mojibake", question[:DETAIL_CHARS]
+        if odd := odd_characters(question):
+            return "control_characters", ascii(odd)
+        if self.params.scripts is not None and (letters := foreign_letters(question, self.params.scripts)):
+            return "foreign_script", letters[:DETAIL_CHARS]
+        return None
+
+    def _resolved(self, question: str, answer: str) -> tuple[str, tuple[str, str] | None]:
+        """The answer, of a multiple-choice problem as params want it; and why not."""
+        letter = None if self.params.multiple_choice == "keep" else named_option(answer)
+        if letter is None:
+            return answer, None
+        if self.params.multiple_choice == "drop":
+            return answer, ("multiple_choice", answer)
+        text = options(question).get(letter)
+        return (text, None) if text else (answer, ("multiple_choice", f"no option {letter} found in the question"))
+
+    def _drop_many_tokens(self, rows: list[_Row], rejected: list[Rejection]) -> list[_Row]:
+        most = self.params.max_question_tokens or 0
+        encodings = self._tokenizer.encode_batch_fast([row.question for row in rows], add_special_tokens=False)
+        kept = []
+        for row, encoding in zip(rows, encodings, strict=True):
+            if len(encoding) <= most:
+                kept.append(row)
+            else:
+                rejected.append((row.number, "too_many_tokens", f"{len(encoding)} tokens"))
+        return kept
+
+    def _drop_contaminated(self, rows: list[_Row], rejected: list[Rejection]) -> list[_Row]:
+        assert self.overlap is not None
+        kept = []
+        for row, (share, place) in zip(rows, self.overlap.overlaps([r.normalised for r in rows]), strict=True):
+            if share < self.params.contamination.share:
+                kept.append(row)
+            else:
+                detail = f"{share:.0%} of its {self.overlap.ngram}-grams, the first in {place}"
+                rejected.append((row.number, "contaminated", detail))
+        return kept
+
+    def _reasoning(self, row: _Row) -> str | None:
+        if row.candidate.traces is not None and self.params.trace != "solution":
+            trace = verified_trace(row.candidate.traces, row.answer, self.params.trace)
+            return None if trace is None else storable(trace)
+        return storable(_text(row.candidate.reasoning)).strip() or None
+
+    def _problems(self, rows: list[_Row], file: str) -> pa.RecordBatch:
+        columns = {
+            "id": [id_of_normalised(row.normalised) for row in rows],
+            "dataset": [self.dataset] * len(rows),
+            "question": [row.question for row in rows],
+            "reference_answer": [row.answer for row in rows],
+            "reasoning": [row.reasoning for row in rows],
+            "source": [storable(_text(row.candidate.source)).strip() or None for row in rows],
+            "raw_file": [file] * len(rows),
+            "raw_row": [row.number for row in rows],
+        }
+        return pa.RecordBatch.from_pydict(columns, schema=PROBLEMS)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+        tokenizer = Tokenizer.from_file(str(Path(self.params.tokenizer)))
+        tokenizer.no_truncation()
+        return tokenizer
+
+
+def _bad_answer(answer: str) -> tuple[str, str] | None:
+    if len(answer) > MAX_ANSWER:
+        return "unverifiable_answer", f"{len(answer)} characters"
+    if odd := odd_characters(answer):
+        return "control_characters", f"in the answer: {odd!a}"
+    if _WRITTEN_OUT.match(answer) or not is_verifiable(answer):
+        return "unverifiable_answer", answer[:DETAIL_CHARS]
+    return None
+
+
+def draw(normalised: str) -> float:
+    """A number in [0, 1) that hangs on the question alone, so that a larger fraction contains the smaller one."""
+    digest = hashlib.sha256(f"select:{normalised}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _text(value: Any) -> str:
+    """Text as it is; numbers as written; nothing else is text."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def storable(text: str) -> str:
+    """With lone surrogates, which no encoding holds, replaced."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _kind(value: Any) -> str:
+    """What stands where text was expected; empty for text and null."""
+    return "" if value is None or isinstance(value, str) else f"a {type(value).__name__}, not text"
+
+
+def _chars(value: Any) -> int:
+    """Characters of all text in a value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_chars, value.values()))
+    return sum(map(_chars, value)) if isinstance(value, list) else 0

@@ -1,0 +1,167 @@
+"""`smolmath inspect`: what a dataset holds and whether smolmath can use it, before it is named in params.yaml."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.table import Table
+
+from smolmath.answers import is_verifiable
+from smolmath.datasets import LayoutError, choose_layout
+from smolmath.datasets.candidates import Candidate
+from smolmath.errors import SmolmathError
+from smolmath.sources.files import data_files
+from smolmath.tables import column_types, count_rows, read_rows
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+CELL = 300  # characters of a value, of which the terminal shows what fits
+BINS = 12
+
+
+class InspectionError(SmolmathError):
+    """What was asked for is no dataset."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one file of a dataset is like, from its first rows."""
+
+    name: str
+    files: int
+    rows: int | None  # of all files; None: not counted, on the hub
+    looked_at: int
+    unreadable: int
+    types: dict[str, str]
+    filled: Counter[str]  # column -> rows in which it is neither null nor empty
+    examples: list[dict[str, Any]]
+    layout: str | None
+    problem: str  # why there is no layout
+    candidates: list[Candidate]
+
+    @property
+    def verifiable(self) -> int:
+        answers = [c.reference_answer for c in self.candidates]
+        return sum(is_verifiable(str(a).strip()) for a in answers if isinstance(a, str | int | float))
+
+    @property
+    def question_chars(self) -> list[int]:
+        return [len(c.question) for c in self.candidates if isinstance(c.question, str)]
+
+
+def inspect_dataset(target: str, rows: int) -> Inspection:
+    """Look at the first `rows` rows of a file, a folder's first file, or a dataset on the Hugging Face hub.
+
+    Raises: InspectionError if there is nothing at `target`; TableError if its file is unreadable.
+    """
+    path = Path(target)
+    if not path.exists() and HUB_ID.fullmatch(target):
+        with _from_hub(target, rows) as (head, count):
+            return _look(target, head, count, None, rows)
+    if not path.exists():
+        raise InspectionError(f"{target}: there is no such file or folder, and it is no hub id (owner/name) either.")
+    files = [path] if path.is_file() else [path / found for found in data_files(path)]
+    if not files:
+        raise InspectionError(f"{target}: the folder holds no .parquet, .jsonl or .csv file.")
+    return _look(str(files[0]), files[0], len(files), sum(map(count_rows, files)), rows)
+
+
+def _look(name: str, file: Path, files: int, total: int | None, limit: int) -> Inspection:
+    types = column_types(file)
+    try:
+        layout, problem = choose_layout(list(types), name=None, columns=None, where=name), ""
+    except LayoutError as error:
+        layout, problem = None, str(error)
+    looked_at = unreadable = 0
+    filled: Counter[str] = Counter()
+    examples: list[dict[str, Any]] = []
+    candidates: list[Candidate] = []
+    for _, row, _ in islice(read_rows(file, None), limit):
+        looked_at += 1
+        if row is None:
+            unreadable += 1
+            continue
+        filled.update(column for column, value in row.items() if value not in (None, "", [], {}))
+        if len(examples) < 3:
+            examples.append(row)
+        if layout is not None:
+            candidates.append(layout.read({column: row.get(column) for column in layout.columns}))
+    return Inspection(
+        name=name,
+        files=files,
+        rows=total,
+        looked_at=looked_at,
+        unreadable=unreadable,
+        types=types,
+        filled=filled,
+        examples=examples,
+        layout=layout.name if layout else None,
+        problem=problem,
+        candidates=candidates,
+    )
+
+
+@contextmanager
+def _from_hub(dataset: str, rows: int) -> Iterator[tuple[Path, int]]:
+    """The head of the first data file of a hub dataset as a local file, and how many data files there are."""
+    from smolmath.sources import hub  # needs `datasets`, which takes two seconds
+
+    with TemporaryDirectory() as folder:
+        yield hub.head(dataset, rows, Path(folder))
+
+
+def inspection_tables(found: Inspection) -> list[Table | str]:
+    """What was found, for a terminal."""
+    total = "" if found.rows is None else f", {found.rows:,} rows"
+    parts: list[Table | str] = [f"{found.name}: {found.files} file{'s'[: found.files != 1]}{total}"]
+    widest = max(map(len, found.types), default=0)
+    columns = _table(widest, "column", "filled", "type")
+    for name, kind in found.types.items():
+        columns.add_row(name, f"{found.filled[name] / max(1, found.looked_at):.1%}", kind)
+    parts += ["", columns]
+    for number, row in enumerate(found.examples, 1):
+        table = _table(widest, f"row {number}", "")
+        for name, value in row.items():
+            table.add_row(name, " ".join(str(value)[:CELL].split()))
+        parts += ["", table]
+    parts.append("")
+    head = f"of the first {found.looked_at:,} rows: "
+    if found.unreadable:
+        parts.append(f"{head}{found.unreadable:,} cannot be read")
+    if found.layout is None:
+        return [*parts, f"layout: none. {found.problem}"]
+    share = found.verifiable / max(1, len(found.candidates))
+    traces = [c.traces for c in found.candidates if c.traces]
+    parts.append(f"layout: {found.layout}")
+    parts.append(f"{head}{share:.1%} have a reference answer that can be verified")
+    if traces:
+        parts.append(f"{head}{len(traces):,} have generations, {sum(map(len, traces)) / len(traces):.1f} on average")
+    return [*parts, "", "question length, characters:", _histogram(found.question_chars)]
+
+
+def _table(width: int, *titles: str) -> Table:
+    """One line a row, its first cell `width` wide: what doesn't fit the terminal ends in an ellipsis."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for number, title in enumerate(titles):
+        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=len(title) if number else width)
+    return table
+
+
+def _histogram(lengths: list[int]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    if not lengths:
+        return table
+    # The longest few would squeeze all others into one bar: they share the last.
+    top = sorted(lengths)[int(0.99 * (len(lengths) - 1))]
+    width = 10 * max(1, -(-(top + 1) // (10 * BINS)))
+    counts = Counter(min(length // width, BINS) for length in lengths)
+    for i in range(max(counts) + 1):
+        name = f"{i * width:,}–{(i + 1) * width - 1:,}" if i < BINS else f"{i * width:,} and more"
+        table.add_row(name, f"{counts[i]:,}", "█" * round(40 * counts[i] / max(counts.values())))
+    table.columns[0].justify = table.columns[1].justify = "right"
+    return table

@@ -1,0 +1,51 @@
+"""Stage difficulty: how often a model solves each train problem of a dataset. Run alone: dvc repro difficulty@NAME.
+
+The out is the dataset's split, byte for byte, and pass_rates.parquet beside it.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from smolmath.difficulty import histogram, pass_rates
+from smolmath.engines import load_engine
+from smolmath.generation import generate_batches, problems_to_answer
+from smolmath.params.difficulty import DifficultyParams
+from smolmath.params.hardware import HardwareParams
+from smolmath.params.prompt import PromptParams
+from smolmath.records import PASS_RATES, write_table
+from smolmath.runs import stage_run
+
+
+def main(name: str, weights: str, split: str, out: str) -> None:
+    with stage_run(f"difficulty@{name}") as run:
+        sampling = run.section(f"difficulty.{name}", DifficultyParams)
+        hardware = run.section("hardware", HardwareParams)
+        prompt = run.section("prompt", PromptParams)
+        problems = problems_to_answer(Path(split), "train", sampling.problems)
+        engine = load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
+        batches = generate_batches(
+            engine,
+            problems,
+            prompt=prompt,
+            sampling=sampling,
+            seed=run.params["seed"],
+            state=run.state / hardware.engine,
+            what=f"difficulty of {sampling.dataset} for {sampling.model}",
+            greedy=False,
+        )
+        rates = pass_rates(batches, problems, prompt.tags)
+        folder = run.out(out)
+        shutil.copytree(split, folder)
+        write_table(folder / "pass_rates.parquet", rates, PASS_RATES)
+        run.facts |= {"engine": hardware.engine, "device": engine.device, "rated": len(rates)}
+        print(histogram(rates))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--out", required=True)
+    main(**vars(parser.parse_args()))

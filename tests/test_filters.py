@@ -1,0 +1,177 @@
+"""What keeps a row from becoming a problem: characters, choices, overlap, duplicates."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolmath.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
+from smolmath.filters.choices import named_option, options
+from smolmath.filters.duplicates import FirstSeen, NearDuplicates, band_keys
+from smolmath.filters.overlap import OverlapIndex
+from smolmath.problems import normalise_question
+
+
+@pytest.mark.parametrize(
+    "character",
+    [
+        "\x00",
+        "\x07",
+        "\x0b",
+        "\x1b",
+        "\x7f",
+        "\x9d",
+        "\u200b",
+        "\ufeff",
+        "\u202e",
+        "\u2028",
+        chr(0xD800),
+        "\ue000",
+        "\ufffd",
+    ],
+)
+def test_characters_that_are_not_seen_are_found(character):
+    assert odd_characters(f"What is{character} 2?") == character
+
+
+@pytest.mark.parametrize("text", ["What is 2?\n\tIn all.\r\n", "Größe ≤ 3 · π², “naïve” – 数 😀"])
+def test_text_that_can_be_read_has_no_odd_characters(text):
+    assert odd_characters(text) == ""
+
+
+def test_what_cannot_be_seen_is_taken_out_and_a_control_code_is_not():
+    assert without_invisible("a\u200bb\u2028c\x07") == "ab\nc\x07"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("â€œtwoâ€\x9d plus 2", True),
+        ("the cafÃ© has 3 tables", True),
+        ("“two” plus 2 – the café has 3 tables, 50 °C, ½ € and ±2 · π", False),
+        ("Größe ≤ 3 × 10⁵", False),
+        ("$\\angle ABC = 90°$, △ABC ≅ △DEF", False),
+    ],
+)
+def test_text_read_in_the_wrong_encoding_is_told_from_text_with_many_symbols(text, expected):
+    assert is_mojibake(text) is expected
+
+
+def test_letters_of_other_scripts_are_named():
+    assert foreign_letters("Größe von π ist ℝ, µ, 数 и x", ["LATIN", "GREEK"]) == "и数"
+    assert foreign_letters("Größe von π", ["LATIN", "GREEK"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (
+            "What is $x - y$?\n$(\\mathrm {A}) \\ 1 \\qquad (\\mathrm {B}) \\ 2 \\qquad (\\mathrm {C})\\ 5$",
+            {"A": "1", "B": "2", "C": "5"},
+        ),
+        (
+            "Which? $\\textbf{(A)}\\ 3.5\\qquad\\textbf{(B)}\\ \\frac{1}{2}\\qquad\\textbf{(C) } 5$",
+            {"A": "3.5", "B": "\\frac{1}{2}", "C": "5"},
+        ),
+        ("Which?\n(A) $12$\n(B) $-3$\n(C) $4$\n(D) $5$", {"A": "12", "B": "-3", "C": "4", "D": "5"}),
+        ("Which? A. 12 B. 13 C. 14.5 D. 15", {"A": "12", "B": "13", "C": "14.5", "D": "15"}),
+        ("Which? A) 12; B) 13", {"A": "12", "B": "13"}),
+        ("Points (A) and B lie on a line. Which is it? (A) 1 (B) 2", {"A": "1", "B": "2"}),
+        ("Let A be 3. What is A + 1?", {}),
+        ("In triangle ABC, find (A).", {}),
+    ],
+)
+def test_options_are_read_in_the_spellings_of_the_datasets(question, expected):
+    assert options(question) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("D", "D"),
+        ("(B)", "B"),
+        ("\\text{C}", "C"),
+        ("$A$", "A"),
+        ("12", None),
+        ("2A", None),
+        ("A + 1", None),
+        ("K", None),
+    ],
+)
+def test_an_answer_that_is_an_options_letter(answer, letter):
+    assert named_option(answer) == letter
+
+
+WORDS = [f"w{i}" for i in range(40)]
+
+
+def test_a_copy_overlaps_wholly_and_a_text_with_other_names_in_part():
+    original = " ".join(WORDS)
+    index = OverlapIndex(8, [("test row 0", "nothing in common"), ("test row 1", original)])
+    other_name = " ".join([*WORDS[:20], "another", *WORDS[21:]])
+    (copy, place), (part, _), (none, nowhere) = index.overlaps([original, other_name, "quite another question"])
+    assert (copy, place) == (1.0, "test row 1")
+    # 40 words have 33 8-grams, of which 8 hold the 21st word.
+    assert part == pytest.approx(25 / 33)
+    assert (none, nowhere) == (0.0, "")
+
+
+def test_a_question_shorter_than_an_n_gram_overlaps_only_with_itself():
+    index = OverlapIndex(13, [("here", "what is 2 2")])
+    assert index.overlaps(["what is 2 2", "what is 2", "so what is 2 2"]) == [(1.0, "here"), (0.0, ""), (0.0, "")]
+
+
+def test_n_grams_do_not_run_from_one_question_into_the_next():
+    index = OverlapIndex(4, [("here", "a b c d")])
+    assert [share for share, _ in index.overlaps(["x a b", "c d y z", "a b c d e"])] == [0.0, 0.0, 0.5]
+
+
+def test_nothing_overlaps_with_an_empty_index():
+    assert OverlapIndex(8, []).overlaps(["a b c"]) == [(0.0, "")]
+    assert OverlapIndex(8, [("here", "a")]).overlaps([]) == []
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=12))
+def test_first_seen_is_what_a_dict_says(batches):
+    seen, told, place = {}, FirstSeen(), 0
+    for batch in batches:
+        expected = []
+        for offset, key in enumerate(batch):
+            expected.append(seen.get(key, -1))
+            seen.setdefault(key, place + offset)
+        rows = np.arange(place, place + len(batch), dtype=np.uint32)
+        assert told.add(np.array(batch, np.uint64), rows).tolist() == expected
+        place += len(batch)
+    assert len(told) == len(seen)
+
+
+def near(*problems):
+    """For each (question, answer) the place of the earlier one that it is near, None if there is none."""
+    keys = band_keys([normalise_question(q) for q, _ in problems], [a for _, a in problems], 0.8)
+    found = NearDuplicates().add(keys, np.arange(len(problems), dtype=np.uint32))
+    return [None if place < 0 else int(place) for place in found]
+
+
+LONG = "{} operates the cash register exactly 3 times as fast as her less-experienced colleague. Daily, she processes {} customers. What is the total weekly production for the two of them if they work all days?"
+
+
+def test_another_name_makes_a_near_duplicate_and_another_number_another_problem():
+    assert near(
+        (LONG.format("Mia", 35), "980"), (LONG.format("Emma", 35), "980"), (LONG.format("Mia", 45), "1260")
+    ) == [None, 0, None]
+
+
+def test_another_number_makes_another_problem_even_with_the_same_answer():
+    assert near((LONG.format("Mia", 35), "1"), (LONG.format("Mia", 36), "1")) == [None, None]
+
+
+def test_another_answer_makes_another_problem():
+    assert near((LONG.format("Mia", 35), "980"), (LONG.format("Emma", 35), "140")) == [None, None]
+
+
+def test_a_spelling_of_the_answer_makes_no_other_problem():
+    assert near((LONG.format("Mia", 35), "$980$"), (LONG.format("Emma", 35), "980")) == [None, 0]
+
+
+def test_questions_of_few_words_are_no_near_duplicates_of_others():
+    assert near(("Find $3 + 4$.", "7"), ("Is $3 + 4$ prime?", "7"), ("2", "2"), ("two", "2")) == [None] * 4

@@ -1,0 +1,238 @@
+"""Where rows come from: generators and a hub on loopback, by the hub's own client."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from smolmath.params.datasets import ReasoningGymDataset
+from smolmath.runs import StageError
+from tests.conftest import ROOT
+from tests.fake_hub import COMMIT, Hub, serving
+
+pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")  # one of reasoning-gym's own dependencies
+
+
+def generated(tmp_path, name="out", **fields):
+    from smolmath.sources import reasoning_gym
+
+    (tmp_path / name).mkdir()
+    params = ReasoningGymDataset(source="reasoning_gym", seed=1, **fields)
+    manifest = reasoning_gym.fetch(params, tmp_path / name, tmp_path)
+    lines = (tmp_path / name / manifest["files"][0]["path"]).read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+MIX = {"datasets": [{"name": "chain_sum", "weight": 3, "config": {"max_terms": 3}}, {"name": "leg_counting"}]}
+
+
+def test_a_mix_of_tasks_has_about_the_asked_shares_and_more_rows_move_none(tmp_path):
+    rows = generated(tmp_path, task="composite", rows=400, options=MIX)
+    sums = sum(row["metadata"]["source_dataset"] == "chain_sum" for row in rows)
+    assert sums == pytest.approx(300, abs=44)  # five standard deviations of a binomial (400, 0.75)
+    assert generated(tmp_path, "more", task="composite", rows=500, options=MIX)[:400] == rows
+
+
+def test_templates_whose_answers_are_wrong_are_passed_over(tmp_path):
+    from smolmath.sources.reasoning_gym import WRONG_TEMPLATES, reasoning_gym
+
+    rows = generated(tmp_path, task="gsm_symbolic", rows=300, options={})
+    dataset = reasoning_gym.create_dataset("gsm_symbolic", seed=1, size=600)
+    templates = [dataset.task_indices[row["metadata"]["source_index"]] for row in rows]
+    assert len(rows) == 300
+    assert not WRONG_TEMPLATES & set(templates)
+    assert WRONG_TEMPLATES & set(dataset.task_indices)
+    mixed = generated(tmp_path, "mixed", task="composite", rows=100, options={"datasets": [{"name": "gsm_symbolic"}]})
+    assert len(mixed) == 100
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("chain_summ", {}, "has no task 'chain_summ'. Did you mean 'chain_sum'?"),
+        ("chain_sum", {"terms": 3}, "Its options: allow_negation, max_digits, max_terms, min_digits, min_terms"),
+        ("simple_geometry", {}, "has wrong reference answers"),
+        ("composite", {}, "takes options: {datasets: [{name: chain_sum"),
+        ("composite", {"datasets": [{"name": "chain_summ"}]}, "Did you mean 'chain_sum'?"),
+        ("composite", {"datasets": [{"name": "simple_geometry"}]}, "has wrong reference answers"),
+        (
+            "composite",
+            {"datasets": [{"name": "chain_sum", "wieght": 1}]},
+            "wieght is unknown. Allowed: config, name, weight",
+        ),
+    ],
+)
+def test_a_task_that_cannot_be_had_is_one_clear_error(tmp_path, task, options, message):
+    with pytest.raises(StageError) as raised:
+        generated(tmp_path, task=task, rows=3, options=options)
+    assert message in str(raised.value)
+
+
+CARD = b"""---
+configs:
+- config_name: main
+  data_files:
+  - split: train
+    path: main/train-*
+  - split: test
+    path: main/test-*
+---
+"""
+FETCH = """
+import json, sys
+from pathlib import Path
+from smolmath.params.datasets import HubDataset
+from smolmath.runs import StageError
+from smolmath.sources.hub import fetch
+out, state, fields = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+try:
+    print(json.dumps(fetch(HubDataset(source="hub", **fields), out, state)))
+except StageError as error:
+    sys.exit(str(error))
+"""
+
+
+def parquet(count):
+    rows = {
+        "question": [f"What is {i} + {i}?" for i in range(count)],
+        "answer": [f"#### {2 * i}" for i in range(count)],
+    }
+    written = io.BytesIO()
+    pq.write_table(pa.table(rows), written, compression="none")
+    return written.getvalue()
+
+
+@pytest.fixture
+def hub():
+    files = {
+        "README.md": CARD,
+        "main/train-00000.parquet": parquet(90_000),
+        "main/train-00001.parquet": parquet(3),
+        "main/test-00000.parquet": parquet(2),
+    }
+    with serving(Hub(files)) as served:
+        yield served
+
+
+def environment(hub, tmp_path):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    return kept | {
+        "PYTHONPATH": str(ROOT / "src"),
+        "HF_ENDPOINT": hub.address,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+
+def fetching(hub, tmp_path, **fields):
+    out, state = tmp_path / "out", tmp_path / "state"
+    out.mkdir(exist_ok=True)
+    state.mkdir(exist_ok=True)
+    asked = {
+        "id": hub.repo,
+        "config": "main",
+        "revision": "main",
+        "splits": {"train": "train", "test": "test"},
+    } | fields
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, str(out), str(state), json.dumps(asked)],
+        env=environment(hub, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_hub_dataset_comes_at_a_commit_and_a_floating_revision_is_warned_of(hub, tmp_path):
+    said, warned = fetching(hub, tmp_path).communicate(timeout=120)
+    manifest = json.loads(said)
+    assert (manifest["revision"], manifest["config"]) == (COMMIT, "main")
+    assert manifest["files"] == [
+        {"path": "main/test-00000.parquet", "side": "test"},
+        {"path": "main/train-00000.parquet", "side": "train"},
+        {"path": "main/train-00001.parquet", "side": "train"},
+    ]
+    for name in ("main/test-00000.parquet", "main/train-00000.parquet"):
+        assert (tmp_path / "out" / name).read_bytes() == hub.files[name]
+    assert f"revision 'main' can move. Pin it: revision: {COMMIT}" in warned
+
+
+def test_files_that_a_killed_fetch_had_are_not_downloaded_again(hub, tmp_path):
+    """The hub's client begins a file anew that was cut off (huggingface_hub #4228); whole ones stay."""
+    hub.stall_after = 1_000_000
+    killed = fetching(hub, tmp_path, revision=COMMIT)
+    deadline = time.monotonic() + 60
+    while not any("GET" in request and "train-00000" in request for request in hub.requests):
+        assert killed.poll() is None, killed.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    hub.stall_after = None
+    hub.requests.clear()
+    manifest, warned = fetching(hub, tmp_path, revision=COMMIT).communicate(timeout=120)
+    assert "Pin it" not in warned
+    for file in json.loads(manifest)["files"]:
+        assert (tmp_path / "out" / file["path"]).read_bytes() == hub.files[file["path"]]
+    asked = [request for request in hub.requests if request.startswith("GET") and request.endswith(".parquet")]
+    assert [request.rpartition("/")[2] for request in asked] == ["train-00000.parquet", "train-00001.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"splits": {"train": "trian"}}, "has no split 'trian'. It has: "),
+        ({"config": "other"}, "tester/sums, config 'other': BuilderConfig 'other' not found. Available: ['main']"),
+        ({"id": "tester/nothing"}, "tester/nothing is no dataset on the hub, or a private one"),
+    ],
+)
+def test_what_a_hub_does_not_have_is_one_clear_error(hub, tmp_path, fields, message):
+    _, said = fetching(hub, tmp_path, **fields).communicate(timeout=120)
+    assert message in said
+    assert "Traceback" not in said
+
+
+def inspected(*arguments, **extra):
+    command = [sys.executable, "-m", "smolmath.cli", "inspect", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "COLUMNS": "100"} | extra,
+    )
+
+
+def test_inspect_shows_columns_rows_layout_and_lengths_of_a_local_dataset(tmp_path):
+    rows = [{"question": f"What is {i}?", "answer": "proof" if i % 4 == 0 else f"#### {i}"} for i in range(100)]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "not json\n")
+    (tmp_path / "LICENSE").write_text("free")
+    said = inspected(tmp_path).stdout
+    assert "b.jsonl: 1 file, 101 rows" in said
+    assert "question  99.0%   text" in said
+    assert "What is 2?" in said
+    assert "What is 3?" not in said
+    assert "1 cannot be read" in said
+    assert "layout: gsm8k" in said
+    assert "75.0% have a reference answer that can be verified" in said
+    assert "█" in said
+
+
+def test_inspect_says_which_layouts_there_are_where_none_fits(tmp_path):
+    (tmp_path / "b.jsonl").write_text('{"prompt": "a", "result": "1"}\n')
+    said = inspected(tmp_path / "b.jsonl").stdout
+    assert "layout: none." in said
+    assert "columns: {question: problem_text, reference_answer: final}" in " ".join(said.split())
+    missing = inspected(tmp_path / "nowhere" / "x")
+    assert missing.returncode == 1
+    assert "there is no such file or folder, and it is no hub id" in missing.stderr
+
+
+def test_inspect_reads_the_head_of_a_hub_dataset(hub, tmp_path):
+    done = inspected(hub.repo, "--rows", "50", **environment(hub, tmp_path))
+    assert "tester/sums: 3 files" in done.stdout, done.stderr
+    assert "of the first 50 rows: 100.0% have a reference answer" in done.stdout
