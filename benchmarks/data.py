@@ -1,7 +1,7 @@
 """process + split beside the plain `datasets` version of the same work: rows per second, and peak memory.
 
-    python benchmarks/data.py --data FOLDER --rows 50000        # parquet in OpenR1's columns; prints a table
-    python benchmarks/data.py --rows 2000                       # makes its own small rows
+    python benchmarks/data.py --data FOLDER --rows 50000,200000 --contamination FOLDER   # parquet in OpenR1's columns
+    python benchmarks/data.py --rows 2000                                                # makes its own small rows
 
 The peer is what a notebook would write: load_dataset, map to question, reference answer and solution, filter what
 math-verify cannot parse, drop repeated questions, train_test_split, to_parquet. `same steps` is ours with every filter
@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -27,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 WORKERS = 2
+PART_ROWS = 10_000  # of a file of made-up rows
 VARIANTS = ("peer", "same steps", "all filters")
 
 
@@ -107,7 +109,7 @@ def ours(files: list[Path], out: Path, *, everything: bool, other: Path | None) 
 
 
 def contaminating(folder: Path, out: Path) -> Path:
-    """GSM8K's test side as a raw dataset, if `folder` has it; else one made-up problem."""
+    """`folder`/test.jsonl (GSM8K's test side) as a raw dataset, if it is there; else one made-up problem."""
     out.mkdir(parents=True)
     rows = folder / "test.jsonl"
     if rows.is_file():
@@ -121,25 +123,25 @@ def contaminating(folder: Path, out: Path) -> Path:
 
 def small_rows(folder: Path, rows: int) -> Path:
     """Parquet in the columns of OpenR1: sums with a solution and two generations."""
-    import random
-
     rng = random.Random(0)
-    table = []
-    for number in range(rows):
-        a, b = rng.randint(10, 10**6), rng.randint(10, 10**6)
-        think = f"<think>\n{'Let me add these. ' * rng.randint(20, 200)}\n</think>\n\n\\boxed{{{a + b}}}"
-        table.append(
-            {
-                "problem": f"Problem {number}: what is ${a} + {b}$?",
-                "solution": f"${a} + {b} = {a + b}$",
-                "answer": str(a + b),
-                "generations": [think, think + " "],
-                "correctness_math_verify": [True, True],
-            }
-        )
     folder.mkdir()
-    pq.write_table(pa.Table.from_pylist(table), folder / "rows.parquet", row_group_size=1000)
+    for first in range(0, rows, PART_ROWS):
+        part = [small_row(number, rng) for number in range(first, min(first + PART_ROWS, rows))]
+        name = f"part-{first // PART_ROWS:03d}.parquet"
+        pq.write_table(pa.Table.from_pylist(part), folder / name, row_group_size=1000)
     return folder
+
+
+def small_row(number: int, rng: random.Random) -> dict:
+    a, b = rng.randint(10, 10**6), rng.randint(10, 10**6)
+    think = f"<think>\n{'Let me add these. ' * rng.randint(20, 200)}\n</think>\n\n\\boxed{{{a + b}}}"
+    return {
+        "problem": f"Problem {number}: what is ${a} + {b}$?",
+        "solution": f"${a} + {b} = {a + b}$",
+        "answer": str(a + b),
+        "generations": [think, think + " "],
+        "correctness_math_verify": [True, True],
+    }
 
 
 def measured(variant: str, data: Path, rows: int, contamination: Path) -> tuple[float, float, int]:
@@ -192,7 +194,9 @@ def chosen(data: Path, rows: int) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of parquet in OpenR1's columns; made up if not given")
-    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument(
+        "--rows", default="50000,200000", help="of each table; the second shows how time and memory grow"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--contamination", type=Path, default=Path("nowhere"), help="folder that holds a test.jsonl")
     parser.add_argument("--variants", default=",".join(VARIANTS), help=f"of {', '.join(VARIANTS)}")
@@ -200,7 +204,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.variant:
-        files = chosen(options.data, options.rows)
+        files = chosen(options.data, int(options.rows))
         if options.variant == "peer":
             print(peer(files, options.scratch))
         else:
@@ -208,23 +212,30 @@ def main() -> None:
             other = contaminating(options.contamination, options.scratch / "other") if everything else None
             print(ours(files, options.scratch, everything=everything, other=other))
         return
+    counts = [int(rows) for rows in options.rows.split(",")]
     with tempfile.TemporaryDirectory() as scratch:
-        data = options.data or small_rows(Path(scratch) / "data", options.rows)
-        rows = sum(pq.read_metadata(file).num_rows for file in chosen(data, options.rows))
-        # In turns, so that a slow minute of the machine falls on all of them.
-        variants = options.variants.split(",")
-        runs: dict[str, list[tuple[float, float, int]]] = {variant: [] for variant in variants}
-        for _ in range(options.rounds):
-            for variant in variants:
-                runs[variant].append(measured(variant, data, options.rows, options.contamination))
-        print(f"{rows:,} rows, {WORKERS} worker processes, medians of {options.rounds}")
-        print(f"{'':14}{'seconds':>9}{'rows/s':>10}{'ratio':>8}{'peak MB':>9}{'kept':>10}")
-        base = statistics.median(seconds for seconds, _, _ in runs[variants[0]])
+        data = options.data or small_rows(Path(scratch) / "data", max(counts))
+        for count in counts:
+            table(data, count, options.variants.split(","), options.rounds, options.contamination)
+
+
+def table(data: Path, count: int, variants: list[str], rounds: int, contamination: Path) -> None:
+    """Every variant in turns, so that a slow minute of the machine falls on all of them."""
+    rows = sum(pq.read_metadata(file).num_rows for file in chosen(data, count))
+    runs: dict[str, list[tuple[float, float, int]]] = {variant: [] for variant in variants}
+    for _ in range(rounds):
         for variant in variants:
-            seconds = statistics.median(run[0] for run in runs[variant])
-            peak = statistics.median(run[1] for run in runs[variant])
-            speed, kept = rows / seconds, runs[variant][0][2]
-            print(f"{variant:14}{seconds:9.1f}{speed:10,.0f}{base / seconds:8.1f}{peak:9.0f}{kept:10,}")
+            runs[variant].append(measured(variant, data, count, contamination))
+    print(f"{rows:,} rows, {WORKERS} worker processes, medians of {rounds}")
+    print(f"{'':14}{'seconds':>9}{'rows/s':>10}{'ratio':>8}{'peak MB':>9}{'kept':>10}")
+    base = statistics.median(seconds for seconds, _, _ in runs[variants[0]])
+    for variant in variants:
+        seconds = statistics.median(run[0] for run in runs[variant])
+        peak = statistics.median(run[1] for run in runs[variant])
+        kept = runs[variant][0][2]
+        print(
+            f"{variant:14}{seconds:9.1f}{rows / seconds:10,.0f}{base / seconds:8.1f}{peak:9.0f}{kept:10,}", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """Stage fetch: bring a dataset's raw rows here, byte for byte. Run alone: dvc repro fetch@KEY."""
 
 import argparse
-import hashlib
 import importlib
 
 from smolmath.params.datasets import load_dataset_params
-from smolmath.records import write_manifest
+from smolmath.records import file_facts, write_manifest
 from smolmath.runs import stage_run
 from smolmath.tables import TableError, count_rows
 
@@ -19,9 +18,7 @@ def main(dataset: str, out: str) -> None:
         source = importlib.import_module(f"smolmath.sources.{params.source}")
         manifest = source.fetch(params, folder, run.state)
         for file in manifest["files"]:
-            with (folder / file["path"]).open("rb") as opened:
-                file["sha256"] = hashlib.file_digest(opened, "sha256").hexdigest()
-            file["rows"] = count_rows(folder / file["path"])
+            file |= {"rows": count_rows(folder / file["path"]), **file_facts(folder / file["path"])}
         if not any(file["rows"] for file in manifest["files"]):
             raise TableError(f"datasets.{dataset}: its files hold no rows.")
         write_manifest(folder, {"source": params.source, **manifest})

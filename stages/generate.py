@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from smolmath.engines import load_engine
-from smolmath.generation import generate_completions, problems_to_answer
+from smolmath.generation import generate_batches, problems_to_answer, read_completions
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
@@ -17,7 +17,7 @@ def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
         sampling = run.section("evaluate.sampling", SamplingParams)
         hardware = run.section("hardware", HardwareParams)
         engine = load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
-        rows = generate_completions(
+        batches = generate_batches(
             engine,
             problems_to_answer(Path(split), "test", sampling.problems),
             prompt=run.section("prompt", PromptParams),
@@ -26,6 +26,7 @@ def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
             state=run.state / hardware.engine,
             what=f"generate {model} on {dataset}",
         )
+        rows = read_completions(batches)
         made_by = {"engine": hardware.engine, "device": engine.device}
         write_table(run.out(out), rows, COMPLETIONS.with_metadata({**COMPLETIONS.metadata, **made_by}))
         run.facts |= {**made_by, "completions": len(rows)}

@@ -4,7 +4,6 @@ Run alone: dvc repro process@KEY.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from smolmath.params.hardware import HardwareParams
 from smolmath.params.process import ProcessParams
 from smolmath.processing import process_dataset, shown
 from smolmath.runs import stage_run
+from smolmath.workers import available_cores
 
 
 def main(dataset: str, raw: str, out: str) -> None:
@@ -28,7 +28,7 @@ def main(dataset: str, raw: str, out: str) -> None:
             folder,
             load_dataset_params(run.params, dataset),
             params,
-            workers=run.section("hardware", HardwareParams).workers or len(os.sched_getaffinity(0)),
+            workers=run.section("hardware", HardwareParams).workers or available_cores(),
             other=None
             if against == dataset
             else (Path(raw).parent / against, load_dataset_params(run.params, against)),

@@ -68,7 +68,8 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 1
             ] in hub.files:
                 return self._file(hub.files[found[1]], body=body)
-            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound" if hub.repo not in path else "EntryNotFound"})
+            code = "RevisionNotFound" if "nowhere" in path else "EntryNotFound" if hub.repo in path else "RepoNotFound"
+            self._send(404, b"{}", {"X-Error-Code": code})
 
         def _file(self, content: bytes, *, body: bool) -> None:
             start = 0

@@ -63,7 +63,7 @@ def test_every_row_is_kept_or_rejected_with_its_reason(tmp_path):
         problem("good"),
         "not json at all",
         problem("  "),
-        {"question": "no marker", "answer": "42"},
+        {"question": "no marker", "answer": "they are 42 in all"},
         problem("GOOD  "),
         problem("long" * 100),
         problem("prose", "It follows that the claim holds for every integer by induction"),
@@ -132,7 +132,7 @@ def test_shards_hold_at_most_the_asked_rows_in_order(tmp_path):
 
 def test_a_dataset_that_is_empty_after_filtering_is_an_error_with_the_reasons(tmp_path):
     with pytest.raises(EmptyDatasetError, match=r"datasets\.mine: none of 2 rows is left .*'empty_answer': 2"):
-        processed(tmp_path, [{"question": "a", "answer": "no marker"}, {"question": "b", "answer": ""}])
+        processed(tmp_path, [{"question": "a", "answer": "has no marker"}, {"question": "b", "answer": ""}])
 
 
 def test_columns_that_fit_no_layout_are_listed(tmp_path):
@@ -220,6 +220,31 @@ def test_files_copies_what_a_side_names_and_says_what_is_there_instead(tmp_path)
     assert files.fetch(source, tmp_path / "out", tmp_path) == {"files": [{"path": "train-1.jsonl", "side": "train"}]}
     with pytest.raises(StageError, match=r"no file matches 'test\*' \(side test\)\. The folder holds: train-1\.jsonl"):
         files.fetch(source.model_copy(update={"sides": {"test": "test*"}}), tmp_path / "out", tmp_path)
+
+
+def test_files_that_are_called_after_sides_are_not_mixed(tmp_path):
+    for name in ("train.jsonl", "test-0.jsonl", "LICENSE"):
+        (tmp_path / name).write_text('{"question": "a", "answer": "#### 1"}\n')
+    source = FilesDataset(source="files", path=str(tmp_path))
+    with pytest.raises(StageError, match=r'Add sides: \{train: "train\*", test: "test\*"\}'):
+        files.fetch(source, tmp_path / "out", tmp_path)
+
+
+def test_a_folder_without_sides_gives_its_data_files_and_says_what_is_left_out(tmp_path, capsys):
+    (tmp_path / "in" / "more").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    for name in ("b.jsonl.gz", "a.csv", "LICENSE", "faults.json"):
+        (tmp_path / "in" / name).write_text("x")
+    fetched = files.fetch(FilesDataset(source="files", path=str(tmp_path / "in")), tmp_path / "out", tmp_path)
+    assert [file["path"] for file in fetched["files"]] == ["a.csv", "b.jsonl.gz"]
+    assert "left out as no data files: LICENSE, faults.json, more" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pattern", ["../x.jsonl", "/etc/*.csv", "", "a**"])
+def test_a_pattern_that_leaves_the_folder_is_refused(tmp_path, pattern):
+    source = FilesDataset(source="files", path=str(tmp_path), sides={"train": pattern})
+    with pytest.raises(StageError, match="is no pattern"):
+        files.fetch(source, tmp_path / "out", tmp_path)
 
 
 def test_worked_solutions_by_hand():

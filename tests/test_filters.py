@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from smolmath.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
 from smolmath.filters.choices import named_option, options
-from smolmath.filters.duplicates import FirstSeen, NearDuplicates, band_keys
+from smolmath.filters.duplicates import FirstSeen, NearDuplicates, signatures
 from smolmath.filters.overlap import OverlapIndex
 from smolmath.problems import normalise_question
 
@@ -34,13 +34,15 @@ def test_characters_that_are_not_seen_are_found(character):
     assert odd_characters(f"What is{character} 2?") == character
 
 
-@pytest.mark.parametrize("text", ["What is 2?\n\tIn all.\r\n", "Größe ≤ 3 · π², “naïve” – 数 😀"])
+@pytest.mark.parametrize(
+    "text", ["A 👩‍🏫 has 3 👨‍👩‍👧", "What is 2?\n\tIn all.\r\n", "Größe ≤ 3 · π², “naïve” – 数 😀"]
+)
 def test_text_that_can_be_read_has_no_odd_characters(text):
     assert odd_characters(text) == ""
 
 
 def test_what_cannot_be_seen_is_taken_out_and_a_control_code_is_not():
-    assert without_invisible("a\u200bb\u2028c\x07") == "ab\nc\x07"
+    assert without_invisible("a\u200bb\u2028c\x07, 2\u20623") == "ab\nc\x07, 2·3"
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,7 @@ def test_what_cannot_be_seen_is_taken_out_and_a_control_code_is_not():
         ("“two” plus 2 – the café has 3 tables, 50 °C, ½ € and ±2 · π", False),
         ("Größe ≤ 3 × 10⁵", False),
         ("$\\angle ABC = 90°$, △ABC ≅ △DEF", False),
+        ("area 5 Å² or π×² or 5²×³ or 3º×4º, ¬¬p, †‡§", False),
     ],
 )
 def test_text_read_in_the_wrong_encoding_is_told_from_text_with_many_symbols(text, expected):
@@ -77,6 +80,15 @@ def test_letters_of_other_scripts_are_named():
         ("Which? A. 12 B. 13 C. 14.5 D. 15", {"A": "12", "B": "13", "C": "14.5", "D": "15"}),
         ("Which? A) 12; B) 13", {"A": "12", "B": "13"}),
         ("Points (A) and B lie on a line. Which is it? (A) 1 (B) 2", {"A": "1", "B": "2"}),
+        ("Choose: (A)1(B)2(C)3(D)4", {"A": "1", "B": "2", "C": "3", "D": "4"}),
+        ("(A) P(A) = 1 (B) 2", {"A": "P(A) = 1", "B": "2"}),
+        ("(A) 4 (B) 6\n\nWhich of the options (A) or (B) 7?", {"A": "4", "B": "6"}),
+        ("Costs: A) \\$5 B) \\$6", {"A": "\\$5", "B": "\\$6"}),
+        ("**A.** 5\n**B.** 6", {"A": "5", "B": "6"}),
+        ("A. 3\nB. 4\nC. 5\n\nGive the letter only.", {"A": "3", "B": "4", "C": "5"}),
+        ("(A) 1 (B) 2 (C) 3 (D) Only (A) and (B)", {"A": "1", "B": "2", "C": "3", "D": "Only (A) and (B)"}),
+        ('(A) 1 (B) 2\n[asy] label("(A)", (0,0)); [/asy]', {"A": "1", "B": "2"}),
+        ("(A) 0.5 (B) 0.6 (C) 0.7 (E) 0.8", {}),  # D is missing: which is C's text?
         ("Let A be 3. What is A + 1?", {}),
         ("In triangle ABC, find (A).", {}),
     ],
@@ -99,7 +111,12 @@ def test_options_are_read_in_the_spellings_of_the_datasets(question, expected):
     ],
 )
 def test_an_answer_that_is_an_options_letter(answer, letter):
-    assert named_option(answer) == letter
+    assert named_option(answer, "Which? (A) 1 (B) 2") == letter
+
+
+@pytest.mark.parametrize(("answer", "letter"), [("$i$", None), ("e", None), ("$A$", None), ("B 5", None), ("A", "A")])
+def test_a_name_is_no_option_where_the_question_has_none(answer, letter):
+    assert named_option(answer, "What is the square root of -1?") == letter
 
 
 WORDS = [f"w{i}" for i in range(40)]
@@ -126,6 +143,11 @@ def test_n_grams_do_not_run_from_one_question_into_the_next():
     assert [share for share, _ in index.overlaps(["x a b", "c d y z", "a b c d e"])] == [0.0, 0.0, 0.5]
 
 
+def test_signs_count_and_a_question_without_words_overlaps_with_none():
+    index = OverlapIndex(8, [("here", "solve x + 3 = 5"), ("there", "?")])
+    assert [share for share, _ in index.overlaps(["solve x + 3 = 5", "solve x - 3 = 5", "😀"])] == [1.0, 0.0, 0.0]
+
+
 def test_nothing_overlaps_with_an_empty_index():
     assert OverlapIndex(8, []).overlaps(["a b c"]) == [(0.0, "")]
     assert OverlapIndex(8, [("here", "a")]).overlaps([]) == []
@@ -147,8 +169,8 @@ def test_first_seen_is_what_a_dict_says(batches):
 
 def near(*problems):
     """For each (question, answer) the place of the earlier one that it is near, None if there is none."""
-    keys = band_keys([normalise_question(q) for q, _ in problems], [a for _, a in problems], 0.8)
-    found = NearDuplicates().add(keys, np.arange(len(problems), dtype=np.uint32))
+    signed = signatures([normalise_question(q) for q, _ in problems], [a for _, a in problems], 0.8)
+    found = NearDuplicates(len(problems), 0.8).add(signed, np.arange(len(problems), dtype=np.uint32))
     return [None if place < 0 else int(place) for place in found]
 
 
@@ -175,3 +197,27 @@ def test_a_spelling_of_the_answer_makes_no_other_problem():
 
 def test_questions_of_few_words_are_no_near_duplicates_of_others():
     assert near(("Find $3 + 4$.", "7"), ("Is $3 + 4$ prime?", "7"), ("2", "2"), ("two", "2")) == [None] * 4
+
+
+def test_the_threshold_is_where_questions_meet_as_often_as_not():
+    """A question of 92 words has 90 trigrams; each changed word changes three: s = (90 - 3k) / (90 + 3k)."""
+    rng = np.random.default_rng(0)
+
+    def word():
+        return "".join(rng.choice(list("abcdefghijklmnop"), 6))
+
+    def share(changed):
+        texts = []
+        for _ in range(200):
+            words = [word() for _ in range(92)]
+            others = [word() if place % 9 == 4 and place < 9 * changed else w for place, w in enumerate(words)]
+            texts += [" ".join(words), " ".join(others)]
+        signed = signatures(texts, ["same"] * len(texts), 0.8)
+        found = NearDuplicates(len(texts), 0.8).add(signed, np.arange(len(texts), dtype=np.uint32))
+        assert all(place in (-1, index - 1) for index, place in enumerate(found))
+        return (found >= 0).mean() * 2
+
+    assert share(10) < 0.03  # s = 0.5
+    assert 0.35 < share(3) < 0.75  # s = 0.82
+    assert share(1) > 0.85  # s = 0.94
+    assert share(0) == 1.0

@@ -3,7 +3,7 @@
 import pytest
 
 from smolmath.engines import Completion
-from smolmath.generation import generate_completions
+from smolmath.generation import generate_batches, read_completions
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 
@@ -35,7 +35,8 @@ class CountingEngine:
 
 
 def generate(engine, state):
-    return generate_completions(engine, PROBLEMS, prompt=PROMPT, sampling=SAMPLING, seed=5, state=state, what="test")
+    batches = generate_batches(engine, PROBLEMS, prompt=PROMPT, sampling=SAMPLING, seed=5, state=state, what="test")
+    return read_completions(batches)
 
 
 def test_each_problem_has_one_greedy_and_k_sampled_completions_in_order(tmp_path):

@@ -34,6 +34,10 @@ def test_the_committed_params_are_the_demo():
     assert (ROOT / "params.yaml").read_text() == (ROOT / "recipes" / "demo.yaml").read_text()
 
 
+RATED = {
+    "dataset": "sums", "model": "base", "problems": None, "samples": 4, "temperature": 1.0, "top_p": 1.0,
+    "max_completion_tokens": 8, "batch_size": 4,
+}  # fmt: skip
 CASES = {
     "unknown section": ("trackng", {}, "trackng: unknown section. Did you mean 'tracking'?"),
     "misspelt key": ("evaluate.sampling.temprature", 1.0, "evaluate.sampling.temprature: unknown key. Did you mean 'temperature'?"),
@@ -55,6 +59,21 @@ CASES = {
         "datasets.mine", {"source": "files", "path": "../data"}, "name it absolutely"),
     "side": (
         "datasets.mine", {"source": "files", "path": "data", "sides": {"trian": "*"}}, "'trian' is no side of a split. Did you mean 'train'?"),
+    "one split on two sides": (
+        "datasets.mine", {"source": "hub", "path": "x", "id": "a/b", "splits": {"train": "train", "test": "train"}},
+        "puts one split on two sides: what is tested would be trained on"),
+    "layout and columns": (
+        "datasets.mine", {"source": "files", "path": "data", "layout": "gsm8k", "columns": {"question": "q"}},
+        "layout 'gsm8k' and columns are two ways to read a row"),
+    "script": ("process.scripts", ["LATIN", "CYRILIC"], "process.scripts: 'CYRILIC' is no script of Unicode. Did you mean 'CYRILLIC'?"),
+    "range of lengths": ("process.question_chars", [9, 3], "process.question_chars: [9, 3] is no range"),
+    "range of pass rates": ("phases.sums.pass_rate", [0.9, 0.1], "phases.sums.pass_rate: [0.9, 0.1] is no range of pass rates"),
+    "pass rate of problems that nobody rated": (
+        "phases.sums.pass_rate", [0.1, 0.9], "phases.sums.pass_rate: the problems of dataset 'sums' have no pass rates"),
+    "protected dataset": ("process.contamination.dataset", "sum", "process.contamination.dataset: 'sum' is no dataset. Did you mean 'sums'?"),
+    "rated by a model that is unknown": ("difficulty.rated", RATED | {"model": "sum"}, "difficulty.rated.model: 'sum' is no phase. Did you mean 'sums'?"),
+    "rated dataset": ("difficulty.rated", RATED | {"dataset": "sum"}, "difficulty.rated.dataset: 'sum' is no dataset. Did you mean 'sums'?"),
+    "rating called as a dataset": ("difficulty.sums", RATED, "difficulty.sums: a dataset has this name"),
     "model directory": (
         "model", {"source": "files", "path": "models/none", "dtype": "float32"},
         "model.path: the model directory models/none does not exist."),
@@ -117,3 +136,19 @@ def test_broken_yaml_is_named_with_line_and_column(tmp_path):
 def test_missing_params_say_how_to_start(tmp_path):
     with pytest.raises(ParamsError, match="smolmath recipe use demo"):
         read_params(tmp_path / "params.yaml")
+
+
+def test_a_dataset_that_is_rated_by_the_phase_it_trains_is_a_circle(demo):
+    demo["difficulty"]["rated"] = RATED | {"model": "legs"}
+    demo["phases"]["sums"]["dataset"] = "rated"
+    (mistake,) = check_params(demo)
+    assert "phases.sums.init: the phases form a circle (sums → legs → sums)" in mistake
+    assert "A dataset must be rated by a model that is trained before." in mistake
+
+
+def test_rated_problems_are_a_dataset_of_phases_alone(demo):
+    demo["difficulty"]["rated"] = RATED
+    demo["phases"]["sums"].update(dataset="rated", pass_rate=[0.1, 0.9])
+    assert check_params(demo) == []
+    demo["evaluate"]["datasets"] = ["rated"]
+    assert "evaluate.datasets: 'rated' is no dataset" in check_params(demo)[0]

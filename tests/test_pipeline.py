@@ -127,7 +127,7 @@ FILE_EDITS = {
     "a metric": ("src/smolmath/metrics.py", {"evaluate@*"}),
     "the engine": ("src/smolmath/engines/transformers.py", {"train@*", "generate@*"}),
     "a filter": ("src/smolmath/filters/choices.py", {"process@*"}),
-    "how workers are run": ("src/smolmath/workers.py", {"process@*"}),
+    "how workers are run": ("src/smolmath/workers.py", set()),
     "the split": ("src/smolmath/splitting.py", {"split@*"}),
     "the rating of problems": ("src/smolmath/difficulty.py", set()),
     "smolmath inspect": ("src/smolmath/inspection.py", set()),
@@ -254,7 +254,7 @@ def test_a_hub_that_cannot_be_reached_names_the_id_and_the_alternative(project, 
     ("name", "content", "message"),
     [
         ("train.parquet", "no parquet at all", "train.parquet: not a readable parquet file"),
-        ("train.jsonl", "no json at all\n", "train.jsonl:1: not JSON lines"),
+        ("train.jsonl", "no json at all\n", "train.jsonl:1: not JSON: Expecting value at column 1. Each line must hold one JSON object"),
         (
             "train.jsonl",
             '{"prompt": "a", "result": 1}\n',

@@ -4,9 +4,12 @@ import csv
 import hashlib
 import json
 import random
+import re
 import subprocess
 import sys
+import time
 import unicodedata
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,15 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import smolmath.processing
-from smolmath.examine import REASONS
+from smolmath.examine import REASONS, TokenizerError
+from smolmath.params.core import read_params
 from smolmath.params.datasets import FilesDataset
-from smolmath.params.process import ContaminationParams
+from smolmath.params.process import ContaminationParams, ProcessParams
 from smolmath.problems import normalise_question, problem_id
 from smolmath.processing import process_dataset, shown
 from smolmath.records import PROBLEMS, REJECTED, TableWriter, read_table, shards, write_manifest
 from smolmath.splitting import LeakError, refuse_leaks
 from smolmath.tables import TableError, count_rows
-from tests.conftest import ROOT
+from tests.conftest import REAL_DATA, ROOT
 from tests.test_data import ALL, MINE, SPLIT, problem, split_dataset
 
 
@@ -111,11 +115,6 @@ def test_a_row_that_params_let_through_is_kept(tmp_path, monkeypatch, row, param
     assert (found["question"], found["reference_answer"]) == (question, answer)
 
 
-def test_every_reason_can_happen():
-    elsewhere = {"unreadable_row", "contaminated", "duplicate", "near_duplicate"}  # below
-    assert {reason for reason, *_ in REJECTIONS} | elsewhere == set(REASONS)
-
-
 NAMED = "{} operates the cash register exactly 3 times as fast as her colleague. Daily, the colleague processes 35 customers. What is the weekly production of both if they work all days?"
 
 
@@ -145,21 +144,27 @@ def test_a_duplicate_says_of_which_row(tmp_path):
     }
 
 
-def test_what_another_dataset_tests_is_not_trained_on(tmp_path):
-    words = " ".join(f"word{i}" for i in range(30))
+def test_what_another_dataset_holds_is_not_trained_on(tmp_path):
+    words, others = " ".join(f"word{i}" for i in range(30)), " ".join(f"other{i}" for i in range(20))
     other = tmp_path / "raw" / "other"
-    process(tmp_path, {"train.jsonl": ("train", [problem("also " + words[:100])]), "test.jsonl": ("test", [problem(words)])}, key="other",
-            params=ALL.model_copy(update={"question_chars": [1, 400]}))  # fmt: skip
-    params = ALL.model_copy(
-        update={"contamination": ContaminationParams(dataset="other", ngram=13, share=0.8), "question_chars": [1, 400]}
-    )
-    rows = [problem(words + " indeed"), problem(words[:100]), problem("quite another")]
-    _, kept, rejected = process(tmp_path, {"rows.jsonl": ("train", rows)}, params, other=(other, MINE))
-    # 31 words have 19 13-grams, of which all but the last are in the tested question. Its train side protects nothing.
+    long = ALL.model_copy(update={"question_chars": [1, 400]})
+    files = {"train.jsonl": ("train", [problem(others)]), "test.jsonl": ("test", [problem(words)])}
+    process(tmp_path, files, long, key="other")
+    params = long.model_copy(update={"contamination": ContaminationParams(dataset="other", ngram=13, share=0.8)})
+    rows = [problem(words + " indeed"), problem(others), problem(words[:60] + others[:60]), problem("quite another")]
+    files = {"rows.jsonl": ("train", rows), "test.jsonl": ("test", [problem(words + ".")])}
+    _, kept, rejected = process(tmp_path, files, params, other=(other, MINE))
+    # 31 words have 19 13-grams, of which all but the last are in the other's question. Its train side counts too, since
+    # `split` will hold out some of it. What a source itself tests on stays.
     assert rejected == {
-        ("rows.jsonl", 0): ("contaminated", "95% of its 13-grams, the first in other, test.jsonl row 0")
+        ("rows.jsonl", 0): ("contaminated", "95% of its 13-grams, the first in other, test.jsonl row 0"),
+        ("rows.jsonl", 1): ("contaminated", "100% of its 13-grams, the first in other, train.jsonl row 0"),
     }
-    assert [row["raw_row"] for row in kept] == [1, 2]
+    assert [(row["raw_file"], row["raw_row"]) for row in kept] == [
+        ("test.jsonl", 0),
+        ("rows.jsonl", 2),
+        ("rows.jsonl", 3),
+    ]
 
 
 def digests(folder):
@@ -243,8 +248,58 @@ def test_a_ragged_csv_line_and_one_of_another_encoding_are_rejected(tmp_path):
 
 def test_a_quote_that_never_closes_is_an_error_with_its_line(tmp_path):
     content = b'question,answer\ngood,#### 1\n"never ends,#### 2\n' + b"more,#### 3\n" * 50
-    with pytest.raises(TableError, match=r"rows\.csv:3: a quoted cell begins in this row and never ends"):
+    with pytest.raises(TableError, match=r"rows\.csv:3: a quoted cell .* the lines to 53 would be lost"):
         process(tmp_path, {"rows.csv": (None, content)})
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "message"),
+    [
+        (b'"five,#### 1\n', b'"with, comma",#### 7\n', "the lines to 303 would be lost"),
+        (b'"five,#### 1\n', b'the size is 5",#### 7\n', "a row of 302 lines"),
+    ],
+)
+def test_rows_that_an_open_quote_would_swallow_are_an_error(tmp_path, first, last, message):
+    content = b"question,answer\n" + first + b"more,#### 3\n" * 300 + last + b"end,#### 8\n"
+    with pytest.raises(TableError, match=rf"rows\.csv:2: .*{message}"):
+        process(tmp_path, {"rows.csv": (None, content)})
+
+
+def test_bytes_that_are_no_utf8_in_a_parquet_column_are_a_rejected_row(tmp_path):
+    answers = pa.array(["#### 1", "#### 2", "#### 3"])
+    broken = pa.array([b"good", b"\xff\xfe", b"fine"], pa.binary()).view(pa.string())
+    (tmp_path / "x").mkdir()
+    pq.write_table(pa.table({"question": broken, "answer": answers}), tmp_path / "x" / "rows.parquet")
+    _, kept, rejected = process(tmp_path, {"rows.parquet": (None, (tmp_path / "x" / "rows.parquet").read_bytes())})
+    assert rejected == {("rows.parquet", 1): ("unreadable_row", "invalid UTF-8")}
+    assert [row["question"] for row in kept] == ["good", "fine"]
+
+
+def test_numbers_in_columns_are_read_as_they_were_written(tmp_path):
+    for name, column in {
+        "half": pa.array([3.14], pa.float32()),
+        "decimal": pa.array([Decimal("1.50")]),
+        "whole": pa.array([7]),
+    }.items():
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"prompt": ["q"], "result": column}), tmp_path / name / "rows.parquet")
+        dataset = FilesDataset(source="files", path="x", columns={"question": "prompt", "reference_answer": "result"})
+        content = (tmp_path / name / "rows.parquet").read_bytes()
+        _, kept, _ = process(tmp_path / name, {"rows.parquet": (None, content)}, dataset=dataset)
+        assert kept[0]["reference_answer"] == {"half": "3.14", "decimal": "1.50", "whole": "7"}[name]
+
+
+def test_nan_and_infinity_are_no_text(tmp_path):
+    content = b'{"question": NaN, "answer": "#### 1"}\n{"question": "a", "answer": 1e400}\n{"question": "b", "answer": "#### 1"}\n'
+    _, kept, rejected = process(tmp_path, {"rows.jsonl": (None, content)})
+    assert [reason for reason, _ in rejected.values()] == ["empty_question", "empty_answer"]
+    assert [row["question"] for row in kept] == ["b"]
+
+
+def test_a_tokenizer_that_is_not_there_is_an_error(tmp_path):
+    params = ALL.model_copy(update={"max_question_tokens": 5, "tokenizer": "nowhere/tokenizer.json"})
+    with pytest.raises(TokenizerError, match=r"process\.tokenizer: nowhere/tokenizer\.json does not exist"):
+        process(tmp_path, {"rows.jsonl": (None, [problem("a")])}, params)
 
 
 def parquet_bytes(tmp_path, rows):
@@ -312,7 +367,7 @@ def test_a_split_with_a_problem_on_two_sides_is_refused(tmp_path):
     st.sampled_from([0.3, 1.0]),
     st.sampled_from([None, 3]),
 )
-def test_rows_are_conserved_with_every_filter_on(tmp_path_factory, questions, control, fraction, limit):
+def test_rows_are_conserved_whatever_filters_are_on(tmp_path_factory, questions, control, fraction, limit):
     rows = [*(problem(f"kept {i}") for i in range(20)), *({"question": q, "answer": "#### 1"} for q in questions)]
     contamination = ContaminationParams(dataset="mine", ngram=8, share=0.5)
     params = ALL.model_copy(
@@ -335,7 +390,7 @@ def test_rows_are_conserved_with_every_filter_on(tmp_path_factory, questions, co
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=0x24FF)))
-def test_a_normalised_question_is_its_own_normal_form(question):
+def test_a_normalised_question_has_one_unicode_form_and_no_loose_white_space(question):
     once = normalise_question(question)
     assert problem_id(question) == hashlib.sha256(once.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     assert once == " ".join(once.split())
@@ -360,6 +415,12 @@ def test_spacing_of_a_formula_makes_no_other_problem(parts, data):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("Compute 101₂ + 11₂.", "Compute 1012 + 112."),
+        ("Evaluate log₂8.", "Evaluate log28."),
+        ("Find 2ⁿ", "Find 2n"),
+        ("Add 5¼", "Add 51⁄4"),
+        ("Let $f(x)=2x$, $F(x)=x^3$. Find $f(2)$.", "Let $f(x)=2x$, $F(x)=x^3$. Find $F(2)$."),
+        ("Is $2\u20623$", "Is $23$"),
         ("Add $1 23$", "Add $12 3$"),
         ("Add 1 23", "Add 12 3"),
         ("What is 2³?", "What is 23?"),
@@ -371,84 +432,157 @@ def test_spaces_and_marks_that_mean_something_make_another_problem(one, other):
     assert problem_id(one) != problem_id(other)
 
 
-TOOL = "tools/openr1_like.py"
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("$\\pi 4$", "$\\pi4$"),
+        ("$x \\ge 4$", "$x\\ge4$"),
+        ("$3\\cdot 4$", "$3\\cdot4$"),
+        ("$1\\!2$", "$12$"),
+        ("5−3", "5-3"),
+        ("5·3", "5⋅3"),
+        ("$\\begin{pmatrix}1&2\\\\ 3&4\\end{pmatrix}$", "$\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}$"),
+        ("\\(a + b\\) AND MORE", "\\(a+b\\) and more"),
+        ("It costs $5 AND TOM has $10", "It costs $5 and Tom has $10"),
+    ],
+)
+def test_another_spelling_of_the_same_formula_makes_no_other_problem(one, other):
+    assert problem_id(one) == problem_id(other)
 
 
-@pytest.mark.slow
-def test_20_000_rows_with_known_faults_are_conserved_and_every_fault_is_found(tmp_path, real_data):
-    """Faults that touch what smolmath doesn't read (message roles, a count) or can do without are no reason to reject."""
-    tool = real_data.parent / TOOL
+PIECES = ["\\(", "\\[", "$", "$$", "$a b", "\\quad", "\\text{", "a ", "\u200b", "\\\\", "$a$", "\\(a\\)", "\\a", "{"]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_normalising_takes_time_in_proportion_to_the_text(piece):
+    """At four times the length four times the time, give or take: quadratic would be sixteen times."""
+
+    def seconds(count):
+        best = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            normalise_question(piece * count)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert seconds(80_000) < 10 * seconds(20_000) + 0.05
+
+
+def recipe(name):
+    """The `process` section of a recipe, of all rows."""
+    return ProcessParams(**read_params(ROOT / "recipes" / f"{name}.yaml")["process"] | {"fraction": 1.0})
+
+
+STRICT = ALL.model_copy(
+    update={"question_chars": [1, 4_000], "max_row_chars": 500_000, "multiple_choice": "drop",
+            "contamination": ContaminationParams(dataset="gsm8k", ngram=13, share=0.8)}
+)  # fmt: skip
+FATES = {
+    "answer_missing": "empty_answer", "answer_empty": "empty_answer", "answer_unverifiable": "unverifiable_answer",
+    "answer_letter": "multiple_choice", "problem_empty": "empty_question", "solution_null": None,
+    "duplicate_exact": "duplicate", "duplicate_whitespace": "duplicate", "duplicate_case": "duplicate",
+    "duplicate_latex": "duplicate", "very_long": "row_too_long", "mojibake": "mojibake",
+    "control_chars": "control_characters", "contaminated": "contaminated",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    """20,000 rows like OpenR1's, 1,000 of them with known faults: the raw folder, the faults by row, the file starts."""
+    tool, gsm8k = REAL_DATA.parent / "tools" / "openr1_like.py", REAL_DATA / "gsm8k" / "test.jsonl"
     if not tool.is_file():
         pytest.skip(f"{tool} is not there: it makes rows like OpenR1's with known faults")
-    made = tmp_path / "made"
-    gsm8k = real_data / "gsm8k" / "test.jsonl"
-    subprocess.run(
-        [
-            sys.executable,
-            tool,
-            "--out",
-            made,
-            "--rows",
-            "20000",
-            "--files",
-            "3",
-            "--seed",
-            "11",
-            "--dirty",
-            "0.05",
-            "--contaminate",
-            gsm8k,
-            "--quiet",
-        ],
-        check=True,
-    )
-    other = tmp_path / "raw" / "gsm8k"
-    other.mkdir(parents=True)
-    (other / "test.jsonl").write_bytes(gsm8k.read_bytes())
-    write_manifest(other, {"files": [{"path": "test.jsonl", "side": "test", "rows": 1_319}]})
-    raw, out = tmp_path / "raw" / "openr1", tmp_path / "processed"
-    raw.mkdir()
-    out.mkdir()
+    folder = tmp_path_factory.mktemp("faulty")
+    made = folder / "raw" / "openr1"
+    options = ["--rows", "20000", "--files", "3", "--seed", "11", "--dirty", "0.05", "--contaminate", gsm8k, "--quiet"]
+    subprocess.run([sys.executable, tool, "--out", made, *options], check=True)
     files, starts = [], {}
     for path in sorted(made.glob("*.parquet")):
         starts[path.name] = sum(file["rows"] for file in files)
-        (raw / path.name).symlink_to(path)
         files.append({"path": path.name, "side": "train", "rows": count_rows(path)})
-    write_manifest(raw, {"files": files})
-    params = ALL.model_copy(
-        update={"question_chars": [1, 4_000], "max_row_chars": 500_000, "multiple_choice": "drop",
-                "contamination": ContaminationParams(dataset="gsm8k", ngram=13, share=0.8)}
-    )  # fmt: skip
-    manifest = process_dataset(
-        "openr1", raw, out, MINE, params, workers=2, other=(other, FilesDataset(source="files", path="x"))
-    )
-    counts = manifest["rows"]
-    assert counts["raw"] == 20_000 == counts["kept"] + counts["rejected"]
-    rejected = {
-        starts[r["raw_file"]] + r["raw_row"]: r["reason"] for r in read_table(out / "rejected.parquet", REJECTED)
-    }
-    expected = {
-        "answer_missing": "empty_answer", "answer_empty": "empty_answer", "answer_unverifiable": "unverifiable_answer",
-        "answer_letter": "multiple_choice", "problem_empty": "empty_question", "solution_null": None,
-        "duplicate_exact": "duplicate", "duplicate_whitespace": "duplicate", "duplicate_case": "duplicate",
-        "duplicate_latex": "duplicate", "very_long": "row_too_long", "mojibake": "mojibake",
-        "control_chars": "control_characters", "contaminated": "contaminated",
-    }  # fmt: skip
+    write_manifest(made, {"files": files})
+    other = folder / "raw" / "gsm8k"
+    other.mkdir()
+    (other / "test.jsonl").write_bytes(gsm8k.read_bytes())
+    write_manifest(other, {"files": [{"path": "test.jsonl", "side": "test", "rows": 1_319}]})
     faults = {fault["row"]: fault for fault in json.loads((made / "faults.json").read_text())["faults"]}
     assert len(faults) == 1_000
+    return folder / "raw", faults, starts
+
+
+def fates(faulty, out, params):
+    """Row -> (reason, detail) of all that `process` rejects."""
+    raw, _, starts = faulty
+    out.mkdir()
+    other = (raw / "gsm8k", FilesDataset(source="files", path="x"))
+    manifest = process_dataset("openr1", raw / "openr1", out, MINE, params, workers=2, other=other)
+    counts = manifest["rows"]
+    assert counts["raw"] == 20_000 == counts["kept"] + counts["rejected"]
+    rejected = read_table(out / "rejected.parquet", REJECTED)
+    return {starts[r["raw_file"]] + r["raw_row"]: (r["reason"], r["detail"]) for r in rejected}
+
+
+@pytest.mark.slow
+def test_every_fault_among_20_000_rows_is_found_and_no_clean_row_lost(tmp_path, faulty):
+    """Faults that touch what smolmath doesn't read (message roles, a count) or can do without are no reason to reject."""
+    _, faults, _ = faulty
+    rejected = fates(faulty, tmp_path / "out", STRICT)
     wrong = []
     for row, fault in faults.items():
-        reason = (
-            expected.get(fault["kind"])
-            if fault["kind"] != "wrong_typed"
-            else ("unverifiable_answer" if fault["detail"].startswith("answer_") else None)
-        )
-        if rejected.get(row) != reason:
-            wrong.append((fault, rejected.get(row)))
+        expected = FATES.get(fault["kind"])
+        if fault["kind"] == "wrong_typed" and fault["detail"].startswith("answer_"):
+            expected = "unverifiable_answer"
+        if (found := rejected.get(row, (None, ""))[0]) != expected:
+            wrong.append((fault, found))
     assert wrong == []
-    lost = {row: reason for row, reason in rejected.items() if row not in faults}
-    assert set(lost.values()) <= {"contaminated"}  # rows from GSM8K's own templates that overlap for more than 80 %
+    lost = {row: reason for row, (reason, _) in rejected.items() if row not in faults}
+    assert set(lost.values()) <= {"contaminated"}  # from GSM8K's own templates, with 80 % and more of the same n-grams
     assert len(lost) <= 0.001 * 19_000
+
+
+@pytest.mark.slow
+def test_what_the_recipe_drops_of_the_clean_rows_is_each_another_wording_of_a_row_that_it_names(
+    tmp_path, monkeypatch, faulty
+):
+    raw, faults, starts = faulty
+    monkeypatch.chdir(ROOT)
+    params = recipe("openr1-sft").model_copy(
+        update={"tokenizer": "bases/calc/tokenizer.json", "max_question_tokens": 4_000}
+    )
+    rejected = fates(faulty, tmp_path / "out", params)
+    rows = [
+        row
+        for file in sorted(starts)
+        for row in pq.read_table(raw / "openr1" / file, columns=["problem", "answer"]).to_pylist()
+    ]
+    lost = {row: found for row, found in rejected.items() if row not in faults}
+    assert {reason for reason, _ in lost.values()} <= {"contaminated", "near_duplicate"}
+    assert sum(reason == "contaminated" for reason, _ in lost.values()) <= 0.001 * 19_000
+    for row, (reason, detail) in lost.items():
+        if reason == "near_duplicate":
+            file, number = detail.removeprefix("of ").split(" row ")
+            one, other = rows[row], rows[starts[file] + int(number)]
+            assert one["answer"] == other["answer"]
+            assert re.findall(r"\d+", one["problem"]) == re.findall(r"\d+", other["problem"])
+            assert jaccard(one["problem"], other["problem"]) > 0.5
+    # A letter is resolved to its option's text, and keeps a trace that gives the letter.
+    kept = {
+        starts[r["raw_file"]] + r["raw_row"]: r
+        for shard in shards(tmp_path / "out")
+        for r in read_table(shard, PROBLEMS)
+    }
+    letters = {row: fault for row, fault in faults.items() if fault["kind"] == "answer_letter" and row in kept}
+    assert len(letters) > 70
+    assert all(kept[row]["reference_answer"] == fault["detail"] for row, fault in letters.items())
+    assert sum(kept[row]["reasoning"] is not None for row in letters) >= 0.95 * len(letters)
+
+
+def jaccard(one, other):
+    trigrams = []
+    for text in (one, other):
+        words = re.findall(r"\w+|[^\w\s]", normalise_question(text))
+        trigrams.append({tuple(words[i : i + 3]) for i in range(len(words) - 2)})
+    return len(trigrams[0] & trigrams[1]) / len(trigrams[0] | trigrams[1])
 
 
 def test_csv_with_line_breaks_in_cells_keeps_its_rows(tmp_path):

@@ -187,6 +187,7 @@ def test_files_that_a_killed_fetch_had_are_not_downloaded_again(hub, tmp_path):
     [
         ({"splits": {"train": "trian"}}, "has no split 'trian'. It has: "),
         ({"config": "other"}, "tester/sums, config 'other': BuilderConfig 'other' not found. Available: ['main']"),
+        ({"revision": "nowhere"}, "tester/sums has no revision 'nowhere'. Name a branch, a tag or a commit."),
         ({"id": "tester/nothing"}, "tester/nothing is no dataset on the hub, or a private one"),
     ],
 )

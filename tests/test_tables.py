@@ -91,6 +91,30 @@ def test_a_number_of_too_many_digits_is_a_row_that_cannot_be_read(tmp_path):
     assert "not readable" in problem
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv", b'question,"answer\na,b\n', r"rows\.csv:1: the header is not csv"),
+        ("rows.csv", b"question,answer,answer\na,b,c\n", r"several columns are called answer"),
+        ("rows.csv", b"", r"the file is empty"),
+    ],
+)
+def test_a_csv_header_that_cannot_be_used_is_an_error(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        column_names(tmp_path / name)
+
+
+def test_blank_lines_before_a_csv_header_are_passed_over(tmp_path):
+    (tmp_path / "rows.csv").write_bytes(b"\n\nquestion,answer\na,b\n")
+    assert column_names(tmp_path / "rows.csv") == ["question", "answer"]
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(TableError, match="there is no such file"):
+        count_rows(tmp_path / "rows.jsonl")
+
+
 def test_an_empty_file_is_an_error(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("\n")

@@ -3,7 +3,7 @@
 import pytest
 
 from smolmath.answers import grade
-from smolmath.datasets import boxed, instruction, openr1
+from smolmath.datasets import LayoutError, boxed, choose_layout, gsm8k, instruction, openr1, reasoning_gym
 from smolmath.datasets.candidates import Trace
 from smolmath.datasets.traces import split_trace, verified_trace
 from smolmath.params.prompt import PromptParams
@@ -24,7 +24,7 @@ def row(*generations, **flags):
 
 
 def chosen(read, which="shortest"):
-    return verified_trace(read.traces, read.reference_answer, which)
+    return verified_trace(read.traces, [read.reference_answer], which)
 
 
 LONG, SHORT = THINK.format("Okay, " + "6 × 7 is 42. " * 20, "42"), THINK.format("Okay, 6 × 7 is 42.", "42")
@@ -61,9 +61,19 @@ def test_a_trace_whose_answer_disagrees_is_never_taken_whatever_its_flag_says():
     assert chosen(openr1.read(row(WRONG, LONG, correctness_math_verify=[True, True]))).startswith("Okay")
 
 
+def test_a_thought_that_boxes_another_answer_is_not_taken():
+    assert chosen(openr1.read(row("<think>It is \\boxed{41}.</think>\\boxed{42}"))) is None
+
+
+def test_a_letters_trace_may_give_the_letter_or_its_options_text():
+    traces = openr1.read(row(THINK.format("It is 42.", "B"))).traces
+    assert verified_trace(traces, ["42", "B"], "shortest") == "It is 42."
+    assert verified_trace(traces, ["42"], "shortest") is None
+
+
 def test_values_that_are_no_generations_are_passed_over():
     assert chosen(openr1.read(row(None, 3, SHORT, correctness_math_verify=[True, True, True]))) == "Okay, 6 × 7 is 42."
-    assert openr1.read(row() | {"generations": None}).traces == ()
+    assert openr1.read(row() | {"generations": None}).traces is None
     assert chosen(openr1.read(row('["<think>\\n42</think> \\\\boxed{42}"]'))) is None  # a list written out as text
 
 
@@ -74,7 +84,7 @@ def test_values_that_are_no_generations_are_passed_over():
         ("a\n</think>\n\\boxed{1}", "a", "\\boxed{1}"),  # the template wrote the opening tag
         ("<think>\n\n</think>\n\nb \\boxed{1}", "b 1", "b \\boxed{1}"),
         ("We get \\boxed{\\frac{1}{2}}.", "We get \\frac{1}{2}.", "We get \\boxed{\\frac{1}{2}}."),
-        ("<think>\nso \\boxed{1} in <answer> tags\n</think>\n\\boxed{1}", "so 1 in  tags", "\\boxed{1}"),
+        ("<think>\nso \\boxed{\\boxed{1}} it is\n</think>\n\\boxed{1}", "so 1 it is", "\\boxed{1}"),
     ],
 )
 def test_think_tags_and_boxes_are_taken_off(text, reasoning, answer):
@@ -85,14 +95,23 @@ def test_think_tags_and_boxes_are_taken_off(text, reasoning, answer):
 
 
 @pytest.mark.parametrize(
-    "text", ["<think>\nnever ends", "<think>a</think> b <think>c</think> \\boxed{1}", "x <think>a</think> \\boxed{1}"]
+    "text",
+    [
+        "<think>\nnever ends",
+        "<think>a</think> b <think>c</think> \\boxed{1}",
+        "x <think>a</think> \\boxed{1}",
+        "<think>a \\boxed{</think>\\boxed{5}",
+        "<thinking>so</thinking>\\boxed{5}",
+        "<Think>so</Think>\\boxed{5}",
+        "<|begin_of_thought|>so<|end_of_thought|><|begin_of_solution|>\\boxed{5}<|end_of_solution|>",
+    ],
 )
 def test_broken_think_tags_make_no_trace(text):
     assert split_trace(text) is None
 
 
 def test_a_trace_becomes_a_completion_in_the_asked_format_that_the_grader_finds_right():
-    trace = verified_trace((Trace(SHORT, True, True),), "42", "shortest")
+    trace = verified_trace((Trace(SHORT, True, True),), ["42"], "shortest")
     (message,) = worked_completion(
         trace, "42", PromptParams(system="", reasoning_tag="reasoning", answer_tag="answer")
     )
@@ -106,8 +125,21 @@ def test_a_trace_becomes_a_completion_in_the_asked_format_that_the_grader_finds_
         ("Each bag has 4 apples, so 3 * 4 = 12", "12"),
         ("2 + 3 = 5\n5 * 4 = 20.", "20"),
         ("so $x = \\frac{1}{2}$", "\\frac{1}{2}"),
-        ("a = b = 7", "7"),
+        ("He buys 3 * 4 = 12 apples, and 12 / 2 = 6", "6"),
+        ("First 2+3=5; then 5*2=10", "10"),
+        ("x + 3 = 10, so x = 7", "7"),
         ("v_{R}=4, v_{B}=10", None),  # two values
+        ("x=5\ny=6", None),
+        ("The total is 12. Check: 12/4 = 3", None),
+        ("The maximum is 7 when x = 2", None),
+        ("The answer is 42.\nNote: 1 dozen = 12", None),
+        ("Answer: 7 (because 2+2 = 4)", None),
+        ("x <= 7", None),
+        ("x != 5", None),
+        ("2x = 10", None),
+        ("x + 1 = 6 => 5", None),
+        ("7 = 3 + 4", None),
+        ("12 = x", None),
         ("x = 12 since all bags are full", None),  # prose after the equation
         ("there are twelve", None),
         ("x = 3\nAnd that is all.", None),
@@ -117,6 +149,44 @@ def test_a_trace_becomes_a_completion_in_the_asked_format_that_the_grader_finds_
 )
 def test_what_follows_the_last_equals_sign_is_the_answer_only_where_it_is_one(output, answer):
     assert instruction.read({"instruction": "q", "output": output}).reference_answer == answer
+
+
+def test_an_input_is_part_of_the_question():
+    read = instruction.read({"instruction": "Add the numbers.", "input": "3, 4", "output": "3 + 4 = 7"})
+    assert (read.question, read.reference_answer) == ("Add the numbers.\n3, 4", "7")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"source_dataset": "chain_sum"},
+        {"source_dataset": "chain_sum", "expression": ""},
+        {"source_dataset": "chain_sum", "expression": "1 - 2 +"},
+        {"source_dataset": "chain_sum", "expression": "1 * 2"},
+        {"source_dataset": "leg_counting", "animals": {"unicorn": 2}},
+        {"source_dataset": "leg_counting", "animals": {"cat": None}},
+        {"source_dataset": "gsm_symbolic"},
+    ],
+)
+def test_metadata_without_the_steps_gives_no_worked_solution(metadata):
+    read = reasoning_gym.read({"question": "q", "answer": "7", "metadata": metadata})
+    assert (read.reference_answer, read.reasoning) == ("7", None)
+
+
+def test_metadata_of_another_kind_makes_a_row_as_gsm8ks():
+    read = reasoning_gym.read({"question": "q", "answer": "1 + 1 = <<1+1=2>>2\n#### 2", "metadata": {"level": 1}})
+    assert (read.reference_answer.strip(), read.reasoning) == ("2", "1 + 1 = 2")
+
+
+def test_an_answer_that_is_nothing_but_a_value_needs_no_hashes():
+    assert gsm8k.read({"question": "q", "answer": " 7 "}).reference_answer == " 7 "
+    assert gsm8k.read({"question": "q", "answer": "Tom has 7 apples left in his bag."}).reference_answer is None
+
+
+def test_choices_beside_an_answer_must_be_explained():
+    with pytest.raises(LayoutError, match="there is choices, so the answer may be the number of a choice"):
+        choose_layout(["question", "choices", "answer"], name=None, columns=None, where="f")
+    assert choose_layout(["question", "choices", "answer"], name="gsm8k", columns=None, where="f").name == "gsm8k"
 
 
 def test_the_last_box_of_a_solution_is_the_answer():

@@ -1,6 +1,5 @@
 """The command line `smolmath`. Commands import what they need when they run: `smolmath check` must not load torch."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -12,6 +11,7 @@ from rich.table import Table
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
 from smolmath.tags import DEFAULT_TAGS, Tags
+from smolmath.workers import available_cores
 
 app = typer.Typer(
     help="Turn a small language model into a math reasoner, reproducibly.",
@@ -59,7 +59,7 @@ def grade(
     reference: Annotated[str | None, typer.Option(help="Column of the reference answers.")] = None,
     label: Annotated[str | None, typer.Option(help="Column that says which are right, for a confusion table.")] = None,
     finished: Annotated[str | None, typer.Option(help="Column that says which were not cut off.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = available_cores(),
     reasoning_tag: str = DEFAULT_TAGS.reasoning,
     answer_tag: str = DEFAULT_TAGS.answer,
 ) -> None:
@@ -85,12 +85,13 @@ def grade(
 def inspect(
     target: Annotated[str, typer.Argument(metavar="PATH_OR_ID", help="A data file, a folder, or a hub dataset's id.")],
     rows: Annotated[int, typer.Option(min=1, help="Rows to look at.")] = 2000,
+    config: Annotated[str | None, typer.Option(help="Of a hub dataset that has several.")] = None,
 ) -> None:
     """Look at a dataset: columns, three rows, the layout it fits, how many of its answers can be verified."""
     from smolmath.inspection import inspect_dataset, inspection_tables
 
     try:
-        found = inspect_dataset(target, rows)
+        found = inspect_dataset(target, rows, config)
     except SmolmathError as error:
         _fail(str(error))
     for part in inspection_tables(found):

@@ -8,6 +8,8 @@
     ├── EmptyDatasetError  nothing left after filtering
     ├── LeakError          a problem on two sides of a split
     ├── WorkerError        a worker process that died
+    ├── InspectionError    something to inspect that is no dataset
+    ├── TokenizerError     what tokens are counted by
     ├── RecordsError       a table of ours that is missing or broken
     └── ReportError        a result that the report cannot read
 

@@ -4,10 +4,12 @@ What needs more than the row itself (duplicates) is decided where all rows pass,
 """
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,10 @@ from smolmath.answers.kinds import MAX_ANSWER
 from smolmath.datasets import Layout
 from smolmath.datasets.candidates import Candidate
 from smolmath.datasets.traces import verified_trace
+from smolmath.errors import SmolmathError
 from smolmath.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
 from smolmath.filters.choices import named_option, options
-from smolmath.filters.duplicates import band_keys
+from smolmath.filters.duplicates import Signatures, signatures
 from smolmath.filters.overlap import OverlapIndex
 from smolmath.params.process import ProcessParams
 from smolmath.problems import id_numbers, id_of_normalised, normalise_question
@@ -35,10 +38,10 @@ from smolmath.tables import Batch
 REASONS = (
     "unreadable_row",
     "row_too_long",
+    "question_too_long",
     "empty_question",
     "empty_answer",
     "question_too_short",
-    "question_too_long",
     "mojibake",
     "control_characters",
     "foreign_script",
@@ -53,6 +56,11 @@ DETAIL_CHARS = 200
 TRAINED_ON = (None, "train")  # sides of which rows may be trained on; a source's own test problems stay as they are
 # A list or object of some program, written out: ['12'], {"value": 12}
 _WRITTEN_OUT = re.compile(r"""[\[({]\s*['"]""")
+
+
+class TokenizerError(SmolmathError):
+    """The tokenizer that questions are counted by cannot be had."""
+
 
 Rejection = tuple[int, str, str]  # raw row, reason, detail
 
@@ -75,7 +83,7 @@ class Examined:
     file: str
     problems: pa.RecordBatch
     ids: npt.NDArray[np.uint64]  # (N,) of the problems
-    near: npt.NDArray[np.uint64] | None  # (N, BANDS) keys, where near duplicates are looked for
+    near: Signatures | None  # where near duplicates are looked for
     rejected: list[Rejection]
     not_selected: int
 
@@ -87,7 +95,8 @@ class _Row:
     number: int
     candidate: Candidate
     question: str
-    answer: str
+    answer: str  # a letter resolved to its option's text
+    given_answer: str
     normalised: str
     reasoning: str | None = None
 
@@ -122,7 +131,7 @@ class Examiner:
             row.reasoning = self._reasoning(row)
         near = None
         if self.params.near_duplicates is not None:
-            near = band_keys([r.normalised for r in rows], [r.answer for r in rows], self.params.near_duplicates)
+            near = signatures([r.normalised for r in rows], [r.answer for r in rows], self.params.near_duplicates)
         problems = self._problems(rows, work.file)
         ids = id_numbers(problems["id"].to_pylist())
         return Examined(work.side, work.batch.count, work.file, problems, ids, near, rejected, not_selected)
@@ -130,11 +139,9 @@ class Examiner:
     def draws(self, work: Work) -> tuple[str | None, npt.NDArray[np.float64]]:
         """The batch's side, and the draws of its rows that `fraction` selects."""
         layout = self.layouts[work.file]
-        found = [
-            draw(normalise_question(self._clean(layout.read(raw).question)))
-            for _, raw, _ in work.batch.rows()
-            if raw is not None and _chars(raw) <= self.params.max_row_chars
-        ]
+        rows = [raw for _, raw, _ in work.batch.rows() if raw is not None and _chars(raw) <= self.params.max_row_chars]
+        questions = [self._clean(layout.read(raw).question) for raw in rows]
+        found = [draw(normalise_question(q)) for q in questions if len(q.strip()) <= self.params.question_chars[1]]
         return work.side, np.array([u for u in found if u < self.params.fraction])
 
     def _read(self, number: int, raw: dict[str, Any] | None, problem: str, work: Work) -> _Row | Rejection | None:
@@ -145,6 +152,8 @@ class Examiner:
             return number, "row_too_long", f"{length} characters"
         candidate = self.layouts[work.file].read(raw)
         question, answer = self._clean(candidate.question), self._clean(candidate.reference_answer).strip()
+        if (length := len(question.strip())) > self.params.question_chars[1]:
+            return number, "question_too_long", f"{length} characters"
         normalised = normalise_question(question)
         if self.params.fraction < 1 or self.thresholds:
             u = draw(normalised)
@@ -153,22 +162,20 @@ class Examiner:
         if not normalised:
             return number, "empty_question", _kind(candidate.question)
         if not answer:
-            return number, "empty_answer", _kind(candidate.reference_answer)
+            return number, "empty_answer", _kind(candidate.reference_answer) or candidate.lacking
         if rejection := self._bad_question(question):
             return number, *rejection
-        answer, rejection = self._resolved(question, answer)
-        if rejection := rejection or _bad_answer(answer):
+        resolved, rejection = self._resolved(question, answer)
+        if rejection := rejection or _bad_answer(resolved):
             return number, *rejection
-        return _Row(number, candidate, question.strip(), answer, normalised)
+        return _Row(number, candidate, question.strip(), resolved, answer, normalised)
 
     def _clean(self, value: Any) -> str:
         return without_invisible(_text(value)) if self.params.control_characters == "remove" else _text(value)
 
     def _bad_question(self, question: str) -> tuple[str, str] | None:
-        least, most = self.params.question_chars
-        length = len(question.strip())
-        if not least <= length <= most:
-            return "question_too_short" if length < least else "question_too_long", f"{length} characters"
+        if (length := len(question.strip())) < self.params.question_chars[0]:
+            return "question_too_short", f"{length} characters"
         if self.params.mojibake == "reject" and is_mojibake(question):
             return "mojibake", question[:DETAIL_CHARS]
         if odd := odd_characters(question):
@@ -179,7 +186,7 @@ class Examiner:
 
     def _resolved(self, question: str, answer: str) -> tuple[str, tuple[str, str] | None]:
         """The answer, of a multiple-choice problem as params want it; and why not."""
-        letter = None if self.params.multiple_choice == "keep" else named_option(answer)
+        letter = None if self.params.multiple_choice == "keep" else named_option(answer, question)
         if letter is None:
             return answer, None
         if self.params.multiple_choice == "drop":
@@ -211,7 +218,7 @@ class Examiner:
 
     def _reasoning(self, row: _Row) -> str | None:
         if row.candidate.traces is not None and self.params.trace != "solution":
-            trace = verified_trace(row.candidate.traces, row.answer, self.params.trace)
+            trace = verified_trace(row.candidate.traces, {row.answer, row.given_answer}, self.params.trace)
             return None if trace is None else storable(trace)
         return storable(_text(row.candidate.reasoning)).strip() or None
 
@@ -231,7 +238,9 @@ class Examiner:
     @cached_property
     def _tokenizer(self) -> Any:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-        tokenizer = Tokenizer.from_file(str(Path(self.params.tokenizer)))
+        if not Path(self.params.tokenizer).is_file():
+            raise TokenizerError(f"process.tokenizer: {self.params.tokenizer} does not exist. Name a tokenizer.json.")
+        tokenizer = Tokenizer.from_file(self.params.tokenizer)
         tokenizer.no_truncation()
         return tokenizer
 
@@ -253,10 +262,14 @@ def draw(normalised: str) -> float:
 
 
 def _text(value: Any) -> str:
-    """Text as it is; numbers as written; nothing else is text."""
+    """Text as it is; numbers as written; nothing else is text, and neither are NaN and infinity."""
     if isinstance(value, str):
         return value
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")  # what is no UTF-8 is rejected for its replacement characters
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return ""
+    return str(value) if isinstance(value, int) or math.isfinite(value) else ""
 
 
 def storable(text: str) -> str:

@@ -4,7 +4,7 @@ Batches are fixed by (prompt length, id) and seeded by (seed, batch number); a b
 generation that was killed and goes on ends with the same completions as an undisturbed one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ def problems_to_answer(split: Path, side: str, limit: int | None) -> list[dict[s
     return problems[:limit]
 
 
-def generate_completions(*arguments: Any, **keywords: Any) -> list[dict[str, Any]]:
-    """As `generate_batches`; a row of `COMPLETIONS` per completion, sorted by problem and sample."""
-    rows = [row for path in generate_batches(*arguments, **keywords) for row in read_table(path, COMPLETIONS)]
+def read_completions(batches: Iterable[Path]) -> list[dict[str, Any]]:
+    """What `generate_batches` wrote: a row of `COMPLETIONS` per completion, sorted by problem and sample."""
+    rows = [row for path in batches for row in read_table(path, COMPLETIONS)]
     return sorted(rows, key=lambda row: (row["problem_id"], row["sample"]))
 
 

@@ -54,14 +54,14 @@ class Inspection:
         return [len(c.question) for c in self.candidates if isinstance(c.question, str)]
 
 
-def inspect_dataset(target: str, rows: int) -> Inspection:
+def inspect_dataset(target: str, rows: int, config: str | None = None) -> Inspection:
     """Look at the first `rows` rows of a file, a folder's first file, or a dataset on the Hugging Face hub.
 
     Raises: InspectionError if there is nothing at `target`; TableError if its file is unreadable.
     """
     path = Path(target)
     if not path.exists() and HUB_ID.fullmatch(target):
-        with _from_hub(target, rows) as (head, count):
+        with _from_hub(target, config, rows) as (head, count):
             return _look(target, head, count, None, rows)
     if not path.exists():
         raise InspectionError(f"{target}: there is no such file or folder, and it is no hub id (owner/name) either.")
@@ -107,12 +107,12 @@ def _look(name: str, file: Path, files: int, total: int | None, limit: int) -> I
 
 
 @contextmanager
-def _from_hub(dataset: str, rows: int) -> Iterator[tuple[Path, int]]:
+def _from_hub(dataset: str, config: str | None, rows: int) -> Iterator[tuple[Path, int]]:
     """The head of the first data file of a hub dataset as a local file, and how many data files there are."""
     from smolmath.sources import hub  # needs `datasets`, which takes two seconds
 
     with TemporaryDirectory() as folder:
-        yield hub.head(dataset, rows, Path(folder))
+        yield hub.head(dataset, config, rows, Path(folder))
 
 
 def inspection_tables(found: Inspection) -> list[Table | str]:

@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from smolmath.workers import available_cores
+
 PACKAGES = (
     "torch",
     "transformers",
@@ -57,7 +59,7 @@ def machine() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "python": platform.python_version(),
     }
     if torch := sys.modules.get("torch"):  # only what the stage has loaded: importing torch here would cost seconds

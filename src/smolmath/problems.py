@@ -8,6 +8,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -16,31 +17,59 @@ import numpy.typing as npt
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
 
-_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
-_SUPERSCRIPTS = {ord(raised): f"^{digit}" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}  # NFKC makes 2³ of 23
-_MATH = re.compile(r"\$\$.+?\$\$|\$[^$]+\$|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL)
-_LATEX_SPACE = re.compile(r"\\[,;:!> ]|\\q?quad(?![a-z])|~")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2061\u2066-\u206f\ufeff]"
+)
+# What NFKC would lose or leave: 2³ is not 23, log₂8 not log28, 5¼ not 51⁄4, and a minus is a minus.
+_MARKS = {"<super>": "^", "<sub>": "_", "<fraction>": " "}
+_SIGNS = {"−": "-", "⋅": "·", "\u2062": "*", "\u2063": ",", "\u2064": "+"}
+_MATH = re.compile(r"\$\$[^$]+\$\$|\$[^$]+\$|\\\((?:(?!\\[()]).)+\\\)|\\\[(?:(?!\\[\[\]]).)+\\\]", re.DOTALL)
+_COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?")
+_PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}")  # between two amounts of money, not in a formula
+_LATEX_SPACE = re.compile(r"(\\\\)|\\!|\\[,;:> ]|\\q?quad(?![a-z])|~")  # \\\\ ends a row of a matrix
 # A space of a formula that says nothing: beside anything but letters and digits, or between \times and 4.
-_LOOSE_SPACE = re.compile(r" (?![a-z0-9])|(?<![a-z0-9]) |(?<=\\times) (?=\d)|(?<=\\leq) (?=\d)")
+_LOOSE_SPACE = re.compile(r" (?![a-zA-Z0-9])|(?<![a-zA-Z0-9]) ")
+_AFTER_COMMAND = re.compile(r"(\\[a-zA-Z]+) (?=\d)")
 
 
 def normalise_question(question: str) -> str:
     r"""The question without the differences that make no other problem.
 
-    These are the Unicode form, case, white space, characters that are not seen, and inside formulas the spacing:
-    `$a\, + b$` is `$a+b$`. Spaces between two numbers or words stay, since 1 23 is not 12 3.
+    These are the Unicode form, white space, characters that are not seen, case outside formulas, and inside them the
+    spacing: `$a\, + b$` is `$a+b$`. Spaces between two numbers or words stay, since 1 23 is not 12 3, and so does the
+    case of $f$ and $F$.
     """
     if not question.isascii():
-        question = unicodedata.normalize("NFKC", question.translate(_SUPERSCRIPTS))
-        question = unicodedata.normalize("NFKC", question.casefold())
-    text = _INVISIBLE.sub("", question.casefold())
-    if "$" in text or "\\" in text:
-        text = _MATH.sub(_tight, text)
-    return " ".join(text.split())
+        question = unicodedata.normalize("NFKC", "".join(map(_written_out, question)))
+    text = _INVISIBLE.sub("", question)
+    if "$" not in text and "\\" not in text:
+        return " ".join(_folded(text).split())
+    pieces, position = [], 0
+    for formula in _MATH.finditer(text):
+        pieces += [_folded(text[position : formula.start()]), _tight(formula[0])]
+        position = formula.end()
+    return " ".join("".join([*pieces, _folded(text[position:])]).split())
 
 
-def _tight(formula: re.Match[str]) -> str:
-    return _LOOSE_SPACE.sub("", " ".join(_LATEX_SPACE.sub(" ", formula[0]).split()))
+def _folded(text: str) -> str:
+    return text.casefold() if text.isascii() else unicodedata.normalize("NFKC", text.casefold())
+
+
+def _tight(formula: str) -> str:
+    if _PROSE.search(_COMMAND.sub(" ", formula)):
+        return _folded(formula)
+    spaced = " ".join(_LATEX_SPACE.sub(_spaced, formula).split())
+    return _LOOSE_SPACE.sub("", _AFTER_COMMAND.sub(r"\1", spaced))
+
+
+def _spaced(command: re.Match[str]) -> str:
+    return command[1] or ("" if command[0] == r"\!" else " ")
+
+
+@lru_cache(maxsize=65536)
+def _written_out(character: str) -> str:
+    kind = unicodedata.decomposition(character).partition(" ")[0]
+    return _MARKS.get(kind, "") + _SIGNS.get(character, character)
 
 
 def problem_id(question: str) -> str:

@@ -5,7 +5,6 @@ order, duplicates are found and the rest is written. Batches, order and bytes de
 many workers there are; memory holds a few batches and the keys of what was seen.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -26,7 +25,16 @@ from smolmath.params.datasets import DatasetParams
 from smolmath.params.process import ProcessParams
 from smolmath.problems import normalise_question
 from smolmath.progress import progress
-from smolmath.records import PROBLEMS, REJECTED, TableWriter, read_batches, read_manifest, shards, write_manifest
+from smolmath.records import (
+    PROBLEMS,
+    REJECTED,
+    ShardWriter,
+    TableWriter,
+    read_batches,
+    read_manifest,
+    shards,
+    write_manifest,
+)
 from smolmath.workers import ordered_map
 
 WORTH_WORKERS = 10_000  # rows below which starting processes takes longer than the work
@@ -62,7 +70,7 @@ def process_dataset(
     if params.limit is not None:
         works = _works(raw, files, layouts)
         examiner = replace(examiner, thresholds=_limit_thresholds(examiner, works, params.limit, workers))
-    merger = _Merger(out, params.shard_rows, files)
+    merger = _Merger(out, params.shard_rows, files, params.near_duplicates)
     with progress(f"process {key}", rows, "rows") as advance:
         for examined in ordered_map(examiner, _works(raw, files, layouts), workers=workers):
             merger.add(examined)
@@ -75,7 +83,7 @@ def process_dataset(
         "with_reasoning": merger.with_reasoning,
         "layouts": {name: layout.name for name, layout in layouts.items()},
         "sides": {file["path"]: file["side"] for file in files},
-        "shards": merger.shards.written,
+        "files": merger.written,
     }
     assert rows == sum(merger.counts.values()) - merger.counts["raw"] == merger.counts["raw"], manifest
     if not merger.counts["kept"]:
@@ -97,6 +105,7 @@ def _layouts(
             columns=dataset.columns,
             where=f"datasets.{key}: {file['path']}",
             traces=traces,
+            more=tables.kind_of(raw / file["path"]) == ".jsonl",  # a row need not have every key
         )
         for file in files
     }
@@ -117,17 +126,16 @@ def _limit_thresholds(examiner: Examiner, works: Iterator[Work], limit: int, wor
 
 
 def _overlap_index(params: ProcessParams, other: tuple[Path, DatasetParams] | None) -> OverlapIndex | None:
-    """The n-grams of what the other dataset is evaluated on: its own test and validation side, else all of it."""
+    """The n-grams of all of the other dataset: which of its rows `split` will hold out is not known here."""
     ngram = params.contamination.ngram
     if other is None or ngram is None:
         return None
     raw, dataset = other
     files = sorted(read_manifest(raw)["files"], key=lambda file: str(file["path"]))
-    held_out = [file for file in files if file["side"] in ("test", "validation")]
     layouts = _layouts(params.contamination.dataset, raw, files, dataset, traces=False)
     questions = (
         (f"{params.contamination.dataset}, {file['path']} row {number}", normalise_question(question))
-        for file in held_out or files
+        for file in files
         for number, row, _ in tables.read_rows(raw / file["path"], layouts[file["path"]].columns)
         if row is not None
         and isinstance(question := layouts[file["path"]].read(row).question, str)
@@ -139,8 +147,8 @@ def _overlap_index(params: ProcessParams, other: tuple[Path, DatasetParams] | No
 class _Merger:
     """All examined rows in order: finds duplicates, writes what is kept and what is rejected, and counts."""
 
-    def __init__(self, out: Path, shard_rows: int, files: list[dict[str, Any]]) -> None:
-        self.shards = _ShardWriter(out, shard_rows)
+    def __init__(self, out: Path, shard_rows: int, files: list[dict[str, Any]], near_duplicates: float | None) -> None:
+        self.shards = ShardWriter(out, PROBLEMS, shard_rows)
         self.counts = {"raw": 0, "kept": 0, "rejected": 0, "not_selected": 0}
         self.reasons: Counter[str] = Counter()
         self.with_reasoning = 0
@@ -148,14 +156,14 @@ class _Merger:
         self._starts = np.cumsum([0, *(file["rows"] for file in files)])
         self._rejected = TableWriter(out / "rejected.parquet", REJECTED)
         self._seen: dict[str | None, FirstSeen] = {}
-        self._near = NearDuplicates()
+        self._near = None if near_duplicates is None else NearDuplicates(int(self._starts[-1]), near_duplicates)
 
     def add(self, examined: Examined) -> None:
         numbers = examined.problems["raw_row"].to_numpy()
         places = (numbers + self._starts[self._names.index(examined.file)]).astype(np.uint32)
         same = self._seen.setdefault(examined.side, FirstSeen()).add(examined.ids, places)
         near = np.full(len(same), -1)
-        if examined.near is not None:
+        if self._near is not None and examined.near is not None:
             found = self._near.add(examined.near[same < 0], places[same < 0])
             if examined.side in TRAINED_ON:
                 near[same < 0] = found
@@ -181,6 +189,10 @@ class _Merger:
         self.shards.close()
         self._rejected.close()
 
+    @property
+    def written(self) -> list[dict[str, Any]]:
+        return [*self.shards.written, self._rejected.entry()]
+
     def _write_rejected(self, file: str, rejected: list[Rejection]) -> None:
         self.reasons.update(reason for _, reason, _ in rejected)
         columns = {
@@ -190,34 +202,6 @@ class _Merger:
             "detail": [storable(detail[:DETAIL_CHARS]) for _, _, detail in rejected],
         }
         self._rejected.add(pa.RecordBatch.from_pydict(columns, schema=REJECTED))
-
-
-class _ShardWriter:
-    """Problems into shard-00000.parquet and on, `shard_rows` each."""
-
-    def __init__(self, out: Path, shard_rows: int) -> None:
-        self.out, self.shard_rows = out, shard_rows
-        self.written: list[dict[str, Any]] = []
-        self._open: TableWriter | None = None
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        while batch.num_rows:
-            if self._open is None:
-                self._open = TableWriter(self.out / f"shard-{len(self.written):05d}.parquet", PROBLEMS)
-            part = batch.slice(0, self.shard_rows - self._open.rows)
-            batch = batch.slice(part.num_rows)
-            self._open.add(part)
-            if self._open.rows == self.shard_rows:
-                self.close()
-
-    def close(self) -> None:
-        if self._open is None:
-            return
-        self._open.close()
-        path, rows, self._open = self._open.path, self._open.rows, None
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.written.append({"file": path.name, "rows": rows, "bytes": path.stat().st_size, "sha256": digest})
 
 
 def shown(manifest: dict[str, Any], out: Path) -> str:

@@ -8,6 +8,8 @@
 </answer>
 """
 
+import re
+
 from smolmath.params.prompt import PromptParams
 
 Message = dict[str, str]  # {"role": …, "content": …}
@@ -20,8 +22,9 @@ def chat_prompt(question: str, prompt: PromptParams) -> list[Message]:
 
 
 def worked_completion(reasoning: str, reference_answer: str, prompt: PromptParams) -> list[Message]:
-    """The completion that SFT teaches: a worked solution in the asked format."""
+    """The completion that SFT teaches: a worked solution in the asked format, without tags of its own."""
     tags = prompt.tags
+    reasoning = re.sub(rf"</?(?:{re.escape(tags.reasoning)}|{re.escape(tags.answer)})>", "", reasoning)
     content = (
         f"<{tags.reasoning}>\n{reasoning}\n</{tags.reasoning}>\n<{tags.answer}>\n{reference_answer}\n</{tags.answer}>"
     )

@@ -1,5 +1,6 @@
 """Every table on disk: its columns and types, written whole, read back checked."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -120,11 +121,46 @@ class TableWriter:
             self._flush()
         self._writer.close()
 
+    def entry(self) -> dict[str, Any]:
+        """What a manifest says of the closed file: its name, rows, bytes and sha256."""
+        return {"file": self.path.name, "rows": self.rows, **file_facts(self.path)}
+
     def _flush(self) -> None:
         # One chunk: several would be several pages, whose borders are the batches'.
         table = pa.Table.from_batches(self._waiting, self.schema).combine_chunks()
         self._writer.write_table(table, row_group_size=self.GROUP_ROWS)
         self._waiting, self._waiting_rows = [], 0
+
+
+class ShardWriter:
+    """Rows into shard-00000.parquet and on, `shard_rows` each; `written` is the manifest's entries."""
+
+    def __init__(self, out: Path, schema: pa.Schema, shard_rows: int) -> None:
+        self.out, self.schema, self.shard_rows = out, schema, shard_rows
+        self.written: list[dict[str, Any]] = []
+        self._open: TableWriter | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        while batch.num_rows:
+            if self._open is None:
+                self._open = TableWriter(self.out / f"shard-{len(self.written):05d}.parquet", self.schema)
+            part = batch.slice(0, self.shard_rows - self._open.rows)
+            batch = batch.slice(part.num_rows)
+            self._open.add(part)
+            if self._open.rows == self.shard_rows:
+                self.close()
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self.written.append(self._open.entry())
+            self._open = None
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """`bytes` and `sha256` of a file."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def read_table(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ def split_dataset(
         "dataset": key,
         "rows": {side: counts[side] for side in SIDES},
         "rejected_by_reason": {"held_out_elsewhere": rejected.rows} if rejected.rows else {},
+        "files": [writer.entry() for writer in (*writers, rejected)],
     }
     rows_in = read_manifest(processed / key)["rows"]["kept"]
     assert rows_in == sum(counts.values()) + rejected.rows, (rows_in, counts, rejected.rows)

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smolmath.errors import SmolmathError
 
 KINDS = (".parquet", ".jsonl", ".json", ".csv")
+MAX_CELL_LINES = 200  # of a csv row; a question has fewer
 BATCH_ROWS, BATCH_BYTES = 2_000, 4_000_000  # of a batch, whichever comes first
 
 Row = tuple[int, dict[str, Any] | None, str]  # row number from 0, row, ""; or number, None, why it can't be read
@@ -49,8 +51,13 @@ class Batch:
 
     def _decoded(self) -> Iterator[tuple[dict[str, Any] | None, str]]:
         if isinstance(self.payload, bytes):
-            for row in pa.ipc.open_stream(self.payload).read_all().to_pylist():
-                yield row, ""
+            table = pa.ipc.open_stream(self.payload).read_all()
+            try:
+                rows = _arrow_rows(table)
+            except (UnicodeDecodeError, OverflowError, ValueError):  # of one value: row by row, to find whose
+                yield from (_arrow_row(table.slice(number, 1)) for number in range(len(table)))
+            else:
+                yield from ((row, "") for row in rows)
             return
         header: list[str] | None = None
         for line in self.payload:
@@ -79,12 +86,16 @@ def column_types(path: Path) -> dict[str, str]:
     """
     kind = kind_of(path)
     if kind == ".parquet":
-        return {field.name: str(field.type) for field in _parquet(path).schema_arrow}
+        schema = _parquet(path).schema_arrow
+        _refuse_repeated(path, schema.names)
+        return {field.name: str(field.type) for field in schema}
     batch = next(read_batches(path, None), None)
     if batch is None:
         raise TableError(f"{path}: the file is empty.")
     if kind == ".csv":
-        return dict.fromkeys(batch.payload[0], "text")  # type: ignore[arg-type]  # the header
+        header: list[str] = batch.payload[0]  # type: ignore[assignment]  # cells, as of any csv file
+        _refuse_repeated(path, header)
+        return dict.fromkeys(header, "text")
     rows = list(batch.rows())
     types: dict[str, str] = {}
     for _, row, _ in rows:
@@ -94,6 +105,11 @@ def column_types(path: Path) -> dict[str, str]:
     if not types:
         raise TableError(f"{path}:1: {rows[0][2] or 'an empty object'}. Each line must hold one JSON object.")
     return types
+
+
+def _refuse_repeated(path: Path, names: list[str]) -> None:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise TableError(f"{path}: several columns are called {', '.join(repeated)}. Give each a name of its own.")
 
 
 def column_names(path: Path) -> list[str]:
@@ -160,9 +176,28 @@ def _json_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch
         yield Batch(first, len(lines), columns, lines)
 
 
+def _arrow_rows(table: pa.Table) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for field in table.schema:
+        if field.type in (pa.float16(), pa.float32()):  # 3.14, not 3.140000104904175
+            shortest = np.float16 if field.type == pa.float16() else np.float32
+            for row in rows:
+                row[field.name] = None if row[field.name] is None else float(str(shortest(row[field.name])))
+    return rows
+
+
+def _arrow_row(row: pa.Table) -> tuple[dict[str, Any] | None, str]:
+    try:
+        return _arrow_rows(row)[0], ""
+    except UnicodeDecodeError:
+        return None, "invalid UTF-8"
+    except (OverflowError, ValueError) as error:
+        return None, f"not readable: {error}"
+
+
 def _json_row(line: bytes) -> tuple[dict[str, Any] | None, str]:
     try:
-        row = json.loads(line.decode())
+        row = json.loads(line.decode(), parse_constant=lambda _: None)  # NaN and Infinity are no values
     except UnicodeDecodeError:
         return None, "invalid UTF-8"
     except json.JSONDecodeError as error:
@@ -185,20 +220,29 @@ def _csv_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]
     with _binary(path) as file, io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
         # strict: a quote that is never closed would swallow the rest of the file as one cell
         reader = csv.reader(text, strict=True)
-        header = next(reader, [])
+        try:
+            header = next(filter(None, reader), [])
+        except csv.Error as error:
+            raise TableError(f"{path}:1: the header is not csv ({error}). Mend its quotes.") from None
         first, size, lines = 0, 0, [header]
         while True:
             begins = reader.line_num + 1
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                if "unexpected end" in str(error):
+                if "unexpected end" in str(error) or reader.line_num > begins:
                     raise TableError(
-                        f"{path}:{begins}: a quoted cell begins in this row and never ends. Close the quote."
+                        f"{path}:{begins}: a quoted cell begins in this row and is not closed in it: the lines to "
+                        f"{reader.line_num} would be lost in it. Close the quote."
                     ) from None
                 cells = [f"\udc00{error}"]  # no text of a file: `_csv_row` gives it as the reason
             if cells is None:
                 break
+            if reader.line_num - begins >= MAX_CELL_LINES:
+                raise TableError(
+                    f"{path}:{begins}: a row of {reader.line_num - begins + 1} lines, as a quote makes that is not "
+                    "closed in its row. Close the quote."
+                )
             if cells:
                 lines.append(cells)
                 size += sum(map(len, cells))
@@ -223,6 +267,8 @@ def _csv_row(header: list[str], cells: list[str]) -> tuple[dict[str, Any] | None
 
 @contextmanager
 def _binary(path: Path) -> Iterator[BinaryIO]:
+    if not path.is_file():
+        raise TableError(f"{path}: there is no such file.")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
             yield file  # type: ignore[misc]  # a GzipFile is one in all that is used
@@ -234,7 +280,7 @@ def _parquet(path: Path) -> pq.ParquetFile:
     try:
         # Else all that was read is held until the file is closed, and of a row group whole columns at once.
         return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         raise _broken_parquet(path, error) from None
 
 

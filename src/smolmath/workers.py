@@ -24,6 +24,11 @@ class WorkerError(SmolmathError):
     """A worker process that died."""
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def ordered_map(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
     """`function(item)` of every item, in order.
 

@@ -44,18 +44,25 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout("boxed", ("problem", "solution", "source"), boxed.read, optional=("source",)),
         Layout("gsm8k", ("question", "answer"), gsm8k.read),
-        Layout("instruction", ("instruction", "output"), instruction.read),
+        Layout("instruction", ("instruction", "output", "input"), instruction.read, optional=("input",)),
     )
 }
 
 
 def choose_layout(
-    found: list[str], *, name: str | None, columns: Mapping[str, str] | None, where: str, traces: bool = True
+    found: list[str],
+    *,
+    name: str | None,
+    columns: Mapping[str, str] | None,
+    where: str,
+    traces: bool = True,
+    more: bool = False,
 ) -> Layout:
     """The layout for a file with the columns `found`, and of its columns those that are there.
 
     Args: name, columns: `layout` and `columns` of the dataset's params. where: the file, for the message. traces:
-    whether generations are to be read, which are most of a file's bytes.
+    whether generations are to be read, which are most of a file's bytes. more: whether later rows may have columns
+    that were not found.
     Raises: LayoutError that lists what was found.
     """
     if columns is not None:
@@ -67,6 +74,12 @@ def choose_layout(
     else:
         fitting = (layout for layout in LAYOUTS.values() if set(layout.required) <= set(found))
         layout = next(fitting, None)  # type: ignore[assignment]  # None is handled in the next line
+        if layout is not None and (choices := {"choices", "options"} & set(found)):
+            raise LayoutError(
+                f"{where}: beside the columns of layout {layout.name} there is {listing(choices)}, so the answer may "
+                "be the number of a choice. Say how it is to be read: columns: {question: …, reference_answer: …}, or "
+                f"layout: {layout.name} if it is the answer itself."
+            )
         if layout is None:
             known = "; ".join(f"{each.name} ({', '.join(each.required)})" for each in LAYOUTS.values())
             raise LayoutError(
@@ -78,7 +91,7 @@ def choose_layout(
             f"{where}: layout {layout.name} needs {listing(lacking)}; found the columns {listing(found)}."
         )
     left_out = () if traces else openr1.TRACE_COLUMNS
-    return replace(layout, columns=tuple(c for c in layout.columns if c in found and c not in left_out))
+    return replace(layout, columns=tuple(c for c in layout.columns if (more or c in found) and c not in left_out))
 
 
 def _mapped(columns: Mapping[str, str], where: str) -> Layout:

@@ -14,4 +14,5 @@ def read(row: Mapping[str, Any]) -> Candidate:
     """The reference answer is what the last box of the solution holds."""
     solution = row["solution"]
     boxes = find_boxes(solution) if isinstance(solution, str) else []
-    return Candidate(row["problem"], boxes[-1].text if boxes else None, solution, row.get("source"))
+    answer = boxes[-1].text if boxes else None
+    return Candidate(row["problem"], answer, solution, row.get("source"), lacking="no box in the solution")

@@ -22,3 +22,4 @@ class Candidate:
     reasoning: Any = None
     source: Any = None
     traces: tuple[Trace, ...] | None = None  # None: a layout without generations, or none were asked for
+    lacking: str = ""  # why there is no reference answer, where the layout has to look for it

@@ -8,17 +8,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from smolmath.answers import is_verifiable
 from smolmath.datasets.candidates import Candidate
 
+BARE_CHARS = 50  # of an answer without worked solution
 _CALCULATOR_MARKS = re.compile(r"<<[^<>]*>>")  # <<48/2=24>> steered a calculator; the text reads on without it
 
 
 def read(row: Mapping[str, Any]) -> Candidate:
-    """The reference answer is what follows the last `####`; without one there is none."""
+    """The reference answer is what follows the last `####`; without one, an answer that is nothing but a value."""
     answer = row["answer"]
     if not isinstance(answer, str):
         return Candidate(row["question"], answer)
     reasoning, marker, final = answer.rpartition("####")
     if not marker:
-        return Candidate(row["question"], None)
+        bare = answer if len(answer) <= BARE_CHARS and is_verifiable(answer.strip()) else None
+        return Candidate(row["question"], bare, lacking="no #### before the final answer")
     return Candidate(row["question"], final, _CALCULATOR_MARKS.sub("", reasoning).strip())

@@ -21,7 +21,7 @@ TRACE_COLUMNS = (
 
 def read(row: Mapping[str, Any]) -> Candidate:
     """The reference answer is the column `answer`, as given; the worked solution is the human one."""
-    traces = _traces(row) if "generations" in row else None
+    traces = _traces(row) if row.get("generations") is not None else None
     return Candidate(row["problem"], row["answer"], row.get("solution"), row.get("source"), traces)
 
 

@@ -7,13 +7,25 @@
 from collections.abc import Mapping
 from typing import Any
 
+from smolmath.datasets import gsm8k
 from smolmath.datasets.candidates import Candidate
 from smolmath.datasets.worked import WORKED
 
 
 def read(row: Mapping[str, Any]) -> Candidate:
-    """Problems of tasks in `WORKED` get a worked solution."""
+    """Problems of tasks in `WORKED` get a worked solution; metadata of another kind makes it a row as GSM8K's."""
     metadata = row["metadata"] if isinstance(row["metadata"], dict) else {}
     task = metadata.get("source_dataset")
-    worked = WORKED[task](metadata) if task in WORKED else None
-    return Candidate(row["question"], row["answer"], worked, task)
+    if not isinstance(task, str):
+        return gsm8k.read(row)
+    return Candidate(row["question"], row["answer"], _worked(task, metadata), task)
+
+
+def _worked(task: str, metadata: dict[str, Any]) -> str | None:
+    """None where the metadata is not what the task writes: the problem can be used all the same."""
+    if task not in WORKED:
+        return None
+    try:
+        return WORKED[task](metadata)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError):
+        return None

@@ -5,44 +5,61 @@ the tags that params.yaml names and writes the reference answer after it. The tr
 """
 
 import re
+from collections.abc import Collection
 from typing import Literal
 
 from smolmath.answers import grade
 from smolmath.answers.boxes import find_boxes, unboxed
 from smolmath.datasets.candidates import Trace
 
-_TAGS = re.compile(r"</?(?:think|reasoning|answer)>")
+# Markup of other models' formats, and boxes that never close
+_LEFT_OVER = re.compile(r"</?\w*(?:think|thought)\w*\s*>|<\|[^|<>]{1,40}\|>|\\boxed(?![a-zA-Z])", re.IGNORECASE)
 
 
-def verified_trace(traces: tuple[Trace, ...], reference: str, which: Literal["shortest", "first"]) -> str | None:
+def verified_trace(
+    traces: tuple[Trace, ...], references: Collection[str], which: Literal["shortest", "first"]
+) -> str | None:
     """The reasoning of the shortest (or first) trace that is complete, verified, and right by our own grader too.
 
-    None if there is none. A trace that nobody verified is taken on the grader's word.
+    Args: references: spellings of the reference answer: an option's letter, and its text.
+    Returns: None if there is none. A trace that nobody verified is taken on the grader's word.
     """
     candidates = [trace for trace in traces if trace.complete and trace.verified is not False]
     if which == "shortest":
         candidates.sort(key=lambda trace: len(trace.text))
     for trace in candidates:
-        if (parts := split_trace(trace.text)) and grade(parts[1], reference).correct:
+        if (parts := split_trace(trace.text)) and all(_agrees(text, references) for text in parts[1:] if text):
             return parts[0]
     return None
 
 
-def split_trace(text: str) -> tuple[str, str] | None:
-    """(reasoning, the text that gives the answer) of one generation; None if its tags are broken.
+def _agrees(text: str, references: Collection[str]) -> bool:
+    return any(grade(text, reference).correct for reference in references)
 
-    Without think tags both are the whole text; with nothing between them the reasoning is what follows.
+
+def split_trace(text: str) -> tuple[str, str, str] | None:
+    """(reasoning, the text that gives the answer, the thought's own last box) of one generation.
+
+    Without think tags the first two are the whole text; with nothing between them the reasoning is what follows.
+    None if its tags are broken or of another kind.
     """
-    text = text.strip()
+    parts = _split(text.strip())
+    return None if parts is None or _LEFT_OVER.search(parts[0]) else parts
+
+
+def _split(text: str) -> tuple[str, str, str] | None:
     if "think>" not in text:
-        return _plain(text), text
+        return _plain(text), text, ""
     head, closed, after = text.partition("</think>")
     thought = head.removeprefix("<think>")  # some chat templates write the opening tag into the prompt
     if not closed or "think>" in thought or "think>" in after:
         return None
-    return _plain(thought) or _plain(after), after
+    boxes = find_boxes(thought)
+    return _plain(thought) or _plain(after), after, f"\\boxed{{{boxes[-1].text}}}" if boxes else ""
 
 
 def _plain(text: str) -> str:
-    """Without boxes and tags: the answer is given after the reasoning, once."""
-    return _TAGS.sub("", unboxed(find_boxes(text), text)).strip()
+    """Without boxes: the answer is given after the reasoning, once."""
+    while boxes := find_boxes(text):
+        text = unboxed(boxes, text)
+    return text.strip()

@@ -26,7 +26,7 @@ def chain_sum(metadata: dict[str, Any]) -> str:
     total_text, *rest = metadata["expression"].split()
     total, lines = int(total_text), []
     for operator, term in zip(rest[::2], rest[1::2], strict=True):
-        following = total + int(term) if operator == "+" else total - int(term)
+        following = total + {"+": 1, "-": -1}[operator] * int(term)
         lines.append(f"{total}{operator}{term}={following}")
         total = following
     return "\n".join(lines)

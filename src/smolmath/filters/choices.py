@@ -5,35 +5,53 @@ r"""Multiple choice: the text of the option that a letter names.
 
 import re
 
-from smolmath.answers.kinds import read_letter
 from smolmath.answers.normalise import normalise
 
+MAX_MARKERS = 200  # a text with more is no list of options
 _FONT = re.compile(r"\\(?:textbf|textrm|textit|text|mathrm|mathbf|rm|bf)\s*\{\s*(\(?\s*[A-J]\s*\)?\s*[.:]?)\s*\}")
-_MARKER = re.compile(r"(?<![A-Za-z0-9\\])(?:\(\s*([A-J])\s*\)|([A-J])\s*[).:、．])(?![A-Za-z]\w)")
-_SPACING = re.compile(r"\\q?quad(?![a-zA-Z])|\\[,;:!> ]|~")
+_SPACING = re.compile(r"\\q?quad(?![a-zA-Z])|\\[,;:!> ]|~|\*\*")
+_BRACKETED = re.compile(r"(?<![A-Za-z\\])\(\s*([A-J])\s*\)")
+_BARE = re.compile(r"(?<![A-Za-z0-9\\(])([A-J])\s*[).:、．](?![A-Za-z]\w)")
+_END = re.compile(r"\n\s*\n|\[asy\]")  # what follows the list is no part of its last option
+_LETTER = re.compile(r"\(([A-J])\)|([A-J])[).:]?")
 
 
-def named_option(answer: str) -> str | None:
-    """The letter A to J that an answer consists of, None if it is more than an option's letter."""
-    letter = read_letter(normalise(answer))
-    return letter if letter and len(answer.strip(" \t\n$().:{}\\")) <= len("mathrm{A") else None
+def named_option(answer: str, question: str) -> str | None:
+    """The letter A to J that an answer consists of; a letter in a formula counts only where it is an option."""
+    found = _LETTER.fullmatch(normalise(answer))
+    letter = (found[1] or found[2]) if found else None
+    return letter if letter and ("$" not in answer or letter in options(question)) else None
 
 
 def options(question: str) -> dict[str, str]:
-    """Letter -> text of each option, where a question ends in options A, B, … in order; else nothing."""
+    """Letter -> text of each option, where a question lists options A, B, … without a gap; else nothing."""
     text = _FONT.sub(r"\1", _SPACING.sub(" ", question))
-    markers = [(found[1] or found[2], found.start(), found.end()) for found in _MARKER.finditer(text)]
-    # The last run that begins with A and counts on: an (A) in the question's body is no option.
-    starts = [i for i, (letter, _, _) in enumerate(markers) if letter == "A"]
-    for start in reversed(starts):
-        run = [markers[start]]
-        for marker in markers[start + 1 :]:
-            if ord(marker[0]) == ord(run[-1][0]) + 1:
-                run.append(marker)
-        if len(run) > 1:
-            ends = [begin for _, begin, _ in run[1:]] + [len(text)]
-            return {
-                letter: text[end:stop].replace("$", "").strip(" \t\n;,.")
-                for (letter, _, end), stop in zip(run, ends, strict=True)
-            }
-    return {}
+    best: dict[str, str] = {}
+    for style in (_BRACKETED, _BARE):
+        markers = [(found[1], found.start(), found.end()) for found in style.finditer(text)]
+        if len(markers) > MAX_MARKERS:
+            continue
+        for start, (letter, _, _) in enumerate(markers):
+            if letter == "A" and len(found := _run(text, markers[start:])) > len(best):
+                best = found
+    return best
+
+
+def _run(text: str, markers: list[tuple[str, int, int]]) -> dict[str, str]:
+    """The options from a first marker A on; nothing if another list begins inside, or a letter is left out."""
+    run = [markers[0]]
+    for marker in markers[1:]:
+        expected = chr(ord(run[-1][0]) + 1)
+        if marker[0] == expected:
+            run.append(marker)
+        elif marker[0] > expected or (len(run) == 1 and marker[0] == "A"):
+            return {}
+    if len(run) < 2:
+        return {}
+    end = _END.search(text, run[-1][2])
+    ends = [begin for _, begin, _ in run[1:]] + [end.start() if end else len(text)]
+    return {letter: _clean(text[at:stop]) for (letter, _, at), stop in zip(run, ends, strict=True)}
+
+
+def _clean(option: str) -> str:
+    return re.sub(r"(?<!\\)\$", "", option).strip(" \t\n;,.")

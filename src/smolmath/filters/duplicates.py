@@ -1,15 +1,16 @@
 """Duplicates: questions that are the same when normalised, and questions that are nearly the same.
 
 Near duplicates are found by MinHash (Broder 1997) over word trigrams with locality-sensitive hashing: a signature is
-cut into bands, and two questions meet if a band is equal. Problems that differ in one number are different problems
-though a MinHash barely sees it, so the reference answer and the question's numbers in their order are part of every
-band: only another wording of the same numbers with the same answer can meet.
+cut into bands, and two questions meet if a band is equal and enough of the rest too. Problems that differ in one
+number are different problems though a MinHash barely sees it, so the reference answer and the question's numbers in
+their order are part of every band: only another wording of the same numbers with the same answer can meet.
 """
 
 import hashlib
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ from rensa import RMinHash
 from smolmath.answers.normalise import normalise
 
 Hashes = npt.NDArray[np.uint64]  # (N,)
+Minima = npt.NDArray[np.uint8]  # (N, CHECKED)
 Rows = npt.NDArray[np.uint32]  # (N,) place of each row in the dataset, counted through its files
-BANDS = 4  # of 12 bytes each, for every row
+BANDS, CHECKED = 4, 16  # 4 × 12 + 16 bytes a row
+_NONE = np.iinfo(np.int64).max
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"\w+|[^\w\s]")
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -61,27 +64,41 @@ class FirstSeen:
         return found
 
 
-def band_keys(questions: Sequence[str], answers: Sequence[str], threshold: float) -> Hashes:
-    """(N, BANDS) keys; near duplicates share one.
+@dataclass(frozen=True)
+class Signatures:
+    """MinHash signatures of N questions."""
+
+    keys: Hashes  # (N, BANDS); near duplicates share one
+    minima: Minima  # (N, CHECKED) low bytes of further minima, which tell how near two questions are
+
+    def __getitem__(self, rows: npt.NDArray[np.bool_]) -> "Signatures":
+        return Signatures(self.keys[rows], self.minima[rows])
+
+
+def signatures(questions: Sequence[str], answers: Sequence[str], threshold: float) -> Signatures:
+    """MinHash over word trigrams, with what must be the same hashed into every key.
 
     Args: questions: normalised. answers: their reference answers. threshold: Jaccard similarity, 0 to 1, at which
     two questions meet as often as not.
     """
-    # Two signatures of similarity s share a band with probability 1 - (1 - s^r)^b, which is steepest near (1/b)^(1/r).
-    rows = max(1, round(math.log(1 / BANDS) / math.log(threshold)))
+    # Signatures of similarity s share a band with probability 1 - (1 - s^r)^b: a half where s^r = 1 - 0.5^(1/b).
+    rows = max(1, round(math.log(1 - 0.5 ** (1 / BANDS)) / math.log(threshold)))
     keys = np.empty((len(questions), BANDS), np.uint64)
+    minima = np.empty((len(questions), CHECKED), np.uint8)
     for index, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         words = _WORD.findall(question)
-        signature = RMinHash(num_perm=BANDS * rows, seed=0)
+        signature = RMinHash(num_perm=BANDS * rows + CHECKED, seed=0)
         signature.update([" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))])
-        bands: Hashes = np.array(signature.digest(), np.uint64).reshape(BANDS, rows)
+        digest: Hashes = np.array(signature.digest(), np.uint64)
+        bands = digest[: BANDS * rows].reshape(BANDS, rows)
         same = _hash("\n".join([normalise(answer), *_NUMBER.findall(question)]))
         mixed = (np.arange(BANDS, dtype=np.uint64) + same).astype(np.uint64)
         for column in range(rows):
             mixed = (mixed ^ bands[:, column]) * _MIX
             mixed ^= mixed >> np.uint64(29)
         keys[index] = mixed
-    return keys
+        minima[index] = digest[BANDS * rows :] & np.uint64(0xFF)
+    return Signatures(keys, minima)
 
 
 def _hash(text: str) -> np.uint64:
@@ -91,14 +108,24 @@ def _hash(text: str) -> np.uint64:
 
 
 class NearDuplicates:
-    """The index: for each band which row held a key first."""
+    """The index, 64 bytes a row: for each band which row held a key first, and every row's minima.
 
-    def __init__(self) -> None:
+    Args: rows: of the dataset. threshold: as of `signatures`.
+    """
+
+    def __init__(self, rows: int, threshold: float) -> None:
         self._bands = [FirstSeen() for _ in range(BANDS)]
+        self._minima: Minima = np.zeros((rows, CHECKED), np.uint8)
+        # One band may agree by chance at half the similarity. A standard deviation of the estimate is about a tenth.
+        self._alike = math.ceil(CHECKED * (threshold - 0.15))
 
-    def add(self, keys: Hashes, rows: Rows) -> npt.NDArray[np.int64]:
-        """For each row of the (N, BANDS) `keys` the first row that is near it, -1 if none is."""
-        near = np.stack([seen.add(keys[:, band], rows) for band, seen in enumerate(self._bands)])
-        none = np.iinfo(np.int64).max
-        first: npt.NDArray[np.int64] = np.where(near < 0, none, near).min(axis=0)
-        return np.where(first == none, -1, first)
+    def add(self, signed: Signatures, rows: Rows) -> npt.NDArray[np.int64]:
+        """For each of the N signatures the first row that is near it, -1 if none is."""
+        self._minima[rows] = signed.minima
+        nearest = np.full(len(rows), _NONE)
+        for band, seen in enumerate(self._bands):
+            earlier = seen.add(signed.keys[:, band], rows)
+            met = np.flatnonzero(earlier >= 0)
+            alike = (self._minima[earlier[met]] == signed.minima[met]).sum(axis=1) >= self._alike
+            nearest[met[alike]] = np.minimum(nearest[met[alike]], earlier[met[alike]])
+        return np.where(nearest == _NONE, -1, nearest)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w+|[-+*/=<>^×÷±·]")  # signs too: 5 + 3 is not 5 - 3
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that each word's place counts
 
 
@@ -30,6 +30,8 @@ class OverlapIndex:
         self.places: list[str] = []
         grams, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
         for place, text in questions:
+            if not _WORD.search(text):
+                continue  # nothing to find it by
             found = np.unique(self._grams([text])[0])
             owners.append(np.full(len(found), len(self.places), np.int32))
             grams.append(found)
@@ -45,7 +47,7 @@ class OverlapIndex:
         if not len(self._grams_sorted):
             return [(0.0, "")] * len(questions)
         at = np.searchsorted(self._grams_sorted, grams).clip(max=len(self._grams_sorted) - 1)
-        hits = self._grams_sorted[at] == grams
+        hits = (self._grams_sorted[at] == grams) & (grams != 0)  # 0: a question without words
         totals = np.bincount(owners, minlength=len(questions))
         shares = np.bincount(owners, hits, minlength=len(questions)) / np.maximum(totals, 1)
         first = {int(owners[i]): self.places[self._owners[at[i]]] for i in np.flatnonzero(hits)[::-1]}

@@ -1,8 +1,8 @@
 """Section `datasets`: where problems come from, and how their columns are read."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, parse
 from smolmath.problems import SIDES
@@ -15,7 +15,15 @@ class DatasetParams(Strict):
 
     path: str = Field(min_length=1)  # the one DVC dep of the fetch stage; never a list, never `../x` (lost in --temp)
     layout: str | None = None  # column layout, from smolmath.datasets.LAYOUTS; null: detected from the columns
-    columns: dict[str, str] | None = None  # for layout `columns`: question, reference_answer, reasoning -> column name
+    columns: dict[str, str] | None = (
+        None  # instead of a layout: question, reference_answer, reasoning, source -> column
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_read(self) -> Self:
+        if self.layout is not None and self.columns is not None:
+            raise ValueError(f"layout {self.layout!r} and columns are two ways to read a row: leave one out.")
+        return self
 
     @field_validator("path")
     @classmethod
@@ -38,6 +46,13 @@ class HubDataset(DatasetParams):
     path: str = f"{SOURCES}/hub.py"
 
     _sides = field_validator("splits")(lambda value: _known_sides(value))
+
+    @field_validator("splits")
+    @classmethod
+    def _each_once(cls, splits: dict[str, str]) -> dict[str, str]:
+        if len(set(splits.values())) < len(splits):
+            raise ValueError(f"{splits} puts one split on two sides: what is tested would be trained on.")
+        return splits
 
 
 class FilesDataset(DatasetParams):

@@ -1,14 +1,16 @@
 """Section `process`: which rows of a raw dataset become problems, and what worked solution they get."""
 
-from typing import Literal, Self
+import unicodedata
+from functools import lru_cache
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from smolmath.params.core import Strict
+from smolmath.params.core import Strict, nearest
 
 
 class ContaminationParams(Strict):
-    """Rows that may be trained on and share n-grams with another dataset's evaluated problems are rejected."""
+    """Rows that may be trained on and share n-grams with another dataset's problems are rejected."""
 
     dataset: str  # key in `datasets`; one string, so that it can be a DVC dep; never compared with itself
     ngram: int | None = Field(ge=3)  # words in a row, 8 or 13 as a rule; null: nothing is compared
@@ -28,7 +30,9 @@ class ProcessParams(Strict):
     mojibake: Literal["reject", "keep"]  # text that was read in the wrong encoding
     scripts: list[str] | None  # whose letters a question may hold, e.g. [LATIN, GREEK]; null: any
     multiple_choice: Literal["keep", "drop", "resolve"]  # a letter as reference; resolve: to its option's text
-    near_duplicates: float | None = Field(gt=0, lt=1)  # similarity of two wordings of one problem; null: none dropped
+    near_duplicates: float | None = Field(
+        gt=0, le=0.99
+    )  # similarity of two wordings of one problem; null: none dropped
     contamination: ContaminationParams
 
     @field_validator("question_chars")
@@ -38,9 +42,17 @@ class ProcessParams(Strict):
             raise ValueError(f"{bounds} is no range: write [least, most], with 1 ≤ least ≤ most.")
         return bounds
 
-    @model_validator(mode="after")
-    def _scripts_are_upper_case(self) -> Self:
-        for script in self.scripts or []:
-            if script != script.upper():
-                raise ValueError(f"scripts: {script!r} is no script's name; they are in capitals: {script.upper()!r}.")
-        return self
+    @field_validator("scripts")
+    @classmethod
+    def _are_scripts(cls, scripts: list[str] | None) -> list[str] | None:
+        for script in scripts or []:
+            if script not in _known_scripts():
+                raise ValueError(f"{script!r} is no script of Unicode.{nearest(script.upper(), _known_scripts())}")
+        return scripts
+
+
+@lru_cache(maxsize=1)
+def _known_scripts() -> frozenset[str]:
+    """The first words of the names of all letters of the basic plane: LATIN, GREEK, CJK, …"""
+    letters = (chr(code) for code in range(0x10000))
+    return frozenset(unicodedata.name(c).split()[0] for c in letters if c.isalpha())

@@ -1,10 +1,12 @@
 """Source `files`: parquet, jsonl or csv on this machine."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from smolmath.params.datasets import FilesDataset
+from smolmath.problems import SIDES
 from smolmath.runs import StageError
 
 DATA = (".parquet", ".jsonl", ".csv")  # not .json, which is as often something else
@@ -14,6 +16,17 @@ def data_files(folder: Path) -> list[str]:
     """Names of the data files that lie in a folder, sorted."""
     names = (p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     return sorted(name for name in names if name.removesuffix(".gz").endswith(DATA))
+
+
+def _refuse_hidden_sides(root: Path, names: list[str]) -> None:
+    """Files that are called after sides and would be mixed and cut anew: what a source tests on must stay apart."""
+    sides = {side: name for side in SIDES for name in names if re.match(rf"{side}(?![a-z])", name)}
+    if len(sides) > 1:
+        suggestion = ", ".join(f'{side}: "{side}*"' for side in sides)
+        raise StageError(
+            f"{root} has files that are called after sides ({', '.join(sides.values())}), and `sides` does not say "
+            f"which is which. Add sides: {{{suggestion}}}"
+        )
 
 
 def fetch(params: FilesDataset, out: Path, state: Path) -> dict[str, Any]:
@@ -30,15 +43,25 @@ def fetch(params: FilesDataset, out: Path, state: Path) -> dict[str, Any]:
         return {"files": [_copy(root, root.name, out, None)]}
     chosen: dict[str, str | None] = {}
     for side, pattern in (params.sides or {"": "*"}).items():
-        matched = sorted(p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file())
+        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise StageError(f"{root}: {pattern!r} (side {side}) is no pattern of files inside that folder.")
+        try:
+            matched = sorted(p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file())
+        except ValueError as error:
+            raise StageError(f"{root}: {pattern!r} (side {side}) is no pattern: {error}.") from None
         if not side:
-            matched, everything = data_files(root), matched
-            if left_out := sorted({*everything} - {*matched}):
+            matched = data_files(root)
+            _refuse_hidden_sides(root, matched)
+            if left_out := sorted({p.name for p in root.iterdir()} - {*matched}):
                 print(f"{root}: left out as no data files: {', '.join(left_out[:20])}. `sides` chooses otherwise.")
         if not matched:
             there = ", ".join(sorted(p.name for p in root.iterdir())[:20]) or "nothing"
             raise StageError(f"{root}: no file matches {pattern!r} (side {side or 'all'}). The folder holds: {there}.")
         for name in matched:
+            if name == "manifest.json":
+                raise StageError(
+                    f"{root / name}: smolmath writes a file of this name itself. Rename it, or narrow {pattern!r}."
+                )
             if name in chosen:
                 raise StageError(f"{root / name} is on two sides, {chosen[name]} and {side}: make the globs disjoint.")
             chosen[name] = side or None

@@ -1,6 +1,7 @@
 """Source `hub`: a dataset on the Hugging Face hub, downloaded as it lies there (parquet, jsonl or csv)."""
 
 import errno
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 
 from smolmath.params.datasets import HubDataset
@@ -28,11 +30,11 @@ from smolmath.runs import StageError
 def fetch(params: HubDataset, out: Path, state: Path) -> dict[str, Any]:
     """Download the files of the wanted splits at one commit.
 
-    Files arrive in `state`, so that after a kill only those that were not whole are asked for again, and are moved to
-    `out` when all are there.
+    Files arrive in `state` and stay there until the stage has ended well: after a kill only those that were not whole
+    are asked for again.
     Raises: StageError if the hub or dataset can't be had.
     """
-    with _explained(params.id):
+    with _explained(params.id, params.revision):
         commit, data_files = _data_files(params.id, params.config, params.revision)
         if params.revision != commit:
             print(
@@ -51,17 +53,25 @@ def fetch(params: HubDataset, out: Path, state: Path) -> dict[str, Any]:
             )
     for file in files:
         (out / file["path"]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(state / "download" / file["path"], out / file["path"])
+        _place(state / "download" / file["path"], out / file["path"])
     return {"id": params.id, "config": params.config, "revision": commit, "files": files}
 
 
-def head(dataset: str, rows: int, folder: Path) -> tuple[Path, int]:
+def _place(source: Path, target: Path) -> None:
+    """A hard link costs no second copy of what may be gigabytes; where the file system has none, a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def head(dataset: str, config: str | None, rows: int, folder: Path) -> tuple[Path, int]:
     """The first `rows` rows of a dataset's first data file, written into `folder`; and how many data files there are.
 
     Of a parquet file only what holds those rows is read. Raises: StageError if the hub or dataset can't be had.
     """
     with _explained(dataset):
-        commit, data_files = _data_files(dataset, None, None)
+        commit, data_files = _data_files(dataset, config, None)
         names = [name for split in data_files.values() for name in split]
         if not names[0].endswith(".parquet"):
             local = huggingface_hub.hf_hub_download(
@@ -80,7 +90,8 @@ def _data_files(dataset: str, config: str | None, revision: str | None) -> tuple
     try:
         builder = datasets.load_dataset_builder(dataset, config, revision=commit)
     # A config that is missing or unknown (the message lists those there are), or a repository without data.
-    except (ValueError, DataFilesNotFoundError) as error:
+    # RuntimeError: a dataset that is a script, which `datasets` no longer runs.
+    except (ValueError, DataFilesNotFoundError, RuntimeError) as error:
         raise StageError(f"{dataset}, config {config!r}: {error}") from None
     found = builder.config.data_files or {}
     # hf://datasets/<id>@<commit>/<path>
@@ -88,7 +99,7 @@ def _data_files(dataset: str, config: str | None, revision: str | None) -> tuple
 
 
 @contextmanager
-def _explained(dataset: str) -> Iterator[None]:
+def _explained(dataset: str, revision: str | None = None) -> Iterator[None]:
     """The hub's errors as what a person can do about them."""
     try:
         yield
@@ -97,9 +108,11 @@ def _explained(dataset: str) -> Iterator[None]:
             f"{dataset} is no dataset on the hub, or a private one. Correct it, "
             "log in with `hf auth login`, or use source: files with a local copy."
         ) from None
+    except RevisionNotFoundError:
+        raise StageError(f"{dataset} has no revision {revision!r}. Name a branch, a tag or a commit.") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise  # this machine's disk
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
             f"the Hugging Face hub cannot be reached for the dataset {dataset} ({reason}). Check the network, or "

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import warnings
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,17 @@ def fetch(params: ReasoningGymDataset, out: Path, state: Path) -> dict[str, Any]
         (out / "rows.jsonl").open("w", encoding="utf-8") as file,
         progress(f"generate {params.task}", params.rows, "problems") as advance,
     ):
-        for _, row in zip(range(params.rows), _sound_rows(dataset), strict=False):
+        rows = islice(_sound_rows(dataset), params.rows)
+        written = 0
+        for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
             advance()
+            written += 1
+    if written < params.rows:
+        raise StageError(
+            f"reasoning_gym task {params.task!r} made {written} of {params.rows} rows: too many were of templates "
+            "whose answers are wrong. Ask for fewer rows, or another seed."
+        )
     return {"task": params.task, "files": [{"path": "rows.jsonl", "side": None}]}
 
 
