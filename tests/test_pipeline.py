@@ -254,7 +254,11 @@ def test_a_hub_that_cannot_be_reached_names_the_id_and_the_alternative(project, 
     ("name", "content", "message"),
     [
         ("train.parquet", "no parquet at all", "train.parquet: not a readable parquet file"),
-        ("train.jsonl", "no json at all\n", "train.jsonl:1: not JSON: Expecting value at column 1. Each line must hold one JSON object"),
+        (
+            "train.jsonl",
+            "no json at all\n",
+            "train.jsonl:1: not JSON: Expecting value at column 1. Each line must hold one JSON object",
+        ),
         (
             "train.jsonl",
             '{"prompt": "a", "result": 1}\n',
