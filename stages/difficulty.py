@@ -7,6 +7,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+import smolmath.kernels  # noqa: F401  # before torch
 from smolmath.difficulty import histogram, pass_rates
 from smolmath.engines import load_engine
 from smolmath.generation import generate_batches, problems_to_answer

@@ -7,12 +7,26 @@ from pathlib import Path
 from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
 from smolmath.metrics import evaluation_metrics
 from smolmath.params.prompt import PromptParams
+from smolmath.params.tracking import TrackingParams
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, verdicts_schema, write_table
-from smolmath.runs import stage_run
+from smolmath.runs import main_workspace, stage_run
+from smolmath.tracking import tracked
+from smolmath.tracking_config import evaluation_config
 
 
 def main(model: str, dataset: str, completions: str, split: str, verdicts: str, metrics: str) -> None:
-    with stage_run(f"evaluate@{model}-{dataset}") as run:
+    with (
+        stage_run(f"evaluate@{model}-{dataset}") as run,
+        tracked(
+            run.section("tracking", TrackingParams),
+            run_id=run.fingerprint,
+            name=f"{model} on {dataset}",
+            job_type="evaluate",
+            phases=list(run.params["phases"]),
+            config=evaluation_config(run.params, model=model, dataset=dataset, fingerprint=run.fingerprint),
+            folder=main_workspace(),
+        ) as tracker,
+    ):
         rows = grade_completions(
             read_table(Path(completions), COMPLETIONS),
             read_table(Path(split) / "test.parquet", PROBLEMS),
@@ -24,6 +38,8 @@ def main(model: str, dataset: str, completions: str, split: str, verdicts: str, 
         print(
             f"{model} on {dataset}: accuracy {values['accuracy']:.3f} ± {values['accuracy_se']:.3f}, n = {values['n']}"
         )
+        if tracker:
+            tracker.summary(values)
 
 
 if __name__ == "__main__":

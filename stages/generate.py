@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import smolmath.kernels  # noqa: F401  # before torch
 from smolmath.engines import load_engine
 from smolmath.generation import generate_batches, problems_to_answer, read_completions
 from smolmath.params.evaluate import SamplingParams

@@ -6,22 +6,23 @@ Run alone: dvc repro train@PHASE. A killed run goes on from its last checkpoint 
 import argparse
 from pathlib import Path
 
-from smolmath.grpo.trainer import make_grpo_trainer, max_completion_tokens
+import smolmath.kernels  # noqa: F401  # before torch
+from smolmath.grpo.trainer import METHOD
 from smolmath.runs import stage_run
 from smolmath.training.loop import train_phase
 
 
-def main(phase: str, init: str, split: str, out: str, curve: str) -> None:
+def main(phase: str, init: str, split: str, out: str, curve: str, samples: str) -> None:
     with stage_run(f"train@{phase}") as run:
         train_phase(
             run,
             phase,
-            make_grpo_trainer,
+            METHOD,
             init=Path(init),
             split=Path(split),
             model_out=run.out(out),
             curve_out=run.out(curve),
-            max_completion_tokens=max_completion_tokens,
+            samples_out=run.out(samples),
         )
 
 
@@ -32,4 +33,5 @@ if __name__ == "__main__":
     parser.add_argument("--split", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--curve", required=True)
+    parser.add_argument("--samples", required=True)
     main(**vars(parser.parse_args()))

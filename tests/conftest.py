@@ -87,7 +87,9 @@ def make_tiny(params: dict[str, Any]) -> None:
     params["phases"]["sums"] |= {
         "prompts_per_step": 2,
         "checkpoint_steps": 1,
-        "validation": {"problems": 4, "every_steps": 1},
+        "preflight": "warn",  # sixteen tokens cut every completion
+        "validation": {"problems": 4, "every_steps": 1, "metric": "accuracy", "patience": None},
+        "sample_steps": 1,
     }
     params["phases"]["legs"]["sft"] |= {"max_steps": 2}
     params["phases"]["legs"] |= {"examples_per_step": 4, "checkpoint_steps": 1, "validation": None}

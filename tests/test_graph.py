@@ -24,6 +24,7 @@ INFRASTRUCTURE = {
     "progress.py",
     "runs.py",
     "tracking.py",
+    "tracking_config.py",
     "workers.py",  # no byte hangs on who does the work
 }
 

@@ -32,10 +32,13 @@ phases:
     pass_rate: null
     max_prompt_tokens: 128
     prompts_per_step: 8
+    preflight: stop
     checkpoint_steps: 20
-    validation: {problems: 64, every_steps: 10}
+    validation: {problems: 64, every_steps: 10, metric: accuracy, patience: null}
     lora: null
     rewards: {correctness: 2.0, soft_format: 0.5, integer: 0.0}
+    answer_grounding_weight: 0.0
+    sample_steps: null
     grpo: {max_steps: 3, num_generations: 4}
 evaluate:
   models: [base, sums]

@@ -1,6 +1,7 @@
 """What a trainer is given, and what the curve says of it. Real TRL, on the shipped base."""
 
 import csv
+from functools import partial
 
 import pytest
 
@@ -10,13 +11,26 @@ from smolmath.params.prompt import PromptParams
 from smolmath.training.curves import write_curve
 from tests.conftest import ROOT
 
-HARDWARE = HardwareParams(device="cpu", engine="transformers", gpu_memory=0.9, threads=2, micro_batch=None, workers=1)
+HARDWARE = HardwareParams(
+    device="cpu",
+    engine="transformers",
+    gpu_memory=0.9,
+    vllm="off",
+    vllm_memory=0.3,
+    vllm_sleep=True,
+    vllm_server=None,
+    threads=2,
+    micro_batch=None,
+    checkpoint_minutes=None,
+    workers=1,
+)
 PROMPT = PromptParams(system="Work it out.", reasoning_tag="reasoning", answer_tag="answer")
 COMMON = {
     "dataset": "d",
     "pass_rate": None,
     "init": "base",
     "max_prompt_tokens": 64,
+    "preflight": "off",
     "checkpoint_steps": 10,
     "validation": None,
     "lora": None,
@@ -26,6 +40,8 @@ GRPO = GrpoPhase(
     method="grpo",
     prompts_per_step=4,
     rewards={"correctness": 1.0},
+    answer_grounding_weight=0.0,
+    sample_steps=None,
     grpo={"num_generations": 6, "max_steps": 1},
 )
 SFT = SftPhase(**COMMON, method="sft", examples_per_step=12, sft={"max_steps": 1})
@@ -73,7 +89,7 @@ def test_the_hardware_divides_the_step_and_never_changes_it(tmp_path, phase, seq
     from smolmath.training.arguments import shared_arguments
 
     hardware = HARDWARE.model_copy(update={"micro_batch": micro_batch})
-    arguments = shared_arguments(phase, seed=1, dtype="float32", hardware=hardware, state=tmp_path, wandb=False)
+    arguments = shared_arguments(phase, seed=1, dtype="float32", hardware=hardware, state=tmp_path)
     passes, per_pass = arguments["gradient_accumulation_steps"], arguments["per_device_train_batch_size"]
     assert passes * per_pass == sequences
     assert per_pass == min(micro_batch or sequences, sequences)
@@ -89,7 +105,7 @@ def test_prompt_tokens_carry_no_loss_in_sft(tmp_path):
     problems = [{"question": "1 + 2 =", "reference_answer": "3", "reasoning": "1+2=3"}] * 12
     trainer = make_sft_trainer(
         model=model, tokenizer=tokenizer, phase=SFT, name="p", problems=problems, prompt=PROMPT,
-        arguments=shared_arguments(SFT, seed=1, dtype="float32", hardware=HARDWARE, state=tmp_path, wandb=False),
+        arguments=shared_arguments(SFT, seed=1, dtype="float32", hardware=HARDWARE, state=tmp_path),
         peft_config=None, callbacks=[],
     )  # fmt: skip
     batch = next(iter(trainer.get_train_dataloader()))
@@ -113,7 +129,9 @@ def test_a_lora_phase_saves_its_adapter_and_merged_weights_that_load_plainly(tmp
     from smolmath.training.models import load_for_training, lora_config, save_model
 
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", HARDWARE)
-    adapted = get_peft_model(model, lora_config(LoraParams(r=4, alpha=8, dropout=0.0, target_modules=["q_proj"])))
+    adapted = get_peft_model(
+        model, lora_config(LoraParams(r=4, alpha=8, dropout=0.0, target_modules=["q_proj"]), model, "p")
+    )
     for name, weights in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weights, generator=torch.Generator().manual_seed(0))
@@ -165,3 +183,244 @@ def test_the_engine_tells_a_finished_completion_from_one_that_was_cut_and_draws_
     assert engine.generate([ask], Sampling(1.0, 1.0, 8, 64, 3)) == drawn
     assert engine.generate([ask], Sampling(1.0, 1.0, 8, 64, 4)) != drawn
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def grpo_trainer(folder, phase, hardware=HARDWARE, *, peft_config=None, problems=None):
+    """(trainer, samples): real TRL on the shipped base."""
+    from smolmath.grpo.trainer import make_grpo_trainer
+    from smolmath.training.arguments import shared_arguments
+    from smolmath.training.models import load_for_training
+    from smolmath.training.samples import Samples
+    from smolmath.training.stopwatch import Stopwatch
+
+    model, tokenizer = load_for_training(ROOT / "bases" / "calc", hardware)
+    samples = Samples(folder / "samples", list(phase.rewards), PROMPT.tags)
+    trainer = make_grpo_trainer(
+        model=model, tokenizer=tokenizer, phase=phase, name="p", problems=problems or SUMS, prompt=DEMO_PROMPT,
+        hardware=hardware,
+        arguments=shared_arguments(phase, seed=1, dtype="float32", hardware=hardware, state=folder),
+        peft_config=peft_config, callbacks=[], samples=samples, stopwatch=Stopwatch(),
+    )  # fmt: skip
+    return trainer, samples
+
+
+DEMO_PROMPT = PromptParams(
+    system="Work it out in <reasoning> tags, then give the result in <answer> tags.",
+    reasoning_tag="reasoning",
+    answer_tag="answer",
+)
+SUMS = [
+    {
+        "question": f"State the final answer to the following arithmetic problem: {a} + {b} - {c} =",
+        "reference_answer": str(a + b - c),
+        "reasoning": None,
+    }
+    for a, b, c in [(1, 2, 3), (4, 5, 6), (7, 8, 9), (9, 9, 1), (3, 0, 8), (6, 6, 6), (2, 7, 4), (5, 1, 0)]
+]
+
+
+def weights_of(trainer):
+    return {name: weights.detach().clone() for name, weights in trainer.model.named_parameters()}
+
+
+@pytest.mark.slow
+def test_a_grounded_step_makes_the_reference_answer_likelier_and_weight_0_leaves_the_loss_as_it_is(tmp_path):
+    import torch
+
+    from smolmath.grpo.grounding import GroundedTrainer, answer_nll, grounding_example
+
+    settings = {"num_generations": 6, "max_steps": 3, "learning_rate": 1.0e-3, "max_completion_length": 64}
+    settings["lr_scheduler_type"] = "constant"
+    flat = GRPO.model_copy(update={"grpo": settings, "rewards": {"strict_format": 1.0}})
+    problems = [SUMS[0] | {"reference_answer": "7"}] * 4  # a wrong reference, which the model would not say by itself
+
+    def nll(trainer):
+        tokenizer = trainer.processing_class
+        ids, start = grounding_example(
+            tokenizer, trainer.train_dataset[0]["prompt"], "<reasoning>\n1+2=3\n</reasoning>", "7", DEMO_PROMPT.tags
+        )
+        ids = torch.tensor([ids])
+        marked = torch.arange(ids.shape[1])[None] >= start
+        with torch.no_grad():
+            return float(answer_nll(trainer.model, ids, torch.ones_like(ids), marked))
+
+    plain, _ = grpo_trainer(tmp_path / "plain", flat, problems=problems)
+    assert not isinstance(plain, GroundedTrainer)
+    grounded, _ = grpo_trainer(
+        tmp_path / "grounded", flat.model_copy(update={"answer_grounding_weight": 1.0}), problems=problems
+    )
+    before = nll(grounded)
+    assert nll(plain) == before
+    plain.train()
+    grounded.train()
+    assert nll(grounded) < before - 0.5
+    assert nll(grounded) < nll(plain) - 0.5
+    logged = [row["answer_grounding"] for row in grounded.state.log_history if "answer_grounding" in row]
+    assert logged[-1] < logged[0]
+    # The class with weight 0 and TRL's own, on the same seed: the same losses to the last bit, and the same weights.
+    from trl import GRPOConfig, GRPOTrainer
+
+    shared = {
+        "reward_funcs": plain.reward_funcs,
+        "train_dataset": plain.train_dataset,
+        "processing_class": plain.processing_class,
+    }
+    own_arguments = GRPOConfig(**{k: v for k, v in plain.args.to_dict().items() if k in OWN_FIELDS})
+    nothing = {"grounding_weight": 0.0, "tags": DEMO_PROMPT.tags, "stopwatch": plain.stopwatch, "args": plain.args}
+    for make in (partial(GroundedTrainer, **nothing), partial(GRPOTrainer, args=own_arguments)):
+        trainer = make(model=fresh(), **shared)  # seeds, so that the next one is made when this one has trained
+        trainer.train()
+        assert losses(trainer) == losses(plain)
+        for name, weights in weights_of(plain).items():
+            assert torch.equal(weights, weights_of(trainer)[name]), name
+
+
+OWN_FIELDS = {
+    "output_dir", "max_steps", "learning_rate", "lr_scheduler_type", "num_generations", "max_completion_length", "seed",
+    "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "use_cpu",
+    "save_strategy", "save_steps", "disable_tqdm", "report_to", "dataloader_pin_memory", "logging_steps", "bf16",
+    "reward_weights",
+}  # fmt: skip
+
+
+def fresh():
+    from smolmath.training.models import load_for_training
+
+    return load_for_training(ROOT / "bases" / "calc", HARDWARE)[0]
+
+
+def losses(trainer):
+    return [(row["loss"], row["grad_norm"], row["reward"]) for row in trainer.state.log_history if "loss" in row]
+
+
+def test_a_grounding_example_ends_in_the_reference_answer_block_and_its_end_token():
+    from transformers import AutoTokenizer
+
+    from smolmath.grpo.grounding import first_reasoned, grounding_example
+
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "bases" / "calc")
+    tags = DEMO_PROMPT.tags
+    said = "<reasoning>\n1+2=3\n</reasoning>\n<answer>\n9\n</answer>"
+    ids, start = grounding_example(tokenizer, [{"role": "user", "content": "1 + 2 ="}], said, "3", tags)
+    assert tokenizer.decode(ids[start:]) == f"<answer>\n3\n</answer>{tokenizer.eos_token}"
+    assert tokenizer.decode(ids[:start]).endswith("<reasoning>\n1+2=3\n</reasoning>\n")
+    assert first_reasoned(["no", said, said, "no", "no", "no"], 3, tags) == {1}
+
+
+@pytest.mark.slow
+def test_sampled_completions_hold_what_the_step_learnt_from(tmp_path):
+    import pyarrow.parquet as pq
+
+    rewards = {"correctness": 2.0, "soft_format": 0.5}
+    phase = GRPO.model_copy(update={"sample_steps": 2, "rewards": rewards, "grpo": GRPO.grpo | {"max_steps": 3}})
+    trainer, samples = grpo_trainer(tmp_path, phase)
+    trainer.train()
+    (path,) = samples.folder.glob("*.parquet")
+    table = pq.read_table(path).to_pylist()
+    assert path.name == "00000002-train.parquet"
+    assert len(table) == 24
+    row = next(row for row in trainer.state.log_history if row["step"] == 2)
+    assert sum(r["reward"] for r in table) / 24 == pytest.approx(row["reward"])
+    assert sum(r["reward_correctness"] for r in table) / 24 == pytest.approx(row["rewards/correctness/mean"])
+    assert all(r["correct"] == (r["reward_correctness"] == 1.0) for r in table)
+    assert sum(r["tokens"] for r in table) / 24 == pytest.approx(row["completions/mean_length"])
+    assert {"generate", "grade"} <= set(trainer.stopwatch.total)
+
+
+@pytest.mark.slow
+def test_the_look_before_step_1_draws_nothing_from_the_training(tmp_path):
+    import torch
+
+    from smolmath.grpo.scoring import phase_scorer
+    from smolmath.grpo.trainer import METHOD
+
+    phase = GRPO.model_copy(update={"grpo": GRPO.grpo | {"max_steps": 2, "learning_rate": 1.0e-3}})
+    looked, _ = grpo_trainer(tmp_path / "b", phase)
+    tokenizer = looked.processing_class
+    findings, seen = METHOD.look(
+        looked.model, tokenizer, phase=phase, problems=SUMS, prompt=DEMO_PROMPT, max_completion_tokens=64,
+        score=phase_scorer(phase, DEMO_PROMPT, tokenizer), seed=1,
+    )  # fmt: skip
+    assert seen == "8 prompts × 6 completions"
+    assert {f.what for f in findings} >= {"cut off", "in the asked format", "groups without a spread of rewards"}
+    looked.train()
+    plain, _ = grpo_trainer(tmp_path / "a", phase)  # seeds, so that it is made when the other has trained
+    plain.train()
+    assert losses(plain) == losses(looked)
+    for name, weights in weights_of(plain).items():
+        assert torch.equal(weights, weights_of(looked)[name]), name
+
+
+@pytest.mark.slow
+def test_a_lora_target_that_matches_nothing_is_named_with_the_nearest():
+    from smolmath.params.phases import LoraParams
+    from smolmath.runs import StageError
+    from smolmath.training.models import load_for_training, lora_config
+
+    model, _ = load_for_training(ROOT / "bases" / "calc", HARDWARE)
+    lora = LoraParams(r=4, alpha=8, dropout=0.0, target_modules=["q_proj", "q_prj"])
+    with pytest.raises(
+        StageError, match=r"phases\.p\.lora\.target_modules: the model has no module 'q_prj'\. Did you mean 'q_proj'"
+    ):
+        lora_config(lora, model, "p")
+
+
+@pytest.mark.slow
+def test_sft_learns_the_end_token_also_where_it_pads_and_packs_where_it_is_asked_to(tmp_path):
+    from smolmath.sft.trainer import make_sft_trainer
+    from smolmath.training.arguments import shared_arguments
+    from smolmath.training.models import load_for_training
+
+    model, tokenizer = load_for_training(ROOT / "bases" / "calc", HARDWARE)
+    tokenizer.pad_token = tokenizer.eos_token
+    problems = [
+        {"question": "1 + 2 =", "reference_answer": "3", "reasoning": "1+2=3" + "\n3+0=3" * (i % 3)} for i in range(24)
+    ]
+
+    def batch(phase):
+        trainer = make_sft_trainer(
+            model=model, tokenizer=tokenizer, phase=phase, name="p", problems=problems, prompt=PROMPT,
+            arguments=shared_arguments(phase, seed=1, dtype="float32", hardware=HARDWARE, state=tmp_path),
+            peft_config=None, callbacks=[],
+        )  # fmt: skip
+        return next(iter(trainer.get_train_dataloader()))
+
+    plain = batch(SFT)
+    for ids, labels in zip(plain["input_ids"].tolist(), plain["labels"].tolist(), strict=True):
+        learnt = [token for token, label in zip(ids, labels, strict=True) if label != -100]
+        assert learnt.count(tokenizer.eos_token_id) == 1  # its own end, and no padding
+    packed = batch(SFT.model_copy(update={"sft": {"max_steps": 1, "packing": True, "max_length": 256}}))
+    text = tokenizer.decode([t for t in packed["labels"].flatten().tolist() if t != -100])
+    assert text.count("<answer>") > 12  # more than one example in a row, each with loss on its completion alone
+    assert "Work it out." not in text
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_before_its_checkpoint_and_names_the_step(tmp_path):
+    from smolmath.runs import StageError
+    from smolmath.sft.trainer import make_sft_trainer
+    from smolmath.training.arguments import shared_arguments
+    from smolmath.training.models import load_for_training
+    from smolmath.training.samples import Samples
+    from smolmath.training.stopwatch import Stopwatch
+    from smolmath.training.watching import WatchCallback
+
+    phase = SFT.model_copy(
+        update={
+            "checkpoint_steps": 1,
+            "sft": {"max_steps": 5, "learning_rate": 1.0e30, "lr_scheduler_type": "constant"},
+        }
+    )
+    model, tokenizer = load_for_training(ROOT / "bases" / "calc", HARDWARE)
+    problems = [{"question": f"{i} + 2 =", "reference_answer": "3", "reasoning": "1+2=3"} for i in range(12)]
+    watch = WatchCallback(
+        "p", stopwatch=Stopwatch(), samples=Samples(tmp_path, [], PROMPT.tags), tracker=None, validation_problems=None
+    )
+    trainer = make_sft_trainer(
+        model=model, tokenizer=tokenizer, phase=phase, name="p", problems=problems, prompt=PROMPT,
+        arguments=shared_arguments(phase, seed=1, dtype="float32", hardware=HARDWARE, state=tmp_path),
+        peft_config=None, callbacks=[watch],
+    )  # fmt: skip
+    with pytest.raises(StageError, match=r"p: the (loss|grad_norm) of step 2 is (nan|inf), so the weights are lost"):
+        trainer.train()
+    assert [path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")] == ["checkpoint-1"]

@@ -3,10 +3,10 @@
 import pytest
 
 from smolmath.engines import Sampling, load_engine
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
 from tests.conftest import ROOT
+from tests.test_training import HARDWARE
 
 pytestmark = [
     pytest.mark.vllm,
@@ -26,7 +26,7 @@ ASKED = [
 @pytest.fixture(scope="module")
 def engines():
     pytest.importorskip("vllm", reason="the vLLM environment is made by `make test-vllm`")
-    hardware = HardwareParams(device="cpu", engine="vllm", gpu_memory=0.1, threads=2, micro_batch=None, workers=1)
+    hardware = HARDWARE.model_copy(update={"engine": "vllm", "gpu_memory": 0.1})
     base = ROOT / "bases" / "calc"
     plain = load_engine(base, dtype="float32", hardware=hardware.model_copy(update={"engine": "transformers"}))
     return load_engine(base, dtype="float32", hardware=hardware), plain
@@ -53,3 +53,38 @@ def test_a_completion_that_was_cut_is_told(engines):
     vllm, _ = engines
     cut = Sampling(temperature=0.0, top_p=1.0, samples=1, max_completion_tokens=2, seed=0)
     assert {one.finish_reason for (one,) in vllm.generate(ASKED, cut)} == {"length"}
+
+
+@pytest.fixture
+def unpacked_linears(monkeypatch):
+    """vLLM on a CPU repacks linear weights after loading them, and then takes no new ones."""
+    layers = pytest.importorskip("vllm.model_executor.layers.utils")
+    import torch
+
+    def plain(layer, remove_weight):
+        layer.cpu_linear = torch.nn.functional.linear
+
+    monkeypatch.setattr(layers, "dispatch_cpu_unquantized_gemm", plain)
+
+
+def test_grpo_with_vllm_beside_it_learns_as_with_transformers(tmp_path, unpacked_linears):
+    from tests.test_training import GRPO, SUMS, grpo_trainer
+
+    settings = {"num_generations": 8, "max_steps": 20, "max_completion_length": 64, "learning_rate": 2.0e-4}
+    settings["lr_scheduler_type"] = "constant"
+    rewards = {"correctness": 2.0, "soft_format": 0.4}
+    phase = GRPO.model_copy(update={"prompts_per_step": 8, "grpo": settings, "rewards": rewards})
+    mean, spread = {}, {}
+    for mode in ("off", "colocate"):
+        hardware = HARDWARE.model_copy(update={"vllm": mode, "vllm_memory": 0.1, "vllm_sleep": False})
+        trainer, _ = grpo_trainer(tmp_path / mode, phase, hardware, problems=SUMS)
+        assert trainer.use_vllm == (mode == "colocate")
+        trainer.train()
+        rewarded = [row["reward"] for row in trainer.state.log_history if "reward" in row]
+        assert len(rewarded) == 20
+        mean[mode] = sum(rewarded) / 20
+        # Of a step's mean over its 64 completions; steps are drawn from models that move apart by chance alone.
+        spread[mode] = (sum((r - mean[mode]) ** 2 for r in rewarded) / 19 / 20) ** 0.5
+        first, last = sum(rewarded[:5]) / 5, sum(rewarded[-5:]) / 5
+        assert last > first  # both learn
+    assert abs(mean["off"] - mean["colocate"]) < 3 * (spread["off"] ** 2 + spread["colocate"] ** 2) ** 0.5

@@ -54,7 +54,8 @@ def progress(what: str, total: int, unit: str, done: int = 0) -> Iterator[Advanc
                 print(f"{what}: {clock.line(unit)} {note}".rstrip(), file=sys.stderr, flush=True)
 
         yield log
-        print(f"{what}: done, {clock.done} {unit} in {clock.elapsed:.1f} s", file=sys.stderr, flush=True)
+        ended = f"done, {clock.done}" if clock.done >= total else f"ended at {clock.done} of {total}"
+        print(f"{what}: {ended} {unit} in {clock.elapsed:.1f} s", file=sys.stderr, flush=True)
 
 
 class _Clock:

@@ -51,6 +51,7 @@ class StageRun:
         self.state = main_workspace() / ".work" / stage.name / self.fingerprint  # survives a kill; gone on success
         self.facts: dict[str, Any] = {}  # goes into the journal: seconds by activity, effective settings
         self._unpublished: list[tuple[Path, Path]] = []
+        self._ancestors = psutil.Process().parents()
 
     def section(self, dotted: str, model: type[M]) -> M:
         return load_section(self.params, dotted, model)
@@ -84,6 +85,10 @@ class StageRun:
         for part, _ in self._unpublished:
             remove(part)
         self._unpublished.clear()
+
+    def orphaned(self) -> bool:
+        """Whether the process that started this one is gone: killing `dvc` leaves its stage running."""
+        return not all(alive(ancestor) for ancestor in self._ancestors)
 
     def _edited_before_hashing(self) -> list[str]:
         """Code that was written after this process began: imports take seconds, and may have read the old text."""
@@ -129,7 +134,10 @@ def stage_run(name: str) -> Iterator[StageRun]:
                 seconds=time.monotonic() - started,
                 facts=run.facts,
             )
-            shutil.rmtree(run.state, ignore_errors=True)
+            # Nobody has recorded what an orphan published, so the next `dvc repro` deletes it and asks again: then it
+            # is published from this state, without doing the work twice.
+            if not run.orphaned():
+                shutil.rmtree(run.state, ignore_errors=True)
     except SmolmathError as error:
         _exit(str(error))
     except OSError as error:
@@ -139,6 +147,14 @@ def stage_run(name: str) -> Iterator[StageRun]:
             f"{name}: no space left on a disk ({error}), and nothing was published. Make room (`dvc gc --workspace` "
             "drops results of other versions) and run `dvc repro` again."
         )
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie, which waits for its parent to notice its end, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def main_workspace() -> Path:

@@ -5,17 +5,29 @@ Advantage: each reward minus its group's mean, divided by the group's standard d
 (`beta` 0), token-level loss over the whole batch (`loss_type` dapo). Both can be set under `phases.<name>.grpo`.
 """
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from smolmath.engines import Completion
 from smolmath.engines.transformers import eos_ids
+from smolmath.grpo.grounding import GroundedTrainer
+from smolmath.grpo.preflight import look
 from smolmath.grpo.rewards import reward_functions
+from smolmath.grpo.scoring import phase_scorer, weighted
+from smolmath.grpo.timed import TimedTrainer
+from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
+from smolmath.runs import StageError
 from smolmath.training.data import grpo_dataset
+from smolmath.training.method import Method
+from smolmath.training.samples import Samples
+from smolmath.training.stopwatch import Stopwatch
 
 Reward = Callable[..., list[float | None]]
 
@@ -28,20 +40,31 @@ def make_grpo_trainer(
     name: str,
     problems: Sequence[dict[str, Any]],
     prompt: PromptParams,
+    hardware: HardwareParams,
     arguments: dict[str, Any],
     peft_config: Any,
     callbacks: list[Any],
+    samples: Samples,
+    stopwatch: Stopwatch,
 ) -> GRPOTrainer:
     settings = dict(phase.grpo)
     # TRL counts passes where the params count optimiser steps: a smaller micro-batch must not generate more often.
     steps = settings.pop("steps_per_generation", 1)
     ends = eos_ids(model, tokenizer)
-    return GRPOTrainer(
+    trainer_class: type[TimedTrainer] = TimedTrainer
+    grounding: dict[str, Any] = {}
+    if phase.answer_grounding_weight:
+        trainer_class = GroundedTrainer
+        grounding = {"grounding_weight": phase.answer_grounding_weight, "tags": prompt.tags}
+    if phase.sample_steps:
+        callbacks = [*callbacks, SampleCallback(phase, samples, ends)]
+    trainer = trainer_class(
         model=model,
         reward_funcs=[with_finished(r, ends) for r in reward_functions(phase.reward_options, prompt.tags)],
         args=GRPOConfig(
             **settings,
             **arguments,
+            **vllm_arguments(hardware),
             steps_per_generation=steps * arguments["gradient_accumulation_steps"],
             reward_weights=list(phase.reward_weights.values()),
         ),
@@ -49,11 +72,57 @@ def make_grpo_trainer(
         processing_class=tokenizer,
         peft_config=peft_config,
         callbacks=callbacks,
+        stopwatch=stopwatch,
+        **grounding,
     )
+    for callback in callbacks:
+        if isinstance(callback, SampleCallback):
+            callback.trainer = trainer
+    return trainer
+
+
+def vllm_arguments(hardware: HardwareParams) -> dict[str, Any]:
+    """GRPOConfig's fields for `hardware.vllm`. Raises: StageError if vLLM is asked for and not installed."""
+    if hardware.vllm == "off":
+        return {}
+    if importlib.util.find_spec("vllm") is None:
+        raise StageError("hardware.vllm: vllm is not installed. Run `make setup VLLM=1`, or set it to off.")
+    if hardware.vllm == "server":
+        return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": hardware.vllm_server}
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_gpu_memory_utilization": hardware.vllm_memory,
+        "vllm_enable_sleep_mode": hardware.vllm_sleep,
+    }
 
 
 def max_completion_tokens(phase: GrpoPhase) -> int:
     return int(phase.grpo.get("max_completion_length") or 256)
+
+
+class SampleCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Keeps the completions of every `sample_steps`-th step with their rewards."""
+
+    def __init__(self, phase: GrpoPhase, samples: Samples, ends: set[int]) -> None:
+        self.phase, self.samples, self.ends = phase, samples, ends
+        self.trainer: Any = None  # set once it exists: trainers take their callbacks when they are made
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self.phase.sample_steps or self.trainer.scored is None:
+            return
+        inputs, texts, ids, rewards = self.trainer.scored
+        completions = [
+            Completion(text, "stop" if done(tokens, self.ends) else "length", len(tokens))
+            for text, tokens in zip(texts, ids, strict=True)
+        ]
+        values = [[None if value != value else value for value in column] for column in rewards.T.tolist()]
+        scored = weighted(values, list(self.phase.rewards), list(self.phase.reward_weights.values()))
+        problems = [
+            {"question": row["prompt"][-1]["content"], "reference_answer": row["reference_answer"]} for row in inputs
+        ]
+        rows = self.samples.rows("train", state.global_step, problems, completions, lambda *_: scored)
+        self.samples.keep("train", state.global_step, rows)
 
 
 def with_finished(reward: Reward, ends: set[int]) -> Reward:
@@ -61,7 +130,20 @@ def with_finished(reward: Reward, ends: set[int]) -> Reward:
 
     @wraps(reward)
     def scored(*, completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
-        finished = [bool(ids) and ids[-1] in ends for ids in completion_ids]
-        return reward(finished=finished, completion_ids=completion_ids, **columns)
+        return reward(finished=[done(ids, ends) for ids in completion_ids], completion_ids=completion_ids, **columns)
 
     return scored
+
+
+def done(ids: Sequence[int], ends: set[int]) -> bool:
+    """Whether a completion ended by itself."""
+    return bool(ids) and ids[-1] in ends
+
+
+METHOD: Method[GrpoPhase] = Method(
+    make_trainer=make_grpo_trainer,
+    max_completion_tokens=max_completion_tokens,
+    look=look,
+    scorer=phase_scorer,
+    border=lambda phase: phase.generation_steps,
+)

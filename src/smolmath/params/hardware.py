@@ -1,8 +1,8 @@
 """Section `hardware`: the box that runs a stage. In no stage's params: moving to another box reruns nothing."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from smolmath.params.core import Strict
 
@@ -10,7 +10,21 @@ from smolmath.params.core import Strict
 class HardwareParams(Strict):
     device: Literal["auto", "cpu", "cuda"]
     engine: Literal["transformers", "vllm"]  # what generates completions for evaluation
-    gpu_memory: float = Field(gt=0, le=1)  # share of the GPU that vLLM takes
+    gpu_memory: float = Field(gt=0, le=1)  # share of the GPU that vLLM takes for evaluation
+    vllm: Literal["off", "colocate", "server"]  # what generates in GRPO: transformers, vLLM beside it or elsewhere
+    vllm_memory: float = Field(gt=0, le=1)  # colocate: vLLM's share of the GPU while training has the rest
+    vllm_sleep: bool  # colocate: vLLM frees its memory while the step is trained
+    vllm_server: str | None  # server: address of `trl vllm-serve`, e.g. http://localhost:8000
     threads: int | None = Field(ge=1)  # CPU threads of torch; null: torch's choice
     micro_batch: int | None = Field(ge=1)  # sequences per forward and backward pass; null: the whole step at once
+    checkpoint_minutes: float | None = Field(gt=0)  # a checkpoint at least so often; null: by checkpoint_steps alone
     workers: int | None = Field(ge=1)  # processes that examine raw rows; null: one for each core
+
+    @model_validator(mode="after")
+    def _server_is_named(self) -> Self:
+        if (self.vllm == "server") != (self.vllm_server is not None):
+            raise ValueError(
+                f"vllm is {self.vllm} and vllm_server {self.vllm_server or 'null'}: a server needs its address, e.g. "
+                "http://localhost:8000, and nothing else has one."
+            )
+        return self

@@ -15,10 +15,15 @@ class LoraParams(Strict):
 
 
 class ValidationParams(Strict):
-    """Greedy accuracy during training, on the problems of the validation side with the lowest ids."""
+    """Greedy completions during training for the problems of the validation side with the lowest ids.
+
+    The phase's model is that of the step with the best `metric`; of equal ones the later.
+    """
 
     problems: int = Field(ge=1)
     every_steps: int = Field(ge=1)
+    metric: Literal["accuracy", "reward"]  # reward: mean weighted sum, of a phase that has rewards
+    patience: int | None = Field(ge=1)  # validations without a better one that end the phase; null: max_steps do
 
 
 class PhaseParams(Strict):
@@ -30,7 +35,8 @@ class PhaseParams(Strict):
     )  # [low, high]: train problems rated within; null: all
     init: str  # `base` or a phase that stands above
     max_prompt_tokens: int = Field(ge=1)  # longer train prompts are left out, and counted
-    checkpoint_steps: int = Field(ge=1)  # a killed run goes on from the last multiple of this
+    preflight: Literal["stop", "warn", "off"]  # a look at a few prompts; stop where nothing can be learnt
+    checkpoint_steps: int = Field(ge=1)  # a killed run goes on from the last multiple of this, or of the minutes
     validation: ValidationParams | None
     lora: LoraParams | None
 
@@ -48,6 +54,16 @@ class SftPhase(PhaseParams):
     method: Literal["sft"]
     examples_per_step: int = Field(ge=1)
     sft: dict[str, Any]  # fields of trl.SFTConfig
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.sft
+
+    @model_validator(mode="after")
+    def _has_no_rewards(self) -> Self:
+        if self.validation is not None and self.validation.metric == "reward":
+            raise ValueError("validation.metric: an SFT phase has no rewards. Set it to accuracy.")
+        return self
 
 
 class RewardParams(BaseModel):
@@ -69,6 +85,8 @@ class GrpoPhase(PhaseParams):
     prompts_per_step: int = Field(ge=1)  # groups per optimiser step; completions = this × grpo.num_generations
     # name or `package.module:function` -> weight, or {weight: …, option: …}; weight 0 is logged and teaches nothing
     rewards: dict[str, float | RewardParams] = Field(min_length=1)
+    answer_grounding_weight: float = Field(ge=0)  # of the reference answer's likelihood after the model's reasoning
+    sample_steps: int | None = Field(ge=1)  # how often a step's completions are kept with their grades
     grpo: dict[str, Any]  # fields of trl.GRPOConfig
 
     @field_validator("grpo")
@@ -87,6 +105,15 @@ class GrpoPhase(PhaseParams):
         if not any(self.reward_weights.values()):
             raise ValueError("rewards: every weight is 0, so nothing could be learnt. Give one a weight.")
         return self
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.grpo
+
+    @property
+    def generation_steps(self) -> int:
+        """Optimiser steps that one generation is trained on."""
+        return int(self.grpo.get("steps_per_generation", 1)) * int(self.grpo.get("num_iterations", 1))
 
     @property
     def reward_weights(self) -> dict[str, float]:

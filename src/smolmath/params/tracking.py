@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from smolmath.params.core import Strict
 
 
@@ -10,3 +12,4 @@ class TrackingParams(Strict):
     project: str
     group: str | None  # runs of one curriculum stand together under this name; null: the recipe's phases joined
     tags: list[str]
+    print_completions: int = Field(ge=0)  # of the completions that a phase samples: how many are printed with grades

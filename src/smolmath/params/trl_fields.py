@@ -33,7 +33,7 @@ OWNED: dict[str, str] = {
     "bf16": "model.dtype",
     "fp16": "model.dtype",
     "use_cpu": "hardware.device",
-    "use_vllm": "hardware",
+    "use_vllm": "hardware.vllm",
     "reward_weights": "the phase's rewards",
     "report_to": "tracking.wandb",
     "run_name": "tracking",
@@ -47,7 +47,15 @@ OWNED: dict[str, str] = {
         "the phase's validation",
     ),
     **dict.fromkeys(
-        ["save_strategy", "save_total_limit", "save_only_model", "logging_steps", "logging_strategy", "disable_tqdm"],
+        [
+            "save_strategy",
+            "save_total_limit",
+            "save_only_model",
+            "logging_steps",
+            "logging_strategy",
+            "disable_tqdm",
+            "logging_nan_inf_filter",
+        ],
         _SMOLMATH_DECIDES,
     ),
     **dict.fromkeys(["do_train", "do_eval", "do_predict", "remove_unused_columns", "deepspeed"], _SMOLMATH_DECIDES),
@@ -56,7 +64,7 @@ OWNED: dict[str, str] = {
 _OWNED_PREFIXES = {
     "hub_": "nothing: stages never push",
     "push_to_hub": "nothing: stages never push",
-    "vllm_": "hardware",
+    "vllm_": "hardware.vllm",
 }
 
 
@@ -113,4 +121,6 @@ def _plain_type(annotation: str) -> Any:
 def _owner(name: str) -> str | None:
     if name in OWNED:
         return OWNED[name]
+    if name.startswith("vllm_importance_sampling"):
+        return None  # part of the loss, not of the engine
     return next((owner for prefix, owner in _OWNED_PREFIXES.items() if name.startswith(prefix)), None)

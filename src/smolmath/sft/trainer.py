@@ -7,7 +7,9 @@ from trl import SFTConfig, SFTTrainer
 
 from smolmath.params.phases import SftPhase
 from smolmath.params.prompt import PromptParams
+from smolmath.sft.preflight import look
 from smolmath.training.data import sft_dataset
+from smolmath.training.method import Method
 
 
 def make_sft_trainer(
@@ -21,6 +23,7 @@ def make_sft_trainer(
     arguments: dict[str, Any],
     peft_config: Any,
     callbacks: list[Any],
+    **_: Any,  # what GRPO alone needs
 ) -> SFTTrainer:
     return SFTTrainer(
         model=model,
@@ -37,3 +40,12 @@ def make_sft_trainer(
 def max_completion_tokens(phase: SftPhase) -> int:
     """The longest example that is trained on, and what validation may write. 1024 is TRL's default."""
     return int(phase.sft.get("max_length") or 1024)
+
+
+METHOD: Method[SftPhase] = Method(
+    make_trainer=make_sft_trainer,
+    max_completion_tokens=max_completion_tokens,
+    look=look,
+    scorer=None,
+    border=lambda phase: 1,
+)

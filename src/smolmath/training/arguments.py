@@ -11,9 +11,7 @@ from smolmath.params.phases import GrpoPhase, Phase
 from smolmath.runs import StageError
 
 
-def shared_arguments(
-    phase: Phase, *, seed: int, dtype: str, hardware: HardwareParams, state: Path, wandb: bool
-) -> dict[str, Any]:
+def shared_arguments(phase: Phase, *, seed: int, dtype: str, hardware: HardwareParams, state: Path) -> dict[str, Any]:
     """Arguments that SFTConfig and GRPOConfig share; all of them are in `trl_fields.OWNED`.
 
     The global batch is the phase's; what one device takes at a time and how often gradients are added up follow from
@@ -24,6 +22,8 @@ def shared_arguments(
             f"{torch.cuda.device_count()} GPUs are visible, and a phase runs in one process on one of them. "
             "Choose it: CUDA_VISIBLE_DEVICES=0 dvc repro"
         )
+    if device_of(hardware) == "cuda" and dtype == "bfloat16" and not torch.cuda.is_bf16_supported():
+        raise StageError("model.dtype: this GPU has no bfloat16. Set it to float16 or float32.")
     sequences = phase.completions_per_step if isinstance(phase, GrpoPhase) else phase.examples_per_step
     micro_batch = min(hardware.micro_batch or sequences, sequences)
     return {
@@ -39,7 +39,8 @@ def shared_arguments(
         "save_strategy": "steps",
         "save_steps": phase.checkpoint_steps,
         "save_total_limit": 2,
-        "report_to": ["wandb"] if wandb else [],
+        "logging_nan_inf_filter": False,  # it would show the last good loss where the loss is lost
+        "report_to": [],  # smolmath.tracking does
         "disable_tqdm": True,  # smolmath.progress shows it
         "dataloader_pin_memory": device_of(hardware) == "cuda",
     }

@@ -5,7 +5,7 @@ are left out, since nothing that differs between two identical runs may enter a 
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ COLUMNS = {
     "mean_token_accuracy": "token_accuracy",
     "learning_rate": "learning_rate",
     "grad_norm": "grad_norm",
+    "clip_ratio/region_mean": "clip_ratio",
     "validation_accuracy": "validation_accuracy",
+    "validation_reward": "validation_reward",
+    "answer_grounding": "answer_grounding",
 }
 # The number that should rise, whatever the method: DVC plots it, and a template can name only one column.
 OBJECTIVES = ("reward", "token_accuracy")
@@ -35,10 +38,7 @@ def write_curve(log_history: Sequence[Mapping[str, Any]], path: Path) -> None:
     `objective`, the last column, repeats the reward (GRPO) or the token accuracy (SFT).
     """
     logged = [entry for entry in log_history if "loss" in entry]
-    names = dict(COLUMNS)
-    for name in logged[-1] if logged else ():
-        if name.startswith("rewards/") and name.endswith("/mean"):
-            names[name] = f"reward_{name.split('/')[1]}"
+    names = _names(logged[-1] if logged else ())
     present = [name for name in names if any(name in entry for entry in logged)]
     objective = [name for name in present if names[name] in OBJECTIVES][:1]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +47,22 @@ def write_curve(log_history: Sequence[Mapping[str, Any]], path: Path) -> None:
         writer.writerow([*(names[name] for name in present), *("objective" for _ in objective)])
         for entry in logged:
             writer.writerow([_cell(entry.get(name)) for name in [*present, *objective]])
+
+
+def named(row: Mapping[str, Any]) -> dict[str, float | int]:
+    """The values of one row of the log history under the curve's names; what is missing or NaN is left out."""
+    names = _names(row)
+    return {names[key]: value for key, value in row.items() if key in names and value is not None and value == value}
+
+
+def _names(row: Iterable[str]) -> dict[str, str]:
+    """TRL's name -> column, with those of the phase's rewards."""
+    rewards = {
+        name: f"reward_{name.split('/')[1]}"
+        for name in sorted(row)  # a trainer state that was read back has its keys in this order
+        if name.startswith("rewards/") and name.endswith("/mean")
+    }
+    return COLUMNS | rewards
 
 
 def _cell(value: Any) -> str:

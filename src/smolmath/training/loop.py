@@ -1,55 +1,110 @@
-"""One phase from start to saved model; `sft` and `grpo` give the trainer, the rest is the same."""
+"""One phase from start to saved model; a `Method` (SFT or GRPO) gives the trainer, the rest is the same."""
 
-import contextlib
 import json
-import shutil
-import sys
-import time
-from collections.abc import Callable
+import logging
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerState
 
 from smolmath.params.hardware import HardwareParams
-from smolmath.params.phases import Phase, load_phase_params
+from smolmath.params.phases import GrpoPhase, Phase, load_phase_params
 from smolmath.params.prompt import PromptParams
 from smolmath.params.tracking import TrackingParams
 from smolmath.progress import progress
 from smolmath.runs import StageError, StageRun, main_workspace
-from smolmath.tracking import tracked
+from smolmath.tracking import Tracker, tracked
+from smolmath.tracking_config import run_config
 from smolmath.training.arguments import shared_arguments
-from smolmath.training.callbacks import ProgressCallback, ValidationCallback
-from smolmath.training.curves import write_curve
+from smolmath.training.checkpoints import CheckpointCallback, StopRequest, last_whole_checkpoint, log_history
+from smolmath.training.curves import named, write_curve
 from smolmath.training.data import fitting_problems, load_problems, problems_within
+from smolmath.training.failures import explained
+from smolmath.training.method import Method
 from smolmath.training.models import load_for_training, lora_config, save_model
+from smolmath.training.preflight import judge
+from smolmath.training.samples import Samples, as_text
+from smolmath.training.stopwatch import Stopwatch
+from smolmath.training.validation import ValidationCallback, best_step, load_weights, out_of_patience
+from smolmath.training.watching import WatchCallback
 
-MakeTrainer = Callable[..., Any]  # keywords as in `train_phase`; returns a TRL trainer
+# It takes a tied output layer, which no checkpoint holds twice, for a missing one.
+logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
 
 
 def train_phase(
     run: StageRun,
     name: str,
-    make_trainer: MakeTrainer,
+    method: Method[Any],
     *,
     init: Path,
     split: Path,
     model_out: Path,
     curve_out: Path,
-    max_completion_tokens: Callable[[Any], int],
+    samples_out: Path,
 ) -> None:
-    """Train phase `name` from the model `init` on `split`'s train side; write the model and its curve.
+    """Train phase `name` from the model `init` on `split`'s train side; write the model, its curve and its samples.
 
-    Goes on from the last whole checkpoint in the run's state directory, if there is one.
+    Goes on from the last whole checkpoint in the run's state directory, if there is one. The model is that of the best
+    validation, or of the last step where the phase does not validate.
 
-    Args:
-        make_trainer: called with model, tokenizer, phase, problems, prompt, arguments, peft_config and callbacks.
-        max_completion_tokens: the phase -> its limit, for validation.
+    Raises: StageError for what a person must change, and after SIGTERM or Ctrl-C, with a checkpoint saved.
     """
     phase: Phase = load_phase_params(run.params, name)
+    max_steps = int(phase.settings["max_steps"])
+    checkpoint = last_whole_checkpoint(run.state / "checkpoints")
+    history = log_history(checkpoint)
+    done = int(checkpoint.name.split("-")[1]) if checkpoint else 0
+    with tracked(
+        run.section("tracking", TrackingParams),
+        run_id=run.fingerprint,
+        name=name,
+        job_type="train",
+        phases=list(run.params["phases"]),
+        config=run_config(run.params, phase=name, fingerprint=run.fingerprint),
+        folder=main_workspace(),
+    ) as tracker:
+        if tracker:
+            tracker.resume([{"step": row["step"], **named(row)} for row in history if "loss" in row])
+        trainer, watch, tokenizer = _prepare(run, name, phase, method, init, split, tracker, resumed=done > 0)
+        if checkpoint and (done >= max_steps or out_of_patience(history, phase.validation)):
+            # Killed after its last step, before anything was published.
+            trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            load_weights(trainer, checkpoint)
+        else:
+            _train(run, name, phase, trainer, watch, checkpoint, done, max_steps)
+        step = _take_the_best(run, phase, trainer)
+        write_curve(trainer.state.log_history, curve_out)
+        save_model(trainer.model, tokenizer, model_out, dtype=run.params["model"]["dtype"])
+        _write_origin(model_out, name, phase, step, trainer.state.log_history)
+        watch.samples.join(samples_out, trainer.state.global_step)
+        run.facts |= {
+            "steps": trainer.state.global_step,
+            "published_step": step,
+            "resumed_from_step": done,
+            "train_problems": len(trainer.train_dataset),
+            **watch.facts(),
+            "effective": effective_settings(trainer.args),
+        }
+        if tracker:
+            seconds = run.facts["seconds_by_activity"]
+            tracker.summary({"published_step": step} | {f"total_seconds_{name}": s for name, s in seconds.items()})
+
+
+def _prepare(
+    run: StageRun,
+    name: str,
+    phase: Phase,
+    method: Method[Any],
+    init: Path,
+    split: Path,
+    tracker: Tracker | None,
+    *,
+    resumed: bool,
+) -> tuple[Any, WatchCallback, Any]:
+    """(trainer, what watches it, tokenizer), looked at before its first step unless it goes on from a later one."""
     prompt = run.section("prompt", PromptParams)
     hardware = run.section("hardware", HardwareParams)
-    dtype = run.params["model"]["dtype"]
     model, tokenizer = load_for_training(init, hardware)
     problems = fitting_problems(
         problems_within(load_problems(split, "train"), split, phase.pass_rate, name),
@@ -58,73 +113,121 @@ def train_phase(
         max_prompt_tokens=phase.max_prompt_tokens,
         phase=name,
     )
-    tracking = run.section("tracking", TrackingParams)
-    with tracked(
-        tracking,
-        run_id=run.fingerprint,
-        name=name,
-        phases=list(run.params["phases"]),
-        config={"phase": name, **run.params["phases"][name], "seed": run.params["seed"], "model": run.params["model"]},
-        folder=main_workspace(),
-    ) as wandb:
-        validation = None
-        if phase.validation is not None:
-            held = load_problems(split, "validation", phase.validation.problems)
-            if not held:
-                raise StageError(f"phases.{name}.validation: {split} has no validation problem. Set it to null.")
-            validation = ValidationCallback(
-                phase.validation,
-                held,
-                tokenizer=tokenizer,
-                prompt=prompt,
-                max_completion_tokens=max_completion_tokens(phase),
-            )
-        trainer = make_trainer(
-            model=model,
+    max_tokens = method.max_completion_tokens(phase)
+    score = method.scorer(phase, prompt, tokenizer) if method.scorer else None
+    stopwatch = Stopwatch()
+    samples = Samples(run.state / "samples", list(phase.rewards) if isinstance(phase, GrpoPhase) else [], prompt.tags)
+
+    def show(kind: str, step: int, rows: list[dict[str, Any]]) -> None:
+        if printed := rows[: run.section("tracking", TrackingParams).print_completions]:
+            print(as_text(printed), flush=True)
+        if tracker:
+            tracker.table(f"completions_{kind}", step, rows[:16])
+
+    samples.shown = show
+    watch = WatchCallback(
+        name,
+        stopwatch=stopwatch,
+        samples=samples,
+        tracker=tracker,
+        validation_problems=phase.validation.problems if phase.validation else None,
+    )
+    validation = None
+    if phase.validation is not None:
+        held = load_problems(split, "validation", phase.validation.problems)
+        if not held:
+            raise StageError(f"phases.{name}.validation: {split} has no validation problem. Set it to null.")
+        validation = ValidationCallback(
+            phase.validation,
+            held,
             tokenizer=tokenizer,
-            phase=phase,
-            name=name,
-            problems=problems,
             prompt=prompt,
-            arguments=shared_arguments(
-                phase, seed=run.params["seed"], dtype=dtype, hardware=hardware, state=run.state, wandb=wandb
-            ),
-            peft_config=lora_config(phase.lora),
-            callbacks=[validation] if validation else [],
+            max_completion_tokens=max_tokens,
+            score=score,
+            folder=run.state / "best",
+            samples=samples,
+            stopwatch=stopwatch,
         )
-        if validation:
-            validation.trainer = trainer
-        checkpoint = last_whole_checkpoint(run.state / "checkpoints")
-        done = int(checkpoint.name.split("-")[1]) if checkpoint else 0
-        started = time.monotonic()
-        with _steps(name, trainer, done) as advance:
-            trainer.remove_callback(PrinterCallback)  # a line of forty numbers per step
-            trainer.add_callback(ProgressCallback(advance))
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        seconds = time.monotonic() - started
-    write_curve(trainer.state.log_history, curve_out)
-    save_model(trainer.model, tokenizer, model_out, dtype=dtype)
-    run.facts |= {
-        "train_seconds": round(seconds, 1),
-        "steps": trainer.state.global_step,
-        "resumed_from_step": done,
-        "train_problems": len(problems),
-        "effective": effective_settings(trainer.args),
-    }
+    trainer = method.make_trainer(
+        model=model,
+        tokenizer=tokenizer,
+        phase=phase,
+        name=name,
+        problems=problems,
+        prompt=prompt,
+        hardware=hardware,
+        arguments=shared_arguments(
+            phase, seed=run.params["seed"], dtype=run.params["model"]["dtype"], hardware=hardware, state=run.state
+        ),
+        peft_config=lora_config(phase.lora, model, name),
+        callbacks=[watch, *([validation] if validation else [])],
+        samples=samples,
+        stopwatch=stopwatch,
+    )
+    trainer.remove_callback(PrinterCallback)  # a line of forty numbers per step
+    if validation:
+        validation.trainer = trainer
+    if phase.preflight != "off" and not resumed:
+        with stopwatch("preflight"):
+            findings, seen = method.look(
+                trainer.model,
+                tokenizer,
+                phase=phase,
+                problems=problems,
+                prompt=prompt,
+                max_completion_tokens=max_tokens,
+                score=score,
+                seed=run.params["seed"],
+            )
+        run.facts["preflight"] = judge(name, findings, phase.preflight, seen)
+    stop = StopRequest()
+    watch.stop = stop
+    trainer.add_callback(CheckpointCallback(hardware.checkpoint_minutes, method.border(phase), stop))
+    return trainer, watch, tokenizer
 
 
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint whose trainer state, the last file that is written, is whole; others are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
-    for path in found:
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            print(f"{path.name} is incomplete and removed", file=sys.stderr)
-            shutil.rmtree(path)
-        else:
-            return path
-    return None
+def _train(
+    run: StageRun,
+    name: str,
+    phase: Phase,
+    trainer: Any,
+    watch: WatchCallback,
+    checkpoint: Path | None,
+    done: int,
+    max_steps: int,
+) -> None:
+    with (
+        watch.stop.noticed(),
+        explained(name, run.state),
+        progress(f"train {name}", max_steps, "steps", done=done) as watch.advance,
+    ):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    reached, rows = trainer.state.global_step, trainer.state.log_history
+    if watch.stop.signal and reached < max_steps and not out_of_patience(rows, phase.validation):
+        raise StageError(
+            f"{name}: stopped by {watch.stop.signal} after step {reached} of {max_steps}, which is saved in "
+            f"{run.state}. `dvc repro` goes on from there."
+        )
+
+
+def _take_the_best(run: StageRun, phase: Phase, trainer: Any) -> int:
+    """Put the weights of the best validation into the trainer's model, if they aren't there; their step."""
+    best = best_step(trainer.state.log_history, phase.validation.metric) if phase.validation else None
+    last = int(trainer.state.global_step)
+    if best is None or best[0] == last:
+        return last
+    step, score = best
+    load_weights(trainer, run.state / "best" / f"step-{step}")
+    print(f"{run.stage.name}: the model is that of step {step}, with the best validation ({score:.3f})")
+    return step
+
+
+def _write_origin(model: Path, name: str, phase: Phase, step: int, history: list[dict[str, Any]]) -> None:
+    """smolmath.json in the model's directory: which step of which phase it is."""
+    row: dict[str, Any] = next((row for row in history if row["step"] == step), {})
+    origin: dict[str, Any] = {"phase": name, "method": phase.method, "init": phase.init, "step": step}
+    origin |= {key: row[key] for key in ("validation_accuracy", "validation_reward") if key in row}
+    (model / "smolmath.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 
 def effective_settings(arguments: Any) -> dict[str, Any]:
@@ -135,7 +238,3 @@ def effective_settings(arguments: Any) -> dict[str, Any]:
         for key, value in sorted(settings.items())
         if not key.endswith(("_dir", "_token")) and isinstance(value, str | int | float | bool | list | dict | None)
     }
-
-
-def _steps(name: str, trainer: Any, done: int) -> contextlib.AbstractContextManager[Any]:
-    return progress(f"train {name}", trainer.args.max_steps, "steps", done=done)

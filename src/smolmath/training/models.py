@@ -8,6 +8,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
 from smolmath.engines.transformers import load_tokenizer
+from smolmath.params.core import listing, nearest
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import LoraParams
 from smolmath.runs import StageError
@@ -27,9 +28,18 @@ def load_for_training(folder: Path, hardware: HardwareParams) -> tuple[Any, Any]
     return model, tokenizer
 
 
-def lora_config(lora: LoraParams | None) -> LoraConfig | None:
+def lora_config(lora: LoraParams | None, model: Any, phase: str) -> LoraConfig | None:
+    """Raises: StageError if a target is the name of no module of the model."""
     if lora is None:
         return None
+    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    names = {name for name, _ in model.named_modules()}
+    for target in lora.target_modules:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            raise StageError(
+                f"phases.{phase}.lora.target_modules: the model has no module {target!r}.{nearest(target, linear)} "
+                f"There are: {listing(linear)}."
+            )
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,

@@ -1,0 +1,132 @@
+"""GRPO's look before step 1: sampled groups for a few prompts, as a step would draw and reward them."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from smolmath.answers.extract import follows_format
+from smolmath.engines import Completion, Sampling
+from smolmath.engines.transformers import TransformersEngine
+from smolmath.params.phases import GrpoPhase
+from smolmath.params.prompt import PromptParams
+from smolmath.prompts import chat_prompt
+from smolmath.tags import Tags
+from smolmath.training.preflight import Finding, percentile
+from smolmath.training.samples import Scored, Scorer
+from smolmath.training.validation import in_eval_mode
+
+PROMPTS = 8
+GROUP = 8  # at most: a spread of rewards shows in eight completions
+CUT, SPREADLESS, FORMATTED = 0.2, 0.5, 0.1  # shares beyond which a warning is due
+
+
+def look(
+    model: Any,
+    tokenizer: Any,
+    *,
+    phase: GrpoPhase,
+    problems: Sequence[dict[str, Any]],
+    prompt: PromptParams,
+    max_completion_tokens: int,
+    score: Scorer,
+    seed: int,
+) -> tuple[list[Finding], str]:
+    """(findings, what was looked at) for the first problems, drawn as the phase draws."""
+    asked = list(problems[:PROMPTS])
+    generations = min(GROUP, int(phase.grpo["num_generations"]))
+    sampling = Sampling(
+        float(phase.grpo.get("temperature", 1.0)),
+        float(phase.grpo.get("top_p", 1.0)),
+        generations,
+        max_completion_tokens,
+        seed,
+    )
+    engine = TransformersEngine(model, tokenizer)
+    chats = [chat_prompt(problem["question"], prompt) for problem in asked]
+    groups = in_eval_mode(model, lambda: engine.generate(chats, sampling))
+    completions = [completion for group in groups for completion in group]
+    repeated = [problem for problem in asked for _ in range(generations)]
+    found = findings(
+        phase,
+        prompt_tokens=[engine.count_tokens(engine.render(chat)) for chat in chats],
+        completions=completions,
+        scored=score(repeated, completions),
+        group=generations,
+        max_completion_tokens=max_completion_tokens,
+        tags=prompt.tags,
+    )
+    return found, f"{len(asked)} prompts × {generations} completions"
+
+
+def findings(
+    phase: GrpoPhase,
+    *,
+    prompt_tokens: Sequence[int],
+    completions: Sequence[Completion],
+    scored: Sequence[Scored],
+    group: int,
+    max_completion_tokens: int,
+    tags: Tags,
+) -> list[Finding]:
+    """What the drawn groups say; `completions` and `scored` group by group."""
+    lengths = [completion.tokens for completion in completions]
+    cut = fmean(completion.finish_reason == "length" for completion in completions)
+    formatted = fmean(follows_format(completion.text, tags=tags) for completion in completions)
+    totals = [one.total for one in scored]
+    known = [total for total in totals if total is not None]
+    unscorable = 1 - len(known) / len(totals)
+    groups = [[t for t in totals[i : i + group] if t is not None] for i in range(0, len(totals), group)]
+    spreadless = fmean(max(g, default=0.0) - min(g, default=0.0) < 1e-6 for g in groups)
+    found = [
+        Finding("prompt tokens, longest", f"{max(prompt_tokens)} of {phase.max_prompt_tokens}"),
+        Finding(
+            "completion tokens, p50 and p95",
+            f"{percentile(lengths, 0.5):.0f}, {percentile(lengths, 0.95):.0f} of {max_completion_tokens}",
+        ),
+        Finding(
+            "cut off",
+            f"{cut:.0%}",
+            f"{cut:.0%} of completions are cut at {max_completion_tokens} tokens: raise max_completion_length."
+            if cut > CUT
+            else None,
+            hopeless=cut == 1,
+        ),
+        Finding(
+            "in the asked format",
+            f"{formatted:.0%}",
+            f"{formatted:.0%} of completions keep the format: say it more plainly in prompt.system, or begin with an "
+            "SFT phase."
+            if formatted < FORMATTED
+            else None,
+        ),
+        Finding(
+            "references that can't be scored",
+            f"{unscorable:.0%}",
+            f"{unscorable:.0%} of the completions can't be scored, because of their references: `smolmath inspect` "
+            "shows which answers can't be verified."
+            if unscorable
+            else None,
+            hopeless=not known,
+        ),
+        Finding("reward, mean", f"{fmean(known):.3f}" if known else "none"),
+    ]
+    found += [Finding(f"  {name}", _mean([one.parts[name] for one in scored])) for name in phase.rewards]
+    # Grounding learns from the reference itself, whatever the rewards.
+    hopeless = spreadless == 1 and bool(known) and phase.answer_grounding_weight == 0
+    found.append(
+        Finding(
+            "groups without a spread of rewards",
+            f"{spreadless:.0%}",
+            f"{spreadless:.0%} of groups earn the same throughout and teach nothing: choose problems by pass_rate, "
+            "raise num_generations or temperature, or give a reward that tells them apart."
+            if spreadless > SPREADLESS
+            else None,
+            hopeless=hopeless,
+        )
+    )
+    return found
+
+
+def _mean(parts: Sequence[float | None]) -> str:
+    known = [part for part in parts if part is not None]
+    return f"{fmean(known):.3f}" if known else "none"
