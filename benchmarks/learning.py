@@ -6,12 +6,14 @@
     python benchmarks/learning.py --seeds 1 --steps 2 --problems 8      # a smoke run
 
 A variant is the demo's params with some other values; a run is a scratch copy of the project with these params and a
-seed, trained and evaluated by DVC itself. "Before" is the base, sampled as often on the same problems. A gain's error
+seed, trained and evaluated by DVC itself; all share a DVC cache, so that what several need (the base's completions) is
+made once. "Before" is the base, sampled as often on the same problems. A gain's error
 and p value are of the differences per problem; p is of an exact sign-flip test, which assumes nothing of how these are
 distributed.
 """
 
 import argparse
+import itertools
 import os
 import shutil
 import subprocess
@@ -72,7 +74,7 @@ def smollm2(params: dict) -> None:
     params["process"]["contamination"]["dataset"] = "digits"
     params["split"] |= {"validation_fraction": 0.05, "test_fraction": 0.5}
     params["prompt"]["system"] = "Reply in this form." + turns
-    params["model"] = {"source": "files", "path": "", "dtype": "bfloat16"}  # the path is an option of this script
+    params["model"] = {"source": "files", "path": "", "dtype": "float32"}  # the path is an option of this script
     params["phases"] = {
         "digits": params["phases"]["sums"]
         | {
@@ -103,30 +105,25 @@ SHARES = {"correct": tuple(VARIANTS), "formatted": ("smollm2",)}
 
 
 def main(variants: list[str], seeds: list[int], steps: int | None, problems: int | None, folder: Path | None) -> int:
-    rows = []
-    for name in variants:
-        if name == "smollm2" and folder is None:
-            print("smollm2 is skipped: give it the model's directory by --smollm2", file=sys.stderr, flush=True)
-            continue
-        for seed in seeds:
+    if "smollm2" in variants and folder is None:
+        print("smollm2 is skipped: give it the model's directory by --smollm2", file=sys.stderr, flush=True)
+        variants = [name for name in variants if name != "smollm2"]
+    print("\nShare of sampled completions for held-out problems, before and after training\n")
+    print("| variant | seed | share | problems | before | after | gain | p |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory(prefix="smolmath-learning-") as scratch:
+        cache = Path(scratch, "cache")
+        for name, seed in itertools.product(variants, seeds):
             params = demo_params() | {"seed": seed}
             VARIANTS[name](params)
-            if name == "smollm2":
+            if name == "smollm2" and folder is not None:
                 params["model"]["path"] = str(folder.resolve())
             shorten(params, steps, problems)
             print(f"{name}, seed {seed}: dvc repro", file=sys.stderr, flush=True)
-            with tempfile.TemporaryDirectory(prefix="smolmath-learning-") as scratch:
-                before, after = trained(Path(scratch), params)
-            rows += [
-                (name, str(seed), share, *compared(before, after, share))
-                for share, counted in SHARES.items()
-                if name in counted
-            ]
-    print("\nShare of sampled completions for held-out problems, before and after training\n")
-    print("| variant | seed | share | problems | before | after | gain | p |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
+            before, after = trained(Path(scratch, f"{name}-{seed}"), params, cache)
+            for share in (share for share, counted in SHARES.items() if name in counted):
+                row = [name, str(seed), share, *compared(before, after, share)]
+                print(f"| {' | '.join(row)} |", flush=True)
     return 0
 
 
@@ -162,11 +159,13 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"}
 
 
-def trained(folder: Path, params: dict) -> list[list[dict]]:
+def trained(folder: Path, params: dict, cache: Path) -> list[list[dict]]:
     """Verdicts on the sampled completions of the base and of the last phase's model."""
+    folder.mkdir()
     last, phase = list(params["phases"].items())[-1]
     params["evaluate"] |= {"models": ["base", last], "datasets": [phase["dataset"]]}
     copy_project(folder, params)
+    dvc(folder, "cache", "dir", "-q", str(cache))
     dvc(folder, "repro", "-q")
     files = [folder / "results" / "verdicts" / model / f"{phase['dataset']}.parquet" for model in ("base", last)]
     return [[row for row in pq.read_table(file).to_pylist() if row["sample"] > 0] for file in files]

@@ -15,6 +15,7 @@ which happens every few steps, is taken out of the median and shown beside it. T
 import argparse
 import functools
 import hashlib
+import importlib
 import itertools
 import json
 import runpy
@@ -156,6 +157,7 @@ def sameness(runs: dict[str, list[dict]]) -> str:
 
 
 def run_side(side: str, out: Path) -> None:
+    importlib.import_module("smolmath.kernels")  # before torch: both sides compute with the same kernels
     params = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())
     noted = timed(functools.partial({"peer": peer, "ours": ours}[side], params))
     if side == "ours" and params["phases"][PHASE]["validation"] and VALIDATION not in noted["callbacks"]:

@@ -1,5 +1,6 @@
 """From raw files to split problems: nothing lost, nothing leaked, every rejection with its reason."""
 
+import hashlib
 import json
 
 import pyarrow.parquet as pq
@@ -203,6 +204,85 @@ def test_what_is_tested_in_one_dataset_is_trained_on_in_none(tmp_path):
     }
 
 
+def test_a_dataset_without_sides_tests_on_no_row_that_another_validates_on(tmp_path):
+    """One has a test side of its own, the other none: both are cut alike, so no validation row is lost to the other."""
+    shared = [problem(f"shared {i}") for i in range(400)]
+    folder = tmp_path / "raw" / "sided"
+    raw(folder, shared, name="train.jsonl", side="train")
+    entry = {"path": "train.jsonl", "side": "train", "rows": 400}
+    processed(tmp_path, [problem("own test")], key="sided", name="test.jsonl", side="test", more=[entry])
+    processed(tmp_path, shared, key="plain")
+    datasets = ["plain", "sided"]
+    sides = {key: split(tmp_path, key, datasets)[1] for key in datasets}
+    held = {side: {row["id"] for row in sides["plain"][side]} for side in ("validation", "test")}
+    assert len(held["validation"]) > 10
+    assert {row["id"] for row in sides["sided"]["validation"]} == held["validation"]
+    # What the plain one tests on would be trained on in the other, and is not.
+    assert not held["test"] & {row["id"] for row in sides["sided"]["train"]}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["a", "b"])), max_size=40),
+    st.sampled_from([None, "train"]),
+    st.sampled_from([0.0, 0.3]),
+    st.integers(0, 3),
+)
+def test_whatever_the_datasets_share_no_problem_is_trained_on_and_held_out(
+    tmp_path_factory, problems, own_side, test_fraction, seed
+):
+    folder = tmp_path_factory.mktemp("x")
+    params = SplitParams(seed=seed, validation_fraction=0.3, test_fraction=test_fraction)
+    rows_in = {}
+    for key, side in (("a", None), ("b", own_side)):
+        rows = [problem(f"question {number}") for number, where in problems if where == key] or [problem("only one")]
+        entry = {"path": "rows.jsonl", "side": side, "rows": len(rows)}
+        raw(folder / "raw" / key, rows, side=side)
+        more = [] if side is None else [entry]
+        name, rows, side = (
+            ("rows.jsonl", rows, None) if side is None else ("test.jsonl", [problem(f"question {seed}")], "test")
+        )
+        manifest, _ = processed(folder, rows, key=key, name=name, side=side, more=more)
+        rows_in[key] = manifest["rows"]["kept"]
+    trained, held_out = set(), set()
+    for key in ("a", "b"):
+        out = folder / "split" / key
+        out.mkdir(parents=True)
+        manifest = split_dataset(key, folder / "processed", out, ["a", "b"], params)
+        assert rows_in[key] == sum(manifest["rows"].values()) + sum(manifest["rejected_by_reason"].values())
+        ids = {
+            s: {row["id"] for row in read_table(out / f"{s}.parquet", PROBLEMS)}
+            for s in ("train", "validation", "test")
+        }
+        assert not ids["train"] & ids["validation"]
+        assert not ids["validation"] & ids["test"]
+        trained |= ids["train"]
+        held_out |= ids["validation"] | ids["test"]
+    assert not trained & held_out
+
+
+def test_a_manifest_names_each_file_with_its_bytes_and_hash(tmp_path):
+    manifest, _ = processed(tmp_path, [problem(f"question {i}") for i in range(150)])
+    folder = tmp_path / "processed" / "mine"
+    entries = {entry["file"]: entry for entry in manifest["files"]}
+    assert set(entries) == {"shard-00000.parquet", "shard-00001.parquet", "rejected.parquet"}
+    for name, entry in entries.items():
+        content = (folder / name).read_bytes()
+        assert entry["bytes"] == len(content)
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    assert [entries[f"shard-0000{i}.parquet"]["rows"] for i in (0, 1)] == [100, 50]
+
+
+def test_a_fraction_thins_no_test_side_of_a_source(tmp_path):
+    folder = tmp_path / "raw" / "mine"
+    raw(folder, [problem(f"train {i}") for i in range(200)], name="train.jsonl", side="train")
+    entry = {"path": "train.jsonl", "side": "train", "rows": 200}
+    tested = [problem(f"test {i}") for i in range(50)]
+    params = ALL.model_copy(update={"fraction": 0.2})
+    _, kept = processed(tmp_path, tested, name="test.jsonl", side="test", more=[entry], params=params)
+    assert sum(row["raw_file"] == "test.jsonl" for row in kept) == 50
+    assert 10 < sum(row["raw_file"] == "train.jsonl" for row in kept) < 90
+
+
 def test_more_rows_move_no_old_row_to_another_side(tmp_path):
     rows = [problem(f"question {i}") for i in range(220)]
     side_of = {}
@@ -226,8 +306,32 @@ def test_files_that_are_called_after_sides_are_not_mixed(tmp_path):
     for name in ("train.jsonl", "test-0.jsonl", "LICENSE"):
         (tmp_path / name).write_text('{"question": "a", "answer": "#### 1"}\n')
     source = FilesDataset(source="files", path=str(tmp_path))
-    with pytest.raises(StageError, match=r'Add sides: \{train: "train\*", test: "test\*"\}'):
+    with pytest.raises(StageError, match=r'Add sides, as globs: \{train: "train\.jsonl", test: "test-0\.jsonl"\}'):
         files.fetch(source, tmp_path / "out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "mixed"),
+    [
+        (["gsm8k_train.jsonl", "gsm8k_test.jsonl"], True),
+        (["Train.csv", "Test.csv"], True),
+        (["train-0.jsonl", "train-1.jsonl", "val.jsonl"], True),
+        (["train.jsonl", "dev.jsonl"], True),
+        (["train-0.jsonl", "train-1.jsonl"], False),
+        (["training_set.jsonl", "contest.jsonl", "latest.jsonl", "valuable.jsonl"], False),
+    ],
+)
+def test_whatever_the_spelling_files_of_sides_are_told_from_others(tmp_path, names, mixed):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    for name in names:
+        (tmp_path / "in" / name).write_text('{"question": "a", "answer": "#### 1"}\n')
+    source = FilesDataset(source="files", path=str(tmp_path / "in"))
+    if mixed:
+        with pytest.raises(StageError, match="has files that are called after sides"):
+            files.fetch(source, tmp_path / "out", tmp_path)
+    else:
+        assert len(files.fetch(source, tmp_path / "out", tmp_path)["files"]) == len(names)
 
 
 def test_a_folder_without_sides_gives_its_data_files_and_says_what_is_left_out(tmp_path, capsys):
@@ -275,5 +379,11 @@ def test_all_of_gsm8k_comes_through_with_its_reference_answer(tmp_path, real_dat
     assert manifest["rows"] == {"raw": 8_792, "kept": 8_792, "rejected": 0, "not_selected": 0}
     answers = [row["reference_answer"] for row in read_table(shards(out)[0], PROBLEMS)]
     assert sum(answer.replace(",", "").lstrip("-").isdigit() for answer in answers) == 8_792
+    given = [
+        json.loads(line)["answer"].rpartition("####")[2].strip()
+        for name in ("test", "train")
+        for line in (real_data / "gsm8k" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert answers == given
     counts, _ = split(tmp_path, "gsm8k", ["gsm8k"])
     assert counts["rows"]["test"] == 1_319

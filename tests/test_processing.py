@@ -22,7 +22,7 @@ from smolmath.examine import REASONS, TokenizerError
 from smolmath.params.core import read_params
 from smolmath.params.datasets import FilesDataset
 from smolmath.params.process import ContaminationParams, ProcessParams
-from smolmath.problems import normalise_question, problem_id
+from smolmath.problems import id_numbers, normalise_question, problem_id
 from smolmath.processing import process_dataset, shown
 from smolmath.records import PROBLEMS, REJECTED, TableWriter, read_table, shards, write_manifest
 from smolmath.splitting import LeakError, refuse_leaks
@@ -359,6 +359,13 @@ def test_a_split_with_a_problem_on_two_sides_is_refused(tmp_path):
 
     with pytest.raises(LeakError, match=f"problem {stolen['id']} is on sides train and test"):
         refuse_leaks("mine", out, [np.empty(0, np.uint64)] * 3)
+    # The same problem is no error in the files alone, and is one if another dataset tests on it.
+    with TableWriter(out / "test.parquet", PROBLEMS) as writer:
+        writer.add(pa.RecordBatch.from_pylist([], schema=PROBLEMS))
+    refuse_leaks("mine", out, [np.empty(0, np.uint64)] * 3)
+    tested = [np.empty(0, np.uint64), np.empty(0, np.uint64), id_numbers([stolen["id"]])]
+    with pytest.raises(LeakError, match=f"problem {stolen['id']} is on side train and on side test of a dataset"):
+        refuse_leaks("mine", out, tested)
 
 
 @given(
@@ -561,6 +568,7 @@ def test_what_the_recipe_drops_of_the_clean_rows_is_each_another_wording_of_a_ro
     for row, (reason, detail) in lost.items():
         if reason == "near_duplicate":
             file, number = detail.removeprefix("of ").split(" row ")
+            assert starts[file] + int(number) not in rejected  # what it is near is kept
             one, other = rows[row], rows[starts[file] + int(number)]
             assert one["answer"] == other["answer"]
             assert re.findall(r"\d+", one["problem"]) == re.findall(r"\d+", other["problem"])
@@ -583,6 +591,34 @@ def jaccard(one, other):
         words = re.findall(r"\w+|[^\w\s]", normalise_question(text))
         trigrams.append({tuple(words[i : i + 3]) for i in range(len(words) - 2)})
     return len(trigrams[0] & trigrams[1]) / len(trigrams[0] | trigrams[1])
+
+
+def test_a_csv_cell_of_many_lines_is_no_open_quote(tmp_path):
+    path = tmp_path / "x.csv"
+    solution = "\n".join(f"Step {i}: add {i}, carry on" for i in range(250)) + "\n#### 3"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["question", "answer", "by"], ["long", solution, "me"], ["short", "#### 4", "me"]])
+    _, kept, _ = process(tmp_path, {"rows.csv": (None, path.read_bytes())})
+    assert [(row["question"], row["reference_answer"]) for row in kept] == [("long", "3"), ("short", "4")]
+
+
+def test_batches_of_parquet_are_bounded_where_some_rows_are_much_heavier(tmp_path):
+    from smolmath.tables import BATCH_BYTES, read_batches
+
+    texts = ["x" * 10] * 5_000 + [f"{i:05d}" + "y" * 200_000 for i in range(100)]
+    pq.write_table(pa.table({"question": texts}), tmp_path / "rows.parquet")
+    batches = list(read_batches(tmp_path / "rows.parquet", ["question"]))
+    assert max(len(batch.payload) for batch in batches) < 3 * BATCH_BYTES
+    assert [row["question"] for batch in batches for _, row, _ in batch.rows()] == texts
+    assert [batch.first for batch in batches] == [sum(b.count for b in batches[:i]) for i in range(len(batches))]
+
+
+def test_text_in_a_binary_column_counts_towards_the_limit_of_a_row(tmp_path):
+    table = pa.table({"question": [b"one", b"two"], "answer": [b"#### 1", b"z" * 20_000 + b"#### 2"]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    _, kept, rejected = process(tmp_path, {"rows.parquet": (None, (tmp_path / "rows.parquet").read_bytes())})
+    assert [row["question"] for row in kept] == ["one"]
+    assert [found[0] for found in rejected.values()] == ["row_too_long"]
 
 
 def test_csv_with_line_breaks_in_cells_keeps_its_rows(tmp_path):

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from smolmath import runs
@@ -163,3 +165,57 @@ def test_a_foreign_checkout_is_refused(workspace, monkeypatch, capsys):
     with pytest.raises(SystemExit), stage_run("copy"):
         pass
     assert "smolmath was imported from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("killed", "kept"), [("dvc", True), ("shell", False)])
+def test_only_the_death_of_its_dvc_makes_a_stage_an_orphan(workspace, killed, kept):
+    """`nohup dvc repro &` and a logout: the shell is gone, and dvc records what the stage publishes."""
+    stage = (
+        "import sys, time\nfrom pathlib import Path\nfrom smolmath import runs\n"
+        "runs.refuse_foreign_checkout = lambda: None\n"
+        "with runs.stage_run('copy') as run:\n run.out('out/result.txt').write_text('result')\n"
+        " Path('started').touch()\n while not Path('go').exists(): time.sleep(0.02)\n"
+    )
+    (workspace / "stage.py").write_text(stage)
+    # A program called dvc that waits for its stage, as the real one does.
+    (workspace / "dvc").write_text(f"import subprocess, sys\nsubprocess.run(['{sys.executable}', 'stage.py'])\n")
+    (workspace / "shell.py").write_text(f"import subprocess\nsubprocess.run(['{sys.executable}', 'dvc', 'repro'])\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen([sys.executable, "shell.py"], env=environment) as shell:
+        try:
+            assert wait(lambda: (workspace / "started").exists())
+            (dvc,) = psutil.Process(shell.pid).children()
+            (copy,) = dvc.children()
+            (dvc if killed == "dvc" else shell).kill()
+            assert wait(lambda: not runs.alive(dvc) if killed == "dvc" else shell.poll() is not None)
+            (workspace / "go").touch()
+            assert wait(lambda: not runs.alive(copy))
+        finally:
+            shell.kill()
+    assert (workspace / "out" / "result.txt").exists()
+    states = [path for path in (workspace / ".work" / "copy").iterdir() if path.is_dir()]
+    assert bool(states) == kept
+
+
+def wait(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_what_a_killed_run_on_other_inputs_had_begun_to_write_goes(workspace):
+    left = workspace / "out" / ".result.txt.0123456789abcdef.part"
+    left.parent.mkdir()
+    left.write_text("half")
+    fingerprint()
+    assert os.listdir(workspace / "out") == ["result.txt"]
+
+
+def test_what_is_begun_beside_an_input_is_no_input(workspace):
+    before = fingerprint()
+    (workspace / "folder" / ".x.0123456789abcdef.part").mkdir()
+    (workspace / "folder" / ".x.0123456789abcdef.part" / "shard.parquet").write_text("half")
+    assert fingerprint() == before

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smolmath.graph import load_stages
+from smolmath.params.core import read_params
 from smolmath.params.datasets import ReasoningGymDataset
 from smolmath.runs import StageError
 from tests.conftest import ROOT
@@ -237,3 +240,35 @@ def test_inspect_reads_the_head_of_a_hub_dataset(hub, tmp_path):
     done = inspected(hub.repo, "--rows", "50", **environment(hub, tmp_path))
     assert "tester/sums: 3 files" in done.stdout, done.stderr
     assert "of the first 50 rows: 100.0% have a reference answer" in done.stdout
+
+
+def test_inspect_shows_text_that_no_encoding_holds_and_counts_decimals_and_bytes(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"question": "a \\ud83d b", "answer": "#### 1", "\\ud83d": 1}\n')
+    done = inspected(tmp_path / "a.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "a ? b" in done.stdout
+    table = pa.table({"problem": [b"What is 1.50?"], "answer": pa.array([Decimal("1.50")], pa.decimal128(5, 2))})
+    pq.write_table(table, tmp_path / "b.parquet")
+    said = inspected(tmp_path / "b.parquet").stdout
+    assert "100.0% have a reference answer that can be verified" in said
+    assert "█" in said
+
+
+def test_a_fetch_gives_the_same_rows_in_any_process(tmp_path):
+    """Some tasks of reasoning-gym iterate over sets, whose order Python draws anew for each process."""
+    command = load_stages(read_params(ROOT / "params.yaml"), ROOT / "dvc.yaml")["fetch@sums"].cmd
+    assigned = dict(word.split("=") for word in command.split("python ")[0].split())  # as dvc.yaml starts it
+    code = """
+from pathlib import Path
+from smolmath.params.datasets import ReasoningGymDataset
+from smolmath.sources.reasoning_gym import fetch
+fetch(ReasoningGymDataset(source="reasoning_gym", task="polynomial_multiplication", rows=8, seed=1), Path(), Path())
+"""
+    rows = set()
+    for seed in ("1", "2"):  # of the shell that started DVC
+        folder = tmp_path / seed
+        folder.mkdir()
+        environment = os.environ | {"PYTHONHASHSEED": seed} | assigned | {"PYTHONPATH": str(ROOT / "src")}
+        subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True)
+        rows.add((folder / "rows.jsonl").read_text())
+    assert len(rows) == 1

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import runpy
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from functools import partial
 import psutil
 import pytest
 
+import smolmath.runs
 from smolmath.runs import alive
-from tests.conftest import Project, make_tiny
+from tests.conftest import ROOT, Project, make_tiny
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +50,7 @@ def prepared(tmp_path_factory):
     folder.mkdir()
     project = Project(folder, git=False)
     project.params(survivor)
-    project.repro("split@sums", "base")
+    project.repro("split@sums", "split@legs", "base")
     return project
 
 
@@ -66,8 +68,10 @@ def project(prepared, tmp_path):
     return clone(prepared, tmp_path / "project")
 
 
-def results(project):
-    names = [MODEL, "models/sums/smolmath.json", "metrics/train/sums.csv", "results/training/sums.parquet"]
+def results(project, phase="sums"):
+    model = f"models/{phase}"
+    names = [f"{model}/model.safetensors", f"{model}/smolmath.json", f"metrics/train/{phase}.csv"]
+    names.append(f"results/training/{phase}.parquet")
     return {name: hashlib.sha256((project.folder / name).read_bytes()).hexdigest() for name in names}
 
 
@@ -307,3 +311,142 @@ def test_two_processes_never_share_a_state(project):
     assert f"is in use by process {stage.pid}" in second.stderr
     stage.kill()
     end_of(stage)
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+SETTINGS = {  # name -> (phase, its params, fields of its trainer, hardware); ten steps, killed in the ninth
+    "the second epoch": ("sums", {"prompts_per_step": 16}, {"num_generations": 2}, {}),
+    "an adapter": (
+        "sums",
+        {"lora": {"r": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["q_proj", "up_proj"]}},
+        {"learning_rate": 1.0e-2},
+        {},
+    ),
+    "a generation for four steps": (
+        "sums",
+        {"checkpoint_steps": 4},
+        {"steps_per_generation": 2, "num_iterations": 2},
+        {"micro_batch": 4},
+    ),
+    "all that a loss can have": (
+        "sums",
+        {"answer_grounding_weight": 0.1},
+        {
+            "beta": 0.04,
+            "epsilon_high": 0.28,
+            "mask_truncated_completions": True,
+            "scale_rewards": "batch",
+            "use_adaptive_entropy": True,
+            "entropy_coef": 0.01,
+            "gradient_checkpointing": True,
+        },
+        {},
+    ),
+    "SFT in its second epoch": ("legs", {"init": "base", "examples_per_step": 16, "preflight": "off"}, {}, {}),
+    "bfloat16": ("sums", {}, {"max_completion_length": 16}, {}),
+}
+
+
+def train_here(project, monkeypatch, phase, method, kill_in=None):
+    """The phase's stage in this process, which imports TRL once; killed at the end of a step's work."""
+    from smolmath.training.watching import WatchCallback
+
+    with monkeypatch.context() as patch:
+        patch.chdir(project.folder)
+        patch.setattr(smolmath.runs, "refuse_foreign_checkout", lambda: None)
+        if kill_in:
+            step_end = WatchCallback.on_step_end
+
+            def killed(self, args, state, control, **rest):
+                if state.global_step == kill_in:
+                    raise Killed
+                step_end(self, args, state, control, **rest)
+
+            patch.setattr(WatchCallback, "on_step_end", killed)
+        runpy.run_path(str(ROOT / "stages" / f"train_{method}.py"))["main"](
+            phase=phase,
+            init="models/base",
+            split=f"data/split/{phase}",
+            out=f"models/{phase}",
+            curve=f"metrics/train/{phase}.csv",
+            samples=f"results/training/{phase}.parquet",
+        )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_whatever_is_set_a_killed_training_ends_as_an_undisturbed_one(prepared, tmp_path, monkeypatch, name):
+    phase, own, fields, hardware = SETTINGS[name]
+
+    def settings(params):
+        method = params["phases"][phase]["method"]
+        common = {"checkpoint_steps": 2, "validation": {"problems": 8, "every_steps": 3, "metric": "accuracy", "patience": None}}  # fmt: skip
+        params["phases"][phase] |= common | own
+        params["phases"][phase][method] |= {"max_steps": 10} | fields
+        params["hardware"] |= hardware
+        if name == "bfloat16":
+            params["model"]["dtype"] = "bfloat16"
+
+    peaceful, disturbed = (clone(prepared, tmp_path / which / "project") for which in ("peaceful", "disturbed"))
+    method = "sft" if phase == "legs" else "grpo"
+    for project in (peaceful, disturbed):
+        project.params(settings)
+    train_here(peaceful, monkeypatch, phase, method)
+    with pytest.raises(Killed):
+        train_here(disturbed, monkeypatch, phase, method, kill_in=9)
+    assert not (disturbed.folder / f"models/{phase}").exists()
+    train_here(disturbed, monkeypatch, phase, method)
+    (journal,) = (disturbed.folder / "journal" / f"train@{phase}").iterdir()
+    assert json.loads(journal.read_text())["resumed_from_step"] == 8
+    assert results(disturbed, phase) == results(peaceful, phase)
+
+
+def test_too_few_problems_for_one_generation_are_told(prepared, tmp_path, monkeypatch, capsys):
+    project = clone(prepared, tmp_path / "project")
+    project.params(lambda params: params["phases"]["sums"].update(prompts_per_step=1_000))
+    with pytest.raises(SystemExit):
+        train_here(project, monkeypatch, "sums", "grpo")
+    assert "train problems are fewer than the 1000 prompts of one generation" in capsys.readouterr().err
+    assert visible(project) == ["base"]
+
+
+def test_a_prompt_limit_below_every_prompt_is_told(prepared, tmp_path, monkeypatch, capsys):
+    project = clone(prepared, tmp_path / "project")
+    project.params(lambda params: params["phases"]["sums"].update(max_prompt_tokens=3))
+    with pytest.raises(SystemExit):
+        train_here(project, monkeypatch, "sums", "grpo")
+    assert "phases.sums.max_prompt_tokens: 3 is shorter than every prompt" in capsys.readouterr().err
+
+
+def test_a_model_without_a_chat_template_is_told(prepared, tmp_path, monkeypatch, capsys):
+    project = clone(prepared, tmp_path / "project")
+    (project.folder / "models/base/chat_template.jinja").unlink()
+    with pytest.raises(SystemExit):
+        train_here(project, monkeypatch, "sums", "grpo")
+    assert "models/base: the tokenizer has no chat template. Use an instruct model" in capsys.readouterr().err
+
+
+def test_a_tokenizer_without_a_pad_token_pads_with_its_end_token(prepared, tmp_path):
+    from smolmath.engines.transformers import load_tokenizer
+
+    folder = tmp_path / "base"
+    shutil.copytree(prepared.folder / "models/base", folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["pad_token"] = None
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+
+
+def test_a_checkpoint_is_whole_when_its_last_file_is(tmp_path):
+    from smolmath.training.checkpoints import last_whole_checkpoint
+
+    for step in (2, 4):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-2" / "entropy_ctrl_state.json").write_text("{}")
+    assert last_whole_checkpoint(tmp_path).name == "checkpoint-4"
+    assert last_whole_checkpoint(tmp_path, last_file="entropy_ctrl_state.json").name == "checkpoint-2"
+    assert not (tmp_path / "checkpoint-4").exists()

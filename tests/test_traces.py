@@ -61,6 +61,20 @@ def test_a_trace_whose_answer_disagrees_is_never_taken_whatever_its_flag_says():
     assert chosen(openr1.read(row(WRONG, LONG, correctness_math_verify=[True, True]))).startswith("Okay")
 
 
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "<think>I believe it is 41, yes, 41.</think>",
+        "<think>41.</think>\n\n",
+        "<think></think>",
+        "<think>\n</think>\n",
+    ],
+)
+def test_a_trace_that_gives_no_answer_is_not_taken(trace):
+    assert chosen(openr1.read(row(trace, correctness_math_verify=[True]))) is None
+    assert chosen(openr1.read(row(trace, SHORT))) == "Okay, 6 × 7 is 42."
+
+
 def test_a_thought_that_boxes_another_answer_is_not_taken():
     assert chosen(openr1.read(row("<think>It is \\boxed{41}.</think>\\boxed{42}"))) is None
 

@@ -1,6 +1,7 @@
 """What a training says of itself: alerts, the look before step 1, the best step, samples. No trainer is run here."""
 
 import errno
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,6 +80,37 @@ def test_a_reward_that_rises_while_accuracy_falls_is_called_out_only_beyond_its_
     for step, accuracy in ((10, 0.80), (20, 0.82), (30, 0.78)):
         history[step - 1]["validation_accuracy"] = accuracy
     assert all_alerts(history, 64) == []
+
+
+def test_a_step_in_which_nothing_could_be_scored_is_no_reason_to_stop(capsys):
+    from smolmath.training.stopwatch import Stopwatch
+    from smolmath.training.watching import WatchCallback
+
+    history = rows(40, reward=lambda s: None if s in (20, 31) else s / 10, num_tokens=lambda s: 100.0 * s)
+    for step, accuracy in ((10, 0.8), (20, 0.82), (30, 0.5)):
+        history[step - 1]["validation_accuracy"] = accuracy
+    assert [step for step, _ in all_alerts(history, 64)] == [30]
+    watch = WatchCallback("p", stopwatch=Stopwatch(), samples=None, tracker=None, validation_problems=64)
+    told = []
+    watch.advance = lambda *line: told.append(line)
+    state, args = SimpleNamespace(global_step=31, log_history=history[:31]), SimpleNamespace(fp16=False)
+    watch.on_step_end(args, state, None)
+    watch.on_log(args, state, None, logs=history[30])
+    assert told == [(1, "loss 0.100")]
+
+
+def test_tokens_per_second_are_never_negative_where_a_resumed_trainer_counts_anew():
+    from smolmath.training.stopwatch import Stopwatch
+    from smolmath.training.watching import WatchCallback
+
+    watch = WatchCallback("p", stopwatch=Stopwatch(), samples=None, tracker=None, validation_problems=None)
+    args, before = SimpleNamespace(fp16=False), rows(1, num_tokens=9_000.0)
+    watch.on_train_begin(args, SimpleNamespace(log_history=before), None)
+    after = [*before, {"step": 2, "loss": 0.1, "num_tokens": 500.0}]
+    state = SimpleNamespace(global_step=2, log_history=after)
+    watch.on_step_end(args, state, None)
+    watch.on_log(args, state, None, logs=after[-1])
+    assert watch.speeds[0] == pytest.approx(500 / watch.step_seconds[0])
 
 
 def phase(**changes):
@@ -226,8 +258,14 @@ def test_running_out_of_memory_or_disk_is_told_with_its_remedy(tmp_path, monkeyp
         torch.empty(10**15)  # torch's own error on a CPU
     with pytest.raises(StageError, match="out of memory"), explained("p", tmp_path):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-    with pytest.raises(StageError, match="no space left for a checkpoint"), explained("p", tmp_path):
+    with pytest.raises(StageError, match="no space left to write"), explained("p", tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
+    for text in ("CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"):
+        with pytest.raises(StageError, match="out of memory"), explained("p", tmp_path):
+            raise RuntimeError(text)
+    with pytest.raises(StageError, match="no space left to write"), explained("p", tmp_path):
+        # of a user's quota, on a disk that has room
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: Disk quota exceeded")
     with pytest.raises(RuntimeError, match="failed writing file"), explained("p", tmp_path):
         raise RuntimeError("PytorchStreamWriter failed writing file data/0")  # the disk has room: another cause
     with pytest.raises(RuntimeError, match="shapes"), explained("p", tmp_path):

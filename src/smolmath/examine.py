@@ -142,7 +142,11 @@ class Examiner:
         rows = [raw for _, raw, _ in work.batch.rows() if raw is not None and _chars(raw) <= self.params.max_row_chars]
         questions = [self._clean(layout.read(raw).question) for raw in rows]
         found = [draw(normalise_question(q)) for q in questions if len(q.strip()) <= self.params.question_chars[1]]
-        return work.side, np.array([u for u in found if u < self.params.fraction])
+        return work.side, np.array([u for u in found if u < self._fraction(work)])
+
+    def _fraction(self, work: Work) -> float:
+        """What a source tests on is not thinned: how much of it is answered is said in `evaluate`."""
+        return self.params.fraction if work.side in TRAINED_ON else 1.0
 
     def _read(self, number: int, raw: dict[str, Any] | None, problem: str, work: Work) -> _Row | Rejection | None:
         """A row that stands the tests on itself alone, its rejection, or None if it isn't selected."""
@@ -155,9 +159,9 @@ class Examiner:
         if (length := len(question.strip())) > self.params.question_chars[1]:
             return number, "question_too_long", f"{length} characters"
         normalised = normalise_question(question)
-        if self.params.fraction < 1 or self.thresholds:
+        if self._fraction(work) < 1 or self.thresholds:
             u = draw(normalised)
-            if u >= self.params.fraction or u > self.thresholds.get(work.side, 1.0):
+            if u >= self._fraction(work) or u > self.thresholds.get(work.side, 1.0):
                 return None
         if not normalised:
             return number, "empty_question", _kind(candidate.question)
@@ -171,7 +175,7 @@ class Examiner:
         return _Row(number, candidate, question.strip(), resolved, answer, normalised)
 
     def _clean(self, value: Any) -> str:
-        return without_invisible(_text(value)) if self.params.control_characters == "remove" else _text(value)
+        return without_invisible(as_text(value)) if self.params.control_characters == "remove" else as_text(value)
 
     def _bad_question(self, question: str) -> tuple[str, str] | None:
         if (length := len(question.strip())) < self.params.question_chars[0]:
@@ -220,7 +224,7 @@ class Examiner:
         if row.candidate.traces is not None and self.params.trace != "solution":
             trace = verified_trace(row.candidate.traces, {row.answer, row.given_answer}, self.params.trace)
             return None if trace is None else storable(trace)
-        return storable(_text(row.candidate.reasoning)).strip() or None
+        return storable(as_text(row.candidate.reasoning)).strip() or None
 
     def _problems(self, rows: list[_Row], file: str) -> pa.RecordBatch:
         columns = {
@@ -229,7 +233,7 @@ class Examiner:
             "question": [row.question for row in rows],
             "reference_answer": [row.answer for row in rows],
             "reasoning": [row.reasoning for row in rows],
-            "source": [storable(_text(row.candidate.source)).strip() or None for row in rows],
+            "source": [storable(as_text(row.candidate.source)).strip() or None for row in rows],
             "raw_file": [file] * len(rows),
             "raw_row": [row.number for row in rows],
         }
@@ -261,7 +265,7 @@ def draw(normalised: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Text as it is; numbers as written; nothing else is text, and neither are NaN and infinity."""
     if isinstance(value, str):
         return value
@@ -284,7 +288,7 @@ def _kind(value: Any) -> str:
 
 def _chars(value: Any) -> int:
     """Characters of all text in a value."""
-    if isinstance(value, str):
+    if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, dict):
         return sum(map(_chars, value.values()))

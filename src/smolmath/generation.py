@@ -4,30 +4,42 @@ Batches are fixed by (prompt length, id) and seeded by (seed, batch number); a b
 generation that was killed and goes on ends with the same completions as an undisturbed one.
 """
 
+import heapq
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from smolmath.engines import Engine, Sampling
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.progress import progress
 from smolmath.prompts import chat_prompt
-from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
+from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table, write_table
 from smolmath.runs import StageError
 
 
 def problems_to_answer(split: Path, side: str, limit: int | None) -> list[dict[str, Any]]:
-    """The problems of one side: all, or the `limit` ones with the lowest ids (a sample, since ids are hashes).
+    """Id, question and reference answer of one side's problems: all, or the `limit` with the lowest ids.
+
+    Ids are hashes, so these are a sample.
 
     Raises: StageError if the side is empty.
     """
-    problems = sorted(read_table(split / f"{side}.parquet", PROBLEMS), key=lambda problem: str(problem["id"]))
+    schema = pa.schema([PROBLEMS.field(name) for name in ("id", "question", "reference_answer")])
+    batches = read_batches(split / f"{side}.parquet", schema)
+    rows = (row for batch in batches for row in batch.to_pylist())
+
+    def by_id(problem: dict[str, Any]) -> str:
+        return str(problem["id"])
+
+    problems = sorted(rows, key=by_id) if limit is None else heapq.nsmallest(limit, rows, key=by_id)
     if not problems:
         raise StageError(
             f"{split}/{side}.parquet holds no problem: raise split.{side}_fraction or name a {side} side."
         )
-    return problems[:limit]
+    return problems
 
 
 def read_completions(batches: Iterable[Path]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from smolmath.answers import is_verifiable
 from smolmath.datasets import LayoutError, choose_layout
 from smolmath.datasets.candidates import Candidate
 from smolmath.errors import SmolmathError
+from smolmath.examine import as_text, storable
 from smolmath.sources.files import data_files
 from smolmath.tables import column_types, count_rows, read_rows
 
@@ -46,12 +47,11 @@ class Inspection:
 
     @property
     def verifiable(self) -> int:
-        answers = [c.reference_answer for c in self.candidates]
-        return sum(is_verifiable(str(a).strip()) for a in answers if isinstance(a, str | int | float))
+        return sum(is_verifiable(as_text(c.reference_answer).strip()) for c in self.candidates)
 
     @property
     def question_chars(self) -> list[int]:
-        return [len(c.question) for c in self.candidates if isinstance(c.question, str)]
+        return [len(question) for c in self.candidates if (question := as_text(c.question))]
 
 
 def inspect_dataset(target: str, rows: int, config: str | None = None) -> Inspection:
@@ -122,12 +122,12 @@ def inspection_tables(found: Inspection) -> list[Table | str]:
     widest = max(map(len, found.types), default=0)
     columns = _table(widest, "column", "filled", "type")
     for name, kind in found.types.items():
-        columns.add_row(name, f"{found.filled[name] / max(1, found.looked_at):.1%}", kind)
+        columns.add_row(storable(name), f"{found.filled[name] / max(1, found.looked_at):.1%}", kind)
     parts += ["", columns]
     for number, row in enumerate(found.examples, 1):
         table = _table(widest, f"row {number}", "")
         for name, value in row.items():
-            table.add_row(name, " ".join(str(value)[:CELL].split()))
+            table.add_row(storable(name), storable(" ".join(str(value)[:CELL].split())))
         parts += ["", table]
     parts.append("")
     head = f"of the first {found.looked_at:,} rows: "

@@ -164,9 +164,9 @@ class _Merger:
         same = self._seen.setdefault(examined.side, FirstSeen()).add(examined.ids, places)
         near = np.full(len(same), -1)
         if self._near is not None and examined.near is not None:
-            found = self._near.add(examined.near[same < 0], places[same < 0])
-            if examined.side in TRAINED_ON:
-                near[same < 0] = found
+            near[same < 0] = self._near.add(
+                examined.near[same < 0], places[same < 0], droppable=examined.side in TRAINED_ON
+            )
         doubled = (same >= 0) | (near >= 0)
         rejected = list(examined.rejected)
         for index in np.flatnonzero(doubled):

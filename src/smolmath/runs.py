@@ -10,6 +10,7 @@ state that must survive a kill lies under .work/<stage>/<fingerprint>, outs are 
 renamed when whole, and inputs are hashed at the start and again before anything is published.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -51,7 +52,7 @@ class StageRun:
         self.state = main_workspace() / ".work" / stage.name / self.fingerprint  # survives a kill; gone on success
         self.facts: dict[str, Any] = {}  # goes into the journal: seconds by activity, effective settings
         self._unpublished: list[tuple[Path, Path]] = []
-        self._ancestors = psutil.Process().parents()
+        self._dvc = _up_to_dvc()
 
     def section(self, dotted: str, model: type[M]) -> M:
         return load_section(self.params, dotted, model)
@@ -63,9 +64,16 @@ class StageRun:
         final = Path(path)
         part = final.with_name(f".{final.name}.{self.fingerprint}.part")
         final.parent.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers(final)
         remove(part)
         self._unpublished.append((part, final))
         return part
+
+    def _remove_leftovers(self, final: Path) -> None:
+        """What a killed run on other inputs had begun to write; of one that still runs it stays."""
+        for left in final.parent.glob(f".{final.name}.{'[0-9a-f]' * 16}.part"):
+            with contextlib.suppress(Timeout), FileLock(_lock(self.state.with_name(left.suffixes[-2][1:])), timeout=0):
+                remove(left)
 
     def publish(self) -> None:
         """Rename every out into place, if the inputs are still those that it was made from."""
@@ -87,8 +95,8 @@ class StageRun:
         self._unpublished.clear()
 
     def orphaned(self) -> bool:
-        """Whether the process that started this one is gone: killing `dvc` leaves its stage running."""
-        return not all(alive(ancestor) for ancestor in self._ancestors)
+        """Whether the `dvc` that started this process is gone: killing it leaves its stage running."""
+        return not all(alive(process) for process in self._dvc)
 
     def _edited_before_hashing(self) -> list[str]:
         """Code that was written after this process began: imports take seconds, and may have read the old text."""
@@ -147,6 +155,22 @@ def stage_run(name: str) -> Iterator[StageRun]:
             f"{name}: no space left on a disk ({error}), and nothing was published. Make room (`dvc gc --workspace` "
             "drops results of other versions) and run `dvc repro` again."
         )
+
+
+def _up_to_dvc() -> list[psutil.Process]:
+    """This process's ancestors up to the `dvc` that started it; none where a person did.
+
+    Not those above: a shell that logged out under `nohup dvc repro &` says nothing of the dvc.
+    """
+    chain = []
+    for ancestor in psutil.Process().parents():
+        chain.append(ancestor)
+        try:
+            if any(Path(word).name == "dvc" for word in ancestor.cmdline()):
+                return chain
+        except psutil.Error:  # somebody else's process
+            break
+    return []
 
 
 def alive(process: psutil.Process) -> bool:
@@ -214,7 +238,7 @@ def _held(state: Path) -> Iterator[None]:
     """The state directory's lock: killing `dvc` leaves its stage running, and two equal experiments would share it."""
     holder = state.with_suffix(".pid")
     try:
-        with FileLock(state.with_suffix(".lock"), timeout=0):
+        with FileLock(_lock(state), timeout=0):
             holder.write_text(str(os.getpid()))
             try:
                 yield
@@ -228,6 +252,10 @@ def _held(state: Path) -> Iterator[None]:
         ) from None
 
 
+def _lock(state: Path) -> Path:
+    return state.with_suffix(".lock")
+
+
 def _signatures(stage: Stage) -> dict[str, tuple[tuple[str, int, int], ...]]:
     return {
         dep: tuple((str(f), s.st_size, s.st_mtime_ns) for f in _files(Path(dep)) for s in [f.stat()])
@@ -238,9 +266,11 @@ def _signatures(stage: Stage) -> dict[str, tuple[tuple[str, int, int], ...]]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    return sorted(
-        f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts and not f.name.endswith(".part")
-    )
+    return sorted(f for f in path.rglob("*") if f.is_file() and not any(map(_is_no_input, f.relative_to(path).parts)))
+
+
+def _is_no_input(name: str) -> bool:
+    return name == "__pycache__" or name.endswith(".part")
 
 
 def _get(params: dict[str, Any], key: str) -> Any:

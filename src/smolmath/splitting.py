@@ -107,15 +107,19 @@ def _sided(
 
 
 def _side(problem: str, own: Side | None, *, lacking: set[Side], params: SplitParams) -> Side:
-    """A source's own sides are kept; a validation or test side that it lacks is cut from its train side by hash."""
+    """A source's own sides are kept; a validation or test side that it lacks is cut from its train side by hash.
+
+    By the same cut for every dataset, whichever sides it lacks: else what one validates on another would test on.
+    """
     if own not in (None, "train"):
         return own
-    return side_of(
+    cut = side_of(
         problem,
         seed=params.seed,
-        validation_fraction=params.validation_fraction if "validation" in lacking else 0.0,
-        test_fraction=params.test_fraction if "test" in lacking else 0.0,
+        validation_fraction=params.validation_fraction,
+        test_fraction=params.test_fraction,
     )
+    return cut if cut in lacking else "train"
 
 
 def _rejections(batch: pa.RecordBatch, elsewhere: npt.NDArray[np.int64]) -> pa.RecordBatch:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from smolmath.errors import SmolmathError
 
 KINDS = (".parquet", ".jsonl", ".json", ".csv")
-MAX_CELL_LINES = 200  # of a csv row; a question has fewer
+MAX_CELL_LINES = 200  # of a csv row; one of more is looked at
 BATCH_ROWS, BATCH_BYTES = 2_000, 4_000_000  # of a batch, whichever comes first
 
 Row = tuple[int, dict[str, Any] | None, str]  # row number from 0, row, ""; or number, None, why it can't be read
@@ -142,23 +142,38 @@ def read_batches(path: Path, columns: Sequence[str] | None) -> Iterator[Batch]:
 
 def _parquet_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
     file = _parquet(path)
-    metadata = file.metadata
-    chunks = [
-        metadata.row_group(g).column(c) for g in range(metadata.num_row_groups) for c in range(metadata.num_columns)
-    ]
-    wanted = [c for c in chunks if columns is None or c.path_in_schema.split(".")[0] in columns]
-    row_bytes = sum(chunk.total_uncompressed_size for chunk in wanted) // max(1, metadata.num_rows)
-    rows = min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, row_bytes)))
     first = 0
     try:
-        for batch in file.iter_batches(rows, columns=None if columns is None else list(columns)):
-            stream = io.BytesIO()
-            with pa.ipc.new_stream(stream, batch.schema) as writer:
-                writer.write_batch(batch)
-            yield Batch(first, batch.num_rows, columns, stream.getvalue())
-            first += batch.num_rows
+        for group in range(file.metadata.num_row_groups):
+            rows = _rows_at_once(file.metadata.row_group(group), columns)
+            wanted = None if columns is None else list(columns)
+            for read in file.iter_batches(rows, row_groups=[group], columns=wanted):
+                for batch in _bounded(read):
+                    stream = io.BytesIO()
+                    with pa.ipc.new_stream(stream, batch.schema) as writer:
+                        writer.write_batch(batch)
+                    yield Batch(first, batch.num_rows, columns, stream.getvalue())
+                    first += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise _broken_parquet(path, error) from None
+
+
+def _rows_at_once(group: pq.RowGroupMetaData, columns: tuple[str, ...] | None) -> int:
+    """Rows of a row group that make a batch, by what its columns say of their bytes."""
+    chunks = [group.column(c) for c in range(group.num_columns)]
+    wanted = [c for c in chunks if columns is None or c.path_in_schema.split(".")[0] in columns]
+    row_bytes: int = sum(chunk.total_uncompressed_size for chunk in wanted) // max(1, group.num_rows)
+    return min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, row_bytes)))
+
+
+def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch, halved where its rows are heavier than the mean of their row group, or were stored once for many."""
+    if batch.num_rows < 2 or batch.nbytes <= 2 * BATCH_BYTES:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _bounded(batch.slice(0, half))
+    yield from _bounded(batch.slice(half))
 
 
 def _json_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
@@ -238,10 +253,10 @@ def _csv_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]
                 cells = [f"\udc00{error}"]  # no text of a file: `_csv_row` gives it as the reason
             if cells is None:
                 break
-            if reader.line_num - begins >= MAX_CELL_LINES:
+            if reader.line_num - begins >= MAX_CELL_LINES and _swallowed(header, cells):
                 raise TableError(
-                    f"{path}:{begins}: a row of {reader.line_num - begins + 1} lines, as a quote makes that is not "
-                    "closed in its row. Close the quote."
+                    f"{path}:{begins}: a row of {reader.line_num - begins + 1} lines that look like rows themselves, "
+                    "as a quote makes that is not closed in its row. Close the quote."
                 )
             if cells:
                 lines.append(cells)
@@ -251,6 +266,14 @@ def _csv_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]
                 first, size, lines = first + len(lines) - 1, 0, [header]
     if header:
         yield Batch(first, len(lines) - 1, columns, lines)
+
+
+def _swallowed(header: list[str], cells: list[str]) -> bool:
+    """Whether a row of many lines is several in one: ragged, or most of its longest cell's lines make rows."""
+    if len(cells) != len(header):
+        return True
+    lines = max(cells, key=len).splitlines()
+    return len(header) > 1 and 2 * sum(line.count(",") == len(header) - 1 for line in lines) > len(lines)
 
 
 def _csv_row(header: list[str], cells: list[str]) -> tuple[dict[str, Any] | None, str]:

@@ -28,8 +28,12 @@ def verified_trace(
     if which == "shortest":
         candidates.sort(key=lambda trace: len(trace.text))
     for trace in candidates:
-        if (parts := split_trace(trace.text)) and all(_agrees(text, references) for text in parts[1:] if text):
-            return parts[0]
+        if (parts := split_trace(trace.text)) is None:
+            continue
+        reasoning, *answers = parts
+        given = [text for text in answers if text.strip()]
+        if reasoning and given and all(_agrees(text, references) for text in given):
+            return reasoning
     return None
 
 

@@ -82,8 +82,11 @@ def load_tokenizer(folder: Path) -> Any:
     Converted models are seen whose tokenizer names the wrong end token, or none to pad with; the generation config,
     which `generate` stops by, is then believed. Padding may share the end token: TRL masks by position, not by value,
     so the end token is learnt all the same.
+    Raises: StageError if it has no chat template.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.chat_template is None:
+        raise StageError(f"{folder}: the tokenizer has no chat template. Use an instruct model, or add one to it.")
     if (folder / "generation_config.json").is_file():
         ends = GenerationConfig.from_pretrained(folder).eos_token_id
         ends = ends if isinstance(ends, list) else [ends]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
 from vllm import LLM, SamplingParams
 
 from smolmath.engines import Completion, Sampling
+from smolmath.engines.transformers import load_tokenizer
 from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
 
@@ -17,7 +17,7 @@ class VllmEngine:
     """A model directory in a vLLM engine; each prompt has a seed of its own, whatever its batch."""
 
     def __init__(self, model: Path, *, dtype: str, hardware: HardwareParams) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(model)
+        self.tokenizer = load_tokenizer(model)
         self.engine: Any = LLM(
             model=str(model),
             dtype=dtype,

@@ -5,6 +5,8 @@ r"""Multiple choice: the text of the option that a letter names.
 
 import re
 
+from smolmath.answers.boxes import find_boxes
+from smolmath.answers.kinds import read_letter
 from smolmath.answers.normalise import normalise
 
 MAX_MARKERS = 200  # a text with more is no list of options
@@ -13,14 +15,20 @@ _SPACING = re.compile(r"\\q?quad(?![a-zA-Z])|\\[,;:!> ]|~|\*\*")
 _BRACKETED = re.compile(r"(?<![A-Za-z\\])\(\s*([A-J])\s*\)")
 _BARE = re.compile(r"(?<![A-Za-z0-9\\(])([A-J])\s*[).:、．](?![A-Za-z]\w)")
 _END = re.compile(r"\n\s*\n|\[asy\]")  # what follows the list is no part of its last option
-_LETTER = re.compile(r"\(([A-J])\)|([A-J])[).:]?")
+_LETTER = re.compile(r"\([A-J]\)|[A-J][).:]?")
 
 
 def named_option(answer: str, question: str) -> str | None:
-    """The letter A to J that an answer consists of; a letter in a formula counts only where it is an option."""
-    found = _LETTER.fullmatch(normalise(answer))
-    letter = (found[1] or found[2]) if found else None
-    return letter if letter and ("$" not in answer or letter in options(question)) else None
+    """The letter A to J that an answer names, as the grader reads it.
+
+    A capital by itself is one; in a formula, a small letter, or a letter with more (`b`, `$B$`, `B. 13`, `Option B`)
+    counts only where the question has such an option.
+    """
+    boxes = find_boxes(answer)
+    text = normalise(boxes[-1].text if boxes else answer)
+    letter = read_letter(text)
+    plain = _LETTER.fullmatch(text) and "$" not in answer
+    return letter if letter and letter <= "J" and (plain or letter in options(question)) else None
 
 
 def options(question: str) -> dict[str, str]:

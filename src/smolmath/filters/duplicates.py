@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ class FirstSeen:
         Args: keys, rows: (N,) each, in the rows' order; equal keys count as one after the other.
         """
         new, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        earlier = self._find(new)
+        earlier = self.find(new)
         known = earlier >= 0
         result = np.where(known, earlier, rows[first])[inverse]
         result[first[~known]] = -1
@@ -54,7 +55,8 @@ class FirstSeen:
             self._runs.append((np.insert(keys_b, at, keys_a), np.insert(rows_b, at, rows_a)))
         return result
 
-    def _find(self, keys: Hashes) -> npt.NDArray[np.int64]:
+    def find(self, keys: Hashes) -> npt.NDArray[np.int64]:
+        """For each key the row that held it first, -1 if none did."""
         found = np.full(len(keys), -1, np.int64)
         for run, rows in self._runs:
             if len(run):
@@ -108,8 +110,10 @@ def _hash(text: str) -> np.uint64:
 
 
 class NearDuplicates:
-    """The index, 64 bytes a row: for each band which row held a key first, and every row's minima.
+    """The index, 64 bytes a row: for each band which kept row held a key first, and every row's minima.
 
+    Rows that are near another one are not in it: near is not transitive, and a chain of small steps would end far from
+    the row that is kept.
     Args: rows: of the dataset. threshold: as of `signatures`.
     """
 
@@ -119,13 +123,45 @@ class NearDuplicates:
         # One band may agree by chance at half the similarity. A standard deviation of the estimate is about a tenth.
         self._alike = math.ceil(CHECKED * (threshold - 0.15))
 
-    def add(self, signed: Signatures, rows: Rows) -> npt.NDArray[np.int64]:
-        """For each of the N signatures the first row that is near it, -1 if none is."""
+    def add(self, signed: Signatures, rows: Rows, *, droppable: bool) -> npt.NDArray[np.int64]:
+        """For each of the N signatures the first kept row that is near it, -1 if none is.
+
+        Args: rows: (N,), their places in the dataset. droppable: whether rows that are near another are dropped.
+        """
         self._minima[rows] = signed.minima
         nearest = np.full(len(rows), _NONE)
+        if droppable:
+            held = [seen.find(signed.keys[:, band]) for band, seen in enumerate(self._bands)]
+            for earlier in held:
+                met = np.flatnonzero(earlier >= 0)
+                alike = self._are_alike(self._minima[earlier[met]], signed.minima[met])
+                nearest[met[alike]] = np.minimum(nearest[met[alike]], earlier[met[alike]])
+            self._compare_within(signed, rows, nearest, np.stack(held, axis=1) >= 0)
+        kept = nearest == _NONE
         for band, seen in enumerate(self._bands):
-            earlier = seen.add(signed.keys[:, band], rows)
-            met = np.flatnonzero(earlier >= 0)
-            alike = (self._minima[earlier[met]] == signed.minima[met]).sum(axis=1) >= self._alike
-            nearest[met[alike]] = np.minimum(nearest[met[alike]], earlier[met[alike]])
-        return np.where(nearest == _NONE, -1, nearest)
+            seen.add(signed.keys[kept, band], rows[kept])
+        return np.where(kept, -1, nearest)
+
+    def _compare_within(
+        self, signed: Signatures, rows: Rows, nearest: npt.NDArray[np.int64], held: npt.NDArray[np.bool_]
+    ) -> None:
+        """Fill in `nearest` for rows that are near a kept one of the same batch, which is in no index yet.
+
+        Args: held: (N, BANDS), the keys that a row of an earlier batch holds.
+        """
+        first: dict[tuple[int, int], int] = {}  # (band, key) -> the first kept row of this batch that has it
+        for index, (keys, known) in enumerate(zip(signed.keys.tolist(), held.tolist(), strict=True)):
+            if nearest[index] != _NONE:
+                continue
+            bands = [(band, key) for band, key in enumerate(keys) if not known[band]]
+            met = sorted({first[band] for band in bands if band in first})
+            near = next((m for m in met if self._are_alike(signed.minima[m], signed.minima[index])), None)
+            if near is not None:
+                nearest[index] = rows[near]
+                continue
+            for band in bands:
+                first.setdefault(band, index)
+
+    def _are_alike(self, some: Minima, others: Minima) -> Any:
+        """(…,) whether two rows' minima agree often enough, of (…, CHECKED) each."""
+        return (some == others).sum(axis=-1) >= self._alike

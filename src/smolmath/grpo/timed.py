@@ -1,9 +1,10 @@
-"""GRPOTrainer that says where its seconds go, and keeps what it scored last for whoever samples it."""
+"""GRPOTrainer that says where its seconds go, keeps what it scored last, and finds its place in an epoch again."""
 
 from typing import Any
 
 from trl import GRPOTrainer
 
+from smolmath.grpo.sampler import EpochSampler
 from smolmath.training.stopwatch import Stopwatch
 
 # (rows of the dataset, texts, token ids, rewards of shape (completions, functions)) of one generation
@@ -15,6 +16,17 @@ class TimedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
         self.stopwatch = stopwatch
         self.scored: Scored | None = None
         super().__init__(**keywords)
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
+        theirs = super()._get_train_sampler(dataset)
+        return EpochSampler(
+            data_source=theirs.data_source,
+            mini_repeat_count=theirs.mini_repeat_count,
+            batch_size=theirs.batch_size,
+            repeat_count=theirs.repeat_count,
+            shuffle=theirs.shuffle,
+            seed=theirs.seed,
+        )
 
     def _generate(self, prompts: list[Any]) -> Any:
         with self.stopwatch("generate"):

@@ -50,6 +50,12 @@ def make_grpo_trainer(
     settings = dict(phase.grpo)
     # TRL counts passes where the params count optimiser steps: a smaller micro-batch must not generate more often.
     steps = settings.pop("steps_per_generation", 1)
+    if len(problems) < (prompts := phase.prompts_per_step * steps):
+        raise StageError(
+            f"phases.{name}: {len(problems)} train problems are fewer than the {prompts} prompts of one generation "
+            "(prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
+            "max_prompt_tokens."
+        )
     ends = eos_ids(model, tokenizer)
     trainer_class: type[TimedTrainer] = TimedTrainer
     grounding: dict[str, Any] = {}

@@ -19,7 +19,7 @@ class ContaminationParams(Strict):
 
 class ProcessParams(Strict):
     shard_rows: int = Field(ge=1)  # rows per shard-XXXXX.parquet
-    fraction: float = Field(gt=0, le=1)  # share of rows to select, by hash: a larger fraction contains the smaller one
+    fraction: float = Field(gt=0, le=1)  # of rows that may be trained on, by hash: a larger one contains the smaller
     limit: int | None = Field(ge=1)  # at most this many problems per side, lowest hash first; null: all
     trace: Literal["shortest", "first", "solution"]  # OpenR1: which verified generation, or the human solution
     max_row_chars: int = Field(ge=1)  # of all text read of a row; longer rows are `row_too_long`

@@ -10,6 +10,7 @@ from smolmath.problems import SIDES
 from smolmath.runs import StageError
 
 DATA = (".parquet", ".jsonl", ".csv")  # not .json, which is as often something else
+_SIDE_WORDS = {"train": "train|training", "validation": "validation|valid|val|dev", "test": "test|testing|eval"}
 
 
 def data_files(folder: Path) -> list[str]:
@@ -20,12 +21,13 @@ def data_files(folder: Path) -> list[str]:
 
 def _refuse_hidden_sides(root: Path, names: list[str]) -> None:
     """Files that are called after sides and would be mixed and cut anew: what a source tests on must stay apart."""
-    sides = {side: name for side in SIDES for name in names if re.match(rf"{side}(?![a-z])", name)}
+    called = {side: re.compile(rf"(?<![a-z])(?:{_SIDE_WORDS[side]})(?![a-z])", re.IGNORECASE) for side in SIDES}
+    sides = {side: found for side in SIDES if (found := [name for name in names if called[side].search(name)])}
     if len(sides) > 1:
-        suggestion = ", ".join(f'{side}: "{side}*"' for side in sides)
+        suggestion = ", ".join(f'{side}: "{found[0]}"' for side, found in sides.items())
         raise StageError(
-            f"{root} has files that are called after sides ({', '.join(sides.values())}), and `sides` does not say "
-            f"which is which. Add sides: {{{suggestion}}}"
+            f"{root} has files that are called after sides ({', '.join(f[0] for f in sides.values())}), and `sides` "
+            f"does not say which is which. Add sides, as globs: {{{suggestion}}}"
         )
 
 

@@ -79,7 +79,9 @@ def _zero_spread(rows: Rows, _: int | None) -> str | None:
 
 
 def _reward_without_accuracy(rows: Rows, problems: int | None) -> str | None:
-    validated = [(i, row) for i, row in enumerate(rows) if "validation_accuracy" in row and "reward" in row]
+    validated = [
+        (i, row) for i, row in enumerate(rows) if "validation_accuracy" in row and row.get("reward") is not None
+    ]
     if problems is None or len(validated) < 2:
         return None
     best, _ = max(validated, key=lambda item: item[1]["validation_accuracy"])
@@ -87,7 +89,10 @@ def _reward_without_accuracy(rows: Rows, problems: int | None) -> str | None:
     high, low = rows[best]["validation_accuracy"], row["validation_accuracy"]
     # Both are answers to the same problems; unpaired, the error is too large rather than too small.
     error = sqrt((high * (1 - high) + low * (1 - low)) / problems)
-    then, now = (fmean(r["reward"] for r in rows[max(0, i - WINDOW + 1) : i + 1]) for i in (best, last))
+    then, now = (
+        fmean(r["reward"] for r in rows[max(0, i - WINDOW + 1) : i + 1] if r.get("reward") is not None)
+        for i in (best, last)
+    )
     if high - low <= 2 * error or now <= then:
         return None
     return (

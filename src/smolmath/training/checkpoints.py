@@ -14,12 +14,12 @@ from typing import Any
 from transformers import TrainerCallback
 
 
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint whose trainer state, the last file that is written, is whole; others are removed."""
+def last_whole_checkpoint(folder: Path, *, last_file: str = "trainer_state.json") -> Path | None:
+    """The newest checkpoint whose last file to be written, a JSON one, is whole; others are removed."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for path in found:
         try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            json.loads((path / last_file).read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             print(f"{path.name} is incomplete and removed", file=sys.stderr)
             shutil.rmtree(path)

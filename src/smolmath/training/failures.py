@@ -11,9 +11,17 @@ from safetensors import SafetensorError
 
 from smolmath.runs import StageError
 
-_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUDA out of memory", "not enough memory")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "not enough memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 _NO_NUMBERS = ("probability tensor contains", "device-side assert triggered")  # sampling from NaN, on CPU and GPU
-_NO_SPACE = ("No space left on device", "Disk quota exceeded", "failed writing file", "unexpected pos")
+_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+_NOT_WRITTEN = ("failed writing file", "unexpected pos")  # torch's words for a full disk, and for other causes
 
 
 @contextmanager
@@ -27,13 +35,14 @@ def explained(phase: str, state: Path) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError, OSError, RuntimeError, SafetensorError) as error:
         if _out_of_memory(error):
             raise StageError(
-                f"{phase}: out of memory ({_first_line(error)}). Lower hardware.micro_batch (the result stays the "
-                "same), or max_completion_length or max_length; set gradient_checkpointing: true; with vLLM lower "
-                f"hardware.vllm_memory. `dvc repro` goes on from the last checkpoint in {state}."
+                f"{phase}: out of memory ({_first_line(error)}). Lower hardware.micro_batch, or with vLLM "
+                f"hardware.vllm_memory: `dvc repro` then goes on from the last checkpoint in {state}. Or lower "
+                "max_completion_length or max_length, or set gradient_checkpointing: true, which starts the phase "
+                "afresh."
             ) from error
         if _out_of_space(error, state):
             raise StageError(
-                f"{phase}: no space left for a checkpoint ({_first_line(error)}). The one before it is kept. Make "
+                f"{phase}: no space left to write ({_first_line(error)}). The last whole checkpoint is kept. Make "
                 "room (`smolmath work` lists states of other versions, `dvc gc --workspace` drops their results) and "
                 "run `dvc repro`, which goes on from there."
             ) from error
@@ -52,9 +61,11 @@ def _out_of_memory(error: BaseException) -> bool:
 def _out_of_space(error: BaseException, state: Path) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # Torch's message for a failed write may have other causes: believed only if the disk is as good as full.
+    if any(text in str(error) for text in _NO_SPACE):
+        return True
+    # Believed only if the disk is as good as full.
     full = shutil.disk_usage(state).free < 64 * 1024**2
-    return full and any(text in str(error) for text in _NO_SPACE)
+    return full and any(text in str(error) for text in _NOT_WRITTEN)
 
 
 def _first_line(error: BaseException) -> str:

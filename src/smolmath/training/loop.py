@@ -52,18 +52,23 @@ def train_phase(
     """
     phase: Phase = load_phase_params(run.params, name)
     max_steps = int(phase.settings["max_steps"])
-    checkpoint = last_whole_checkpoint(run.state / "checkpoints")
+    # TRL writes the adaptive entropy's coefficient after everything else.
+    last_file = "entropy_ctrl_state.json" if phase.settings.get("use_adaptive_entropy") else "trainer_state.json"
+    checkpoint = last_whole_checkpoint(run.state / "checkpoints", last_file=last_file)
     history = log_history(checkpoint)
     done = int(checkpoint.name.split("-")[1]) if checkpoint else 0
-    with tracked(
-        run.section("tracking", TrackingParams),
-        run_id=run.fingerprint,
-        name=name,
-        job_type="train",
-        phases=list(run.params["phases"]),
-        config=run_config(run.params, phase=name, fingerprint=run.fingerprint),
-        folder=main_workspace(),
-    ) as tracker:
+    with (
+        explained(name, run.state),
+        tracked(
+            run.section("tracking", TrackingParams),
+            run_id=run.fingerprint,
+            name=name,
+            job_type="train",
+            phases=list(run.params["phases"]),
+            config=run_config(run.params, phase=name, fingerprint=run.fingerprint),
+            folder=main_workspace(),
+        ) as tracker,
+    ):
         if tracker:
             tracker.resume([{"step": row["step"], **named(row)} for row in history if "loss" in row])
         trainer, watch, tokenizer = _prepare(run, name, phase, method, init, split, tracker, resumed=done > 0)
@@ -125,18 +130,17 @@ def _prepare(
             tracker.table(f"completions_{kind}", step, rows[:16])
 
     samples.shown = show
-    watch = WatchCallback(
-        name,
-        stopwatch=stopwatch,
-        samples=samples,
-        tracker=tracker,
-        validation_problems=phase.validation.problems if phase.validation else None,
-    )
-    validation = None
+    validation, held = None, []
     if phase.validation is not None:
         held = load_problems(split, "validation", phase.validation.problems)
         if not held:
             raise StageError(f"phases.{name}.validation: {split} has no validation problem. Set it to null.")
+        if len(held) < phase.validation.problems:
+            print(f"{name}: {split} has {len(held)} validation problems, not {phase.validation.problems}")
+    watch = WatchCallback(
+        name, stopwatch=stopwatch, samples=samples, tracker=tracker, validation_problems=len(held) or None
+    )
+    if phase.validation is not None:
         validation = ValidationCallback(
             phase.validation,
             held,
@@ -198,16 +202,18 @@ def _train(
 ) -> None:
     with (
         watch.stop.noticed(),
-        explained(name, run.state),
         progress(f"train {name}", max_steps, "steps", done=done) as watch.advance,
     ):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     reached, rows = trainer.state.global_step, trainer.state.log_history
-    if watch.stop.signal and reached < max_steps and not out_of_patience(rows, phase.validation):
-        raise StageError(
-            f"{name}: stopped by {watch.stop.signal} after step {reached} of {max_steps}, which is saved in "
-            f"{run.state}. `dvc repro` goes on from there."
-        )
+    if reached >= max_steps or out_of_patience(rows, phase.validation):
+        return
+    if watch.stop.signal is None:
+        raise StageError(f"{name}: the trainer ended by itself after step {reached} of {max_steps}.")
+    raise StageError(
+        f"{name}: stopped by {watch.stop.signal} after step {reached} of {max_steps}, which is saved in "
+        f"{run.state}. `dvc repro` goes on from there."
+    )
 
 
 def _take_the_best(run: StageRun, phase: Phase, trainer: Any) -> int:

@@ -15,15 +15,10 @@ from smolmath.runs import StageError
 
 
 def load_for_training(folder: Path, hardware: HardwareParams) -> tuple[Any, Any]:
-    """(model, tokenizer). The weights are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16.
-
-    Raises: StageError if the tokenizer has no chat template.
-    """
+    """(model, tokenizer). The weights are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16."""
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     tokenizer = load_tokenizer(folder)
-    if tokenizer.chat_template is None:
-        raise StageError(f"{folder}: the tokenizer has no chat template. Use an instruct model, or add one to it.")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     return model, tokenizer
 

@@ -65,6 +65,8 @@ class WatchCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         cost["seconds_train"] = seconds - cost["seconds_generate"] - cost["seconds_grade"]
         self.stopwatch.total["train"] += cost["seconds_train"]
         tokens = row.get("num_tokens") or self._tokens
+        if tokens < self._tokens:  # SFTTrainer counts anew when it is resumed
+            self._tokens = 0.0
         cost["tokens_per_s"] = (tokens - self._tokens) / seconds
         self._tokens = tokens
         self.speeds.append(cost["tokens_per_s"])
@@ -74,7 +76,7 @@ class WatchCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
             print(f"alert: {self.name}, step {step}: {alert}", file=sys.stderr, flush=True)
         if self.tracker:
             self.tracker.log(step, named(row) | cost)
-        what = "reward" if "reward" in row else "loss"
+        what = "reward" if row.get("reward") is not None else "loss"  # None: no completion could be scored
         self.advance(1, f"{what} {float(row[what]):.3f}")
         self._logged = time.perf_counter()
 
