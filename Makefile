@@ -13,6 +13,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # Stages are run as `python stages/...`: they must find this environment's python.
 export PATH := $(abspath $(BIN)):$(PATH)
 export WANDB_SILENT ?= true
+# Images that set this make every start of a stage compile torch and trl anew: empty, bytecode is kept.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test test-slow test-vllm lint bench bench-smoke lock clean
 
