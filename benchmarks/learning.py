@@ -150,7 +150,9 @@ def copy_project(folder: Path, params: dict) -> None:
 
 
 def dvc(folder: Path, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment(), check=True)
+    """Its stages' output goes to stderr, so that a table on stdout stays whole."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    subprocess.run(command, cwd=folder, env=environment(), check=True, stdout=sys.stderr)
 
 
 def environment() -> dict[str, str]:

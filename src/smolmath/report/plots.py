@@ -50,6 +50,7 @@ STYLE = {
     "legend.fontsize": 9,
     "figure.constrained_layout.use": True,
 }
+LEAST_SHARE = 10  # percentage points that an axis spans: thousandths of a flat line are no news
 LEGEND_COLUMNS = 2
 LEGEND_ROW_INCHES = 0.2
 INKED = (
@@ -105,10 +106,11 @@ def _draw_lines(panel: Panel, axes: Any, ink: str) -> None:
     for line in panel.lines:
         _draw_line(axes, panel, line, ink if line.total else next(colours))
     if panel.share:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %" if 0 <= value <= 100 else ""))
         low, high = axes.get_ylim()
-        axes.set_ylim(max(low, -2), min(high, 102))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+        spare = max(0.0, LEAST_SHARE - (high - low)) / 2
+        axes.set_ylim(max(low - spare, -2), min(high + spare, 102))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))  # 100 % is among them
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlim(0, max(panel.steps))
     axes.set_xlabel("step")
