@@ -50,9 +50,10 @@ def sft(params: dict) -> None:
 
 
 def sft_grpo(params: dict) -> None:
-    """The one, then the other."""
-    sums = params["phases"]["sums"] | {"init": "taught"}
+    """The one, then the other. After the whole of `sft` 98 % are right, and no group has a spread to learn from."""
+    sums = params["phases"]["sums"] | {"init": "taught", "preflight": "warn"}
     sft(params)
+    params["phases"]["taught"]["sft"] = params["phases"]["taught"]["sft"] | {"max_steps": 10}
     params["phases"]["sums"] = sums
 
 
