@@ -72,7 +72,8 @@ class StageRun:
     def _remove_leftovers(self, final: Path) -> None:
         """What a killed run on other inputs had begun to write; of one that still runs it stays."""
         for left in final.parent.glob(f".{final.name}.{'[0-9a-f]' * 16}.part"):
-            with contextlib.suppress(Timeout), FileLock(_lock(self.state.with_name(left.suffixes[-2][1:])), timeout=0):
+            writer = self.state.with_name(left.suffixes[-2][1:])
+            with contextlib.suppress(Timeout), FileLock(lock_of(writer), timeout=0):
                 remove(left)
 
     def publish(self) -> None:
@@ -238,7 +239,7 @@ def _held(state: Path) -> Iterator[None]:
     """The state directory's lock: killing `dvc` leaves its stage running, and two equal experiments would share it."""
     holder = state.with_suffix(".pid")
     try:
-        with FileLock(_lock(state), timeout=0):
+        with FileLock(lock_of(state), timeout=0):
             holder.write_text(str(os.getpid()))
             try:
                 yield
@@ -252,7 +253,8 @@ def _held(state: Path) -> Iterator[None]:
         ) from None
 
 
-def _lock(state: Path) -> Path:
+def lock_of(state: Path) -> Path:
+    """The lock file of a state directory; whoever holds it uses the directory."""
     return state.with_suffix(".lock")
 
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from smolmath.errors import SmolmathError
 from smolmath.graph import load_stages
-from smolmath.runs import alive, fingerprint, input_hashes, main_workspace
+from smolmath.runs import alive, fingerprint, input_hashes, lock_of, main_workspace
 
 
 class WorkError(SmolmathError):
@@ -90,7 +90,7 @@ def clean(found: list[State], *, fingerprints: list[str]) -> list[State]:
     removed = []
     for state in chosen:
         try:
-            with FileLock(state.path.with_suffix(".lock"), timeout=0):
+            with FileLock(lock_of(state.path), timeout=0):
                 shutil.rmtree(state.path)
             removed.append(state)
         except Timeout:
