@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from smolmath.metrics import mean_and_se
+from smolmath.statistics import mean_and_se
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -85,7 +85,7 @@ def smollm2(params: dict) -> None:
             "validation": None,
             "rewards": {"correctness": 1.0, "strict_format": 1.0},
             "grpo": {
-                "max_steps": 20,
+                "max_steps": 16,
                 "num_generations": 8,
                 "max_completion_length": 40,
                 "learning_rate": 2.0e-5,
@@ -97,7 +97,7 @@ def smollm2(params: dict) -> None:
         }
     }
     params["hardware"]["micro_batch"] = 8  # 4 GB of memory; 32 sequences at once took 9
-    params["evaluate"]["sampling"] |= {"problems": 100, "max_completion_tokens": 40, "batch_size": 20}
+    params["evaluate"]["sampling"] |= {"problems": 60, "max_completion_tokens": 40, "batch_size": 20}
 
 
 VARIANTS = {"grpo": grpo, "lora": lora, "sft": sft, "sft-grpo": sft_grpo, "smollm2": smollm2}

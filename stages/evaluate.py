@@ -8,10 +8,11 @@ from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
 from smolmath.metrics import evaluation_metrics
 from smolmath.params.prompt import PromptParams
 from smolmath.params.tracking import TrackingParams
-from smolmath.records import COMPLETIONS, PROBLEMS, read_table, verdicts_schema, write_table
+from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.runs import main_workspace, stage_run
 from smolmath.tracking import tracked
 from smolmath.tracking_config import evaluation_config
+from smolmath.verdicts import verdicts_schema
 
 
 def main(model: str, dataset: str, completions: str, split: str, verdicts: str, metrics: str) -> None:
@@ -27,19 +28,17 @@ def main(model: str, dataset: str, completions: str, split: str, verdicts: str, 
             folder=main_workspace(),
         ) as tracker,
     ):
+        problems = read_table(Path(split) / "test.parquet", PROBLEMS)
         rows = grade_completions(
-            read_table(Path(completions), COMPLETIONS),
-            read_table(Path(split) / "test.parquet", PROBLEMS),
-            run.section("prompt", PromptParams).tags,
+            read_table(Path(completions), COMPLETIONS), problems, run.section("prompt", PromptParams).tags
         )
         write_table(run.out(verdicts), rows, verdicts_schema(EVALUATED_REWARDS))
-        values = evaluation_metrics(rows)
+        values = evaluation_metrics(rows, {problem["id"]: problem["source"] for problem in problems})
         run.out(metrics).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        print(
-            f"{model} on {dataset}: accuracy {values['accuracy']:.3f} ± {values['accuracy_se']:.3f}, n = {values['n']}"
-        )
+        low, high = values["accuracy_low"], values["accuracy_high"]
+        print(f"{model} on {dataset}: accuracy {values['accuracy']:.3f} ({low:.3f} to {high:.3f}), n = {values['n']}")
         if tracker:
-            tracker.summary(values)
+            tracker.summary({name: value for name, value in values.items() if not isinstance(value, list)})
 
 
 if __name__ == "__main__":

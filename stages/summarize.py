@@ -1,20 +1,26 @@
-"""Stage summarize: every model and dataset of the recipe in one small metrics file. Run alone: dvc repro summarize."""
+"""Stage summarize: the recipe's results in one small metrics file, and what each phase gained and lost.
+
+Run alone: dvc repro summarize.
+"""
 
 import argparse
 import json
 from pathlib import Path
 
 from smolmath.params.evaluate import EvaluateParams
+from smolmath.records import read_table
+from smolmath.retention import retention, write_retention
 from smolmath.runs import stage_run
+from smolmath.verdicts import VERDICTS
 
 SHOWN = ("n", "accuracy", "accuracy_se", "mean_at_k")  # few columns: `dvc exp show` has a row's width for all of them
 
 
-def main(metrics: str, out: str) -> None:
+def main(metrics: str, verdicts: str, summary: str, retained: str) -> None:
     with stage_run("summarize") as run:
         # Only what the recipe names: leftovers of another recipe never count.
         evaluate = run.section("evaluate", EvaluateParams)
-        summary = {
+        shown = {
             model: {
                 dataset: {
                     name: value
@@ -25,11 +31,20 @@ def main(metrics: str, out: str) -> None:
             }
             for model in evaluate.models
         }
-        run.out(out).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        run.out(summary).write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
+        cells = retention(
+            evaluate.models,
+            evaluate.datasets,
+            {name: phase["init"] for name, phase in run.params["phases"].items()},
+            lambda model, dataset: read_table(Path(verdicts) / model / f"{dataset}.parquet", VERDICTS),
+        )
+        write_retention(run.out(retained), cells)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--metrics", required=True)
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--verdicts", required=True)
+    parser.add_argument("--summary", required=True)
+    parser.add_argument("--retained", required=True)
     main(**vars(parser.parse_args()))

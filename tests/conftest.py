@@ -36,14 +36,18 @@ class Project:
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copyfile(source, folder / name)
-        # DVC_ROOT of a surrounding `dvc repro` would send this copy's state elsewhere.
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "WANDB_"))}
-        self.environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+        self.environment = self.clean_environment()
         if git:
             self.run("git", "init", "-q", "-b", "main")
             self.run("git", "config", "user.name", "tester")
             self.run("git", "config", "user.email", "tester@example.invalid")
         self.dvc("init", "-q", *([] if git else ["--no-scm"]))
+
+    @staticmethod
+    def clean_environment() -> dict[str, str]:
+        # DVC_ROOT of a surrounding `dvc repro` would send this copy's state elsewhere.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "WANDB_"))}
+        return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
 
     def run(self, *command: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -21,6 +21,7 @@ INFRASTRUCTURE = {
     "params/core.py",
     "params/hardware.py",  # in no stage's params, by design
     "params/tracking.py",  # likewise
+    "energy.py",
     "progress.py",
     "runs.py",
     "tracking.py",

@@ -1,58 +1,92 @@
-import math
+"""Metrics of small evaluations, by hand."""
 
 import pytest
 
-from smolmath.metrics import evaluation_metrics, mean_and_se
-
-
-@pytest.mark.parametrize(
-    ("values", "mean", "se"),
-    [
-        ([1.0, 0.0], 0.5, 0.5),  # variance ((0.5² + 0.5²) / 1) = 0.5; sqrt(0.5 / 2) = 0.5
-        ([1.0, 1.0, 0.0, 0.0], 0.5, math.sqrt(1 / 3 / 4)),  # variance 4 × 0.25 / 3
-        ([1.0, 1.0, 1.0], 1.0, 0.0),
-        ([0.25], 0.25, 0.0),
-    ],
-)
-def test_mean_and_standard_error_by_hand(values, mean, se):
-    assert mean_and_se(values) == (pytest.approx(mean), pytest.approx(se))
-
-
-def test_the_mean_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="no values"):
-        mean_and_se([])
+from smolmath.evaluation import grade_completions
+from smolmath.metrics import evaluation_metrics
+from smolmath.statistics import wilson
+from smolmath.tags import DEFAULT_TAGS
+from smolmath.verdicts import majority_right
 
 
 def verdict(problem, sample, correct, **more):
     row = {"problem_id": problem, "sample": sample, "correct": correct, "strict": correct, "formatted": True}
-    return {**row, "finished": True, "tokens": 10, **more}
+    return {**row, "finished": True, "tokens": 10, "answer_group": 0 if correct else 1, **more}
+
+
+TWO_PROBLEMS = [
+    verdict("a", 0, True, tokens=4, reward_reasoning_steps=0.5),
+    verdict("a", 1, True),
+    verdict("a", 2, False),
+    verdict("b", 0, False, formatted=False, finished=False, tokens=6, reward_reasoning_steps=None),
+    verdict("b", 1, False),
+    verdict("b", 2, False),
+]
 
 
 def test_metrics_of_two_problems_by_hand():
-    rows = [
-        verdict("a", 0, True, tokens=4),
-        verdict("a", 1, True),
-        verdict("a", 2, False),
-        verdict("b", 0, False, formatted=False, finished=False, tokens=6),
-        verdict("b", 1, False),
-        verdict("b", 2, False),
-    ]
-    metrics = evaluation_metrics(rows)
-    assert metrics == {
-        "n": 2,
-        "accuracy": 0.5,
-        "accuracy_se": 0.5,
-        "strict_accuracy": 0.5,
-        "format_rate": 0.5,
-        "truncated": 0.5,
-        "tokens": 5.0,
-        "k": 2,
-        "mean_at_k": 0.25,  # mean of 1/2 and 0
-        "mean_at_k_se": 0.25,  # deviations ±0.25: sqrt((0.0625 + 0.0625) / 1 / 2)
-    }
+    metrics = evaluation_metrics(TWO_PROBLEMS, {})
+    assert {name: metrics[name] for name in ("n", "k", "accuracy", "strict_accuracy", "format_rate", "truncated")} == {
+        "n": 2, "k": 2, "accuracy": 0.5, "strict_accuracy": 0.5, "format_rate": 0.5, "truncated": 0.5,
+    }  # fmt: skip
+    assert metrics["accuracy_se"] == 0.5
+    assert (metrics["accuracy_low"], metrics["accuracy_high"]) == pytest.approx(wilson(1, 2), abs=1e-6)
+    assert (metrics["tokens"], metrics["tokens_p95"]) == (5.0, 6.0)
+    assert metrics["reasoning_score"] == 0.5  # of the one problem that has a worked solution
+    assert metrics["mean_at_k"] == 0.25  # mean of 1/2 and 0
+    assert metrics["mean_at_k_se"] == 0.25  # deviations ±0.25: sqrt((0.0625 + 0.0625) / 1 / 2)
+    assert metrics["maj_at_k"] == 0.25  # a: one vote each, so half; b: 0
+    assert [(point["k"], point["pass_at_k"]) for point in metrics["pass_at_k"]] == [(1, 0.25), (2, 0.5)]
 
 
-def test_without_samples_there_is_no_mean_at_k():
-    metrics = evaluation_metrics([verdict("a", 0, True)])
+def test_each_metric_has_an_error_and_an_interval_around_it():
+    metrics = evaluation_metrics(TWO_PROBLEMS, {})
+    for name in ("accuracy", "strict_accuracy", "format_rate", "truncated", "reasoning_score", "tokens", "tokens_p95",
+                 "mean_at_k", "maj_at_k"):  # fmt: skip
+        assert metrics[f"{name}_se"] >= 0
+        assert metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"], name
+    for point in metrics["pass_at_k"]:
+        assert point["pass_at_k_low"] <= point["pass_at_k"] <= point["pass_at_k_high"]
+
+
+def test_without_samples_there_are_no_metrics_of_samples():
+    metrics = evaluation_metrics([verdict("a", 0, True)], {})
     assert metrics["k"] == 0
-    assert "mean_at_k" not in metrics
+    assert not [name for name in metrics if "at_k" in name]
+    assert "reasoning_score" not in metrics
+
+
+def test_sources_are_told_apart_where_there_are_several():
+    metrics = evaluation_metrics(TWO_PROBLEMS, {"a": "olympiads", "b": None})
+    assert [(s["source"], s["n"], s["accuracy"], s["mean_at_k"]) for s in metrics["sources"]] == [
+        ("(none)", 1, 0.0, 0.0),
+        ("olympiads", 1, 1.0, 0.5),
+    ]
+    assert "sources" not in evaluation_metrics(TWO_PROBLEMS, {"a": "one", "b": "one"})
+
+
+@pytest.mark.parametrize(
+    ("groups", "right"),
+    [
+        ([0, 0, 1], 1.0),
+        ([0, 1, 1], 0.0),
+        ([0, 1], 0.5),  # a tie is drawn by lot
+        ([0, 1, 2], 1 / 3),
+        ([0, None, None], 1.0),  # who has no answer has no vote
+        ([None, None], 0.0),
+    ],
+)
+def test_the_majority_is_of_answers(groups, right):
+    assert majority_right([{"answer_group": group} for group in groups]) == right
+
+
+def test_equal_answers_vote_together_however_they_are_written():
+    answers = ["1/2", "0.5", "3", "\\frac{1}{2}", "3.0", None, "7"]
+    rows = [
+        {"problem_id": "p", "sample": i, "prompt": "", "finish_reason": "stop", "tokens": 1,
+         "completion": "nothing" if answer is None else f"<answer>\n{answer}\n</answer>"}
+        for i, answer in enumerate(answers, start=1)
+    ]  # fmt: skip
+    problem = {"id": "p", "reference_answer": "7", "reasoning": None}
+    verdicts = grade_completions(rows, [problem], DEFAULT_TAGS)
+    assert [row["answer_group"] for row in verdicts] == [1, 1, 2, 1, 2, None, 0]

@@ -1,5 +1,7 @@
 """The report of a small made-up workspace: numbers, what is missing, what is hostile, what is broken."""
 
+import base64
+import gzip
 import json
 import os
 import re
@@ -8,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from smolmath.records import COMPLETIONS, PROBLEMS, RecordsError, verdicts_schema, write_table
+from smolmath.comparing.compare import signed
+from smolmath.records import COMPLETIONS, PROBLEMS, RecordsError, write_table
 from smolmath.report.collect import Curve, ReportError, collect, newest_entry, read_curve, read_evaluation
-from smolmath.report.examples import Part, cut
-from smolmath.report.findings import percent, signed
+from smolmath.report.completions import browse
+from smolmath.report.findings import percent
 from smolmath.report.page import duration, facts_by_value, write_report
 from smolmath.report.panels import panels, smoothed, smoothing_window
-from smolmath.tags import DEFAULT_TAGS
+from smolmath.retention import Retained, write_retention
+from smolmath.verdicts import verdicts_schema
 
 PARAMS = """
 seed: 1
@@ -62,6 +66,7 @@ def workspace(tmp_path, monkeypatch):
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
     write_evaluation("base", accuracy=0.7, mean_at_k=0.675, mean_at_k_se=0.014)
     write_evaluation("sums", accuracy=0.9812, mean_at_k=0.971, mean_at_k_se=0.006)
+    retained("mean_at_k", 0.675, 0.971, se=0.015, p=0.00005)
     write("metrics/train/sums.csv", CURVE)
     write_json("data/processed/sums/manifest.json", {"rows": ROWS, "rejected_by_reason": {"duplicate": 7}})
     sides = {"train": 70, "validation": 9, "test": 11}
@@ -94,15 +99,46 @@ def write_json(path, values):
 
 
 def write_evaluation(model, dataset="sums", **changed):
-    values = {"n": 320, "accuracy": 0.5, "accuracy_se": 0.0126, "strict_accuracy": 0.5, "format_rate": 0.9}
-    values |= {"truncated": 0.0, "tokens": 31.5, "k": 4, "mean_at_k": 0.5, "mean_at_k_se": 0.01, **changed}
-    write_json(f"metrics/eval/{model}/{dataset}.json", values)
+    values = {"n": 320, "accuracy": 0.5, "accuracy_se": 0.0126, "accuracy_low": 0.45, "accuracy_high": 0.55}
+    values |= {"strict_accuracy": 0.5, "format_rate": 0.9, "truncated": 0.0, "tokens": 31.5, "tokens_p95": 60, "k": 4}
+    values |= {"mean_at_k": 0.5, "mean_at_k_se": 0.01, "mean_at_k_low": 0.48, "mean_at_k_high": 0.52}
+    values |= {"maj_at_k": 0.6, "maj_at_k_low": 0.5, "maj_at_k_high": 0.7, "reasoning_score": 0.25}
+    point = {"pass_at_k": 0.5, "pass_at_k_low": 0.4, "pass_at_k_high": 0.6}
+    values |= {"pass_at_k": [{"k": 1, **point}, {"k": 2, **point}]}
+    write_json(f"metrics/eval/{model}/{dataset}.json", values | changed)
+
+
+def retained(measure, before, after, *, se, p, k=4):
+    """What summarize says of the two models."""
+    difference = after - before
+    Path("metrics").mkdir(exist_ok=True)
+    base = Retained("base", "sums", measure, k, 320, before, before - 0.02, before + 0.02)
+    sums = Retained(
+        "sums",
+        "sums",
+        measure,
+        k,
+        320,
+        after,
+        after - 0.02,
+        after + 0.02,
+        "base",
+        difference,
+        se,
+        difference - 2 * se,
+        difference + 2 * se,
+        9,
+        3,
+        p,
+    )
+    write_retention(Path("metrics/retention.csv"), [base, sums])
 
 
 def write_tables(model):
     """Three problems: p1 and p2 wrong with a hostile completion, p3 right."""
     problem = {"dataset": "sums", "reference_answer": "2", "raw_file": "f", "raw_row": 0}
-    verdict = {"sample": 0, "strategy": "tag", "strict": True, "formatted": True, "finished": True, "tokens": 9}
+    verdict = {"strategy": "tag", "strict": True, "formatted": True, "finished": True, "tokens": 9, "answer_group": 0}
+    verdict["reward_correctness"] = 0.123456
     problems, completions, verdicts = [], [], []
     for number, right in ((3, True), (1, False), (2, False)):
         name = f"p{number}"
@@ -110,7 +146,8 @@ def write_tables(model):
         completion = "<answer>\n2\n</answer>" if right else HOSTILE
         row = {"problem_id": name, "prompt": "p", "completion": completion, "finish_reason": "stop", "tokens": 9}
         completions += [{**row, "sample": 0}, {**row, "sample": 1, "completion": "a sampled one"}]
-        verdicts.append({"problem_id": name, "predicted_answer": "2" if right else "3", "correct": right, **verdict})
+        judged = {"problem_id": name, "predicted_answer": "2" if right else "3", "correct": right, **verdict}
+        verdicts += [{**judged, "sample": 0}, {**judged, "sample": 1}]
     write_table(Path("data/split/sums/test.parquet"), problems, PROBLEMS)
     write_table(Path(f"results/completions/{model}/sums.parquet"), completions, COMPLETIONS)
     write_table(Path(f"results/verdicts/{model}/sums.parquet"), verdicts, verdicts_schema(["correctness"]))
@@ -122,46 +159,113 @@ def page():
 
 
 def test_the_page_opens_with_what_the_phase_did_to_its_own_dataset(workspace):
-    # 97.1 − 67.5 = 29.6 points; 2 SE of the difference = 2 · √(0.6² + 1.4²) = 3.0
     assert (
         "GRPO on sums raised sampled accuracy on sums from 67.5 ± 1.4 % to 97.1 ± 0.6 % "
-        "(n = 320 problems × 4 samples)."
+        "(+29.6 ± 1.5 points, n = 320 problems × 4 samples, p &lt; 0.0001)."
     ) in page()
 
 
-def test_a_fall_is_called_a_fall_and_a_change_within_two_standard_errors_is_called_no_difference(workspace):
+def test_a_fall_is_called_a_fall_and_a_change_that_is_not_significant_is_called_no_difference(workspace):
     write_evaluation("sums", mean_at_k=0.6, mean_at_k_se=0.01)
-    assert "GRPO on sums lowered sampled accuracy on sums from 67.5 ± 1.4 % to 60.0 ± 1.0 %" in page()
-    write_evaluation("sums", mean_at_k=0.7, mean_at_k_se=0.01)  # 2.5 points; 2 · √(1.4² + 1.0²) = 3.4
-    assert "no clear difference to sampled accuracy on sums: 67.5 ± 1.4 % before, 70.0 ± 1.0 % after" in page()
+    retained("mean_at_k", 0.675, 0.6, se=0.012, p=0.003)
+    assert (
+        "GRPO on sums lowered sampled accuracy on sums from 67.5 ± 1.4 % to 60.0 ± 1.0 % (−7.5 ± 1.2 points" in page()
+    )
+    write_evaluation("sums", mean_at_k=0.7, mean_at_k_se=0.01)
+    retained("mean_at_k", 0.675, 0.7, se=0.015, p=0.07)
+    html = page()
+    assert (
+        "no clear difference to sampled accuracy on sums: 67.5 ± 1.4 % before, 70.0 ± 1.0 % after (+2.5 ± 1.5" in html
+    )
+    assert "p = 0.07)." in html
+
+
+def test_without_a_summary_since_the_evaluation_nothing_is_compared(workspace):
+    Path("metrics/retention.csv").unlink()
+    assert "cannot be compared on sums: not summarized since it was evaluated. Run dvc repro." in page()
 
 
 def test_greedy_accuracy_is_compared_where_nothing_was_sampled(workspace):
     for model, accuracy in (("base", 0.5), ("sums", 0.75)):
-        write_evaluation(model, accuracy=accuracy, k=0, mean_at_k=None, mean_at_k_se=None)
+        none = dict.fromkeys([f"{name}_at_k{end}" for name in ("mean", "maj") for end in ("", "_se", "_low", "_high")])
+        write_evaluation(model, accuracy=accuracy, k=0, **none | {"pass_at_k": []})
+    retained("accuracy", 0.5, 0.75, se=0.02, p=0.00001, k=1)
     html = page()
-    assert "raised greedy accuracy on sums from 50.0 ± 1.3 % to 75.0 ± 1.3 % (n = 320 problems)." in html
+    assert (
+        "raised greedy accuracy on sums from 50.0 ± 1.3 % to 75.0 ± 1.3 % (+25.0 ± 2.0 points, n = 320 problems,"
+        in html
+    )
     assert "no samples" in html
 
 
 def test_tables_hold_the_numbers_with_their_standard_errors(workspace):
     html = page()
-    for text in ("98.1 ± 1.3 %", "97.1 ± 0.6 %", "31.5", "duplicate 7", "held out elsewhere 1", "1 min 15 s"):
+    for text in (
+        "98.1 ± 1.3 %",
+        "97.1 ± 0.6 %",
+        "48.0–52.0",
+        "60.0 %",
+        "0.25",
+        "31.5",
+        "duplicate 7",
+        "held out elsewhere 1",
+        "1 min 15 s",
+    ):
         assert text in html, text
 
 
-def test_completions_are_escaped(workspace):
-    html = page()
-    assert "<script" not in html
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
-    assert "3 &amp; more" in html
-    assert "question 1: 1 &lt; 2?" in html
+def browsed(html):
+    """What the page's script unpacks."""
+    packed = re.search(r'id="completions-data">([^<]*)<', html)[1]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
 
 
-def test_greedy_completions_are_shown_and_sampled_ones_are_not(workspace):
+def test_completions_never_reach_the_page_as_html(workspace):
     html = page()
-    assert "a sampled one" not in html
-    assert html.index("problem p3") < html.index("problem p1") < html.index("problem p2")  # right first, then by id
+    assert "alert(1)" not in html
+    assert "1 < 2?" not in html
+    (dataset,) = browsed(html)["datasets"]
+    assert dataset["problems"][0]["question"] == "question 1: 1 < 2?"
+    assert dataset["models"]["base"][0][0]["text"] == HOSTILE
+
+
+def test_every_completion_is_there_greedy_first_with_its_verdict_and_rewards(workspace):
+    (dataset,) = browsed(page())["datasets"]
+    assert [problem["id"] for problem in dataset["problems"]] == ["p1", "p2", "p3"]
+    greedy, sampled = dataset["models"]["sums"][2]
+    assert (greedy["right"], greedy["answer"], greedy["strategy"], greedy["rewards"]) == (
+        True,
+        "2",
+        "tag",
+        {"correctness": 0.1235},
+    )
+    assert sampled["text"] == "a sampled one"
+
+
+def test_a_page_has_room_for_so_many_completions_and_says_which_it_shows(workspace):
+    (found,) = browse(["base", "sums"], ["sums"], most=8)  # 2 models × 2 completions each: 2 problems
+    assert [problem["id"] for problem in found.problems] == ["p1", "p2"]
+    assert found.of == 3
+    assert all(len(answers) == 2 for answers in found.models.values())
+
+
+def test_sources_of_the_problems_are_shown_where_there_are_several(workspace):
+    for model in ("base", "sums"):
+        sources = [
+            {"source": name, "n": 160, "accuracy": value, "accuracy_low": value - 0.1, "accuracy_high": value + 0.1}
+            for name, value in (("olympiads", 0.31), ("amc_aime", 0.52))
+        ]
+        write_evaluation(model, sources=sources)
+    html = page()
+    assert "sums by source" in html
+    assert "olympiads" in html
+    assert "21.0–41.0" in html
+
+
+def test_energy_is_shown_where_the_machine_told_it(workspace):
+    assert "&nbsp;Wh" not in page()
+    write_json("journal/train@sums/0123456789abcdef.json", {**JOURNAL, "energy_wh": 1.234})
+    assert "1.23&nbsp;Wh" in page()
 
 
 def test_what_has_not_run_is_said_with_the_command_that_makes_it(workspace):
@@ -265,26 +369,6 @@ def test_an_empty_cell_is_not_measured_and_no_zero(tmp_path):
 
 def test_a_missing_evaluation_is_none(tmp_path):
     assert read_evaluation(tmp_path / "nothing.json") is None
-
-
-@pytest.mark.parametrize(
-    ("completion", "kinds"),
-    [
-        ("no tags", ["rest"]),
-        ("<reasoning>a</reasoning> <answer>b</answer>", ["tag", "reasoning", "tag", "rest", "tag", "answer", "tag"]),
-        ("<reasoning>cut off", ["tag", "reasoning"]),
-        ("</answer>", ["rest"]),  # closes nothing
-        ("", []),
-    ],
-)
-def test_the_parts_of_a_completion_joined_are_the_completion(completion, kinds):
-    parts = cut(completion, DEFAULT_TAGS)
-    assert [part.kind for part in parts] == kinds
-    assert "".join(part.text for part in parts) == completion
-
-
-def test_cut_reads_the_tags_of_the_recipe():
-    assert Part("answer", "7") in cut("<answer>7</answer>", DEFAULT_TAGS)
 
 
 def test_smoothing_is_a_centred_mean_that_narrows_at_the_ends_and_leaves_gaps_open():

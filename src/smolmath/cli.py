@@ -52,6 +52,37 @@ def report(out: Annotated[Path, typer.Option(help="Folder to write into.")] = Pa
 
 
 @app.command()
+def compare(
+    a: Annotated[str | None, typer.Argument(metavar="A", help="REVISION, REVISION:MODEL or :MODEL.")] = None,
+    b: Annotated[str | None, typer.Argument(metavar="B", help="Likewise; the workspace if not named.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Only these models.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only these datasets.")] = None,
+    flips: Annotated[int, typer.Option(min=0, help="Flipped problems to print of each model and dataset.")] = 0,
+    common: Annotated[bool, typer.Option("--common", help="Where the problems differ, use the common ones.")] = False,
+    power: Annotated[float | None, typer.Option(min=0.01, help="Points: how many problems show them?")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for a program.")] = False,
+) -> None:
+    """Compare results problem by problem: commits, branches, tags, DVC experiments, `workspace`, or two models.
+
+    smolmath compare main                  the workspace against a branch
+    smolmath compare HEAD~3 exp-4a1c       an experiment against a commit
+    smolmath compare :base :sums           two models of the workspace
+    smolmath compare --power 2.0           how many problems it takes to see two points
+    """
+    from smolmath.comparing import command
+
+    if a is None and power is None:
+        _fail("name what to compare: smolmath compare A [B], or --power POINTS alone.")
+    try:
+        command.run(
+            console, a, b or "workspace", models=model or [], datasets=dataset or [], flips=flips, common=common,
+            power=power, as_json=as_json,
+        )  # fmt: skip
+    except SmolmathError as error:
+        _fail(str(error))
+
+
+@app.command()
 def grade(
     file: Annotated[Path, typer.Argument(help="A .jsonl, .parquet or .csv of completions and references.")],
     out: Annotated[Path | None, typer.Option(help="Where the verdicts go; FILE.graded.jsonl if not named.")] = None,

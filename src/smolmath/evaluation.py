@@ -1,9 +1,11 @@
 """Verdicts: what the grader and each reward say of every completion."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smolmath.answers import grade
+from smolmath.answers import answers_match, grade
+from smolmath.answers.normalise import normalise
 from smolmath.grpo.rewards import reward_functions
 from smolmath.progress import progress
 from smolmath.runs import StageError
@@ -57,4 +59,26 @@ def grade_completions(
                     }
                 )
             advance(len(batch))
+    _number_answers(verdicts)
     return verdicts
+
+
+def _number_answers(verdicts: Sequence[dict[str, Any]]) -> None:
+    """Set `answer_group`: 0 for the right answer, 1 and on for each other answer to a problem, None for no answer.
+
+    A majority is of equal answers, not of equal texts: 1/2 and 0.5 vote together.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)  # problem -> one spelling of each of its wrong answers
+    known: dict[tuple[str, str], int] = {}
+    for row in verdicts:
+        answer, problem = row["predicted_answer"], row["problem_id"]
+        if row["correct"] or answer is None:
+            row["answer_group"] = 0 if row["correct"] else None
+            continue
+        spelling = normalise(answer)
+        if (problem, spelling) not in known:
+            found = (i for i, other in enumerate(groups[problem], start=1) if answers_match(answer, other))
+            known[problem, spelling] = next(found, len(groups[problem]) + 1)
+            if known[problem, spelling] > len(groups[problem]):
+                groups[problem].append(answer)
+        row["answer_group"] = known[problem, spelling]

@@ -1,52 +1,75 @@
-"""Metrics of one model on one dataset, each with its standard error where it is a mean over problems."""
+"""Metrics of one model on one dataset: means over problems, each with its standard error and 95 % interval."""
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from smolmath import statistics
+from smolmath.statistics import Estimate
+from smolmath.verdicts import Row, by_problem, majority_right, share_right
 
-def mean_and_se(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error, sd / √n with n − 1 in the variance; the error of one value is 0.
+Metrics = dict[str, Any]  # numbers, but for two lists: `pass_at_k` and `sources`
 
-    Raises: ValueError for no values.
+
+def evaluation_metrics(verdicts: Iterable[Row], sources: Mapping[str, str | None]) -> Metrics:
+    """What `metrics/eval/M/D.json` holds, from verdict rows (sample 0 greedy, 1…k sampled).
+
+    Of the greedy completion: accuracy (lenient: whatever way of committing to an answer), strict_accuracy (in the
+    asked format too), format_rate, truncated, reasoning_score, tokens and tokens_p95. Of k sampled ones, where there
+    are any: mean_at_k, maj_at_k, and the list pass_at_k for 1…k. Each has `_se`, `_low` and `_high` beside it.
+    `sources` lists each origin of the problems by itself, where there are several. Errors are over problems, not
+    completions: the k samples of a problem are no k independent problems.
+
+    Args: sources: problem id -> origin inside the dataset.
     """
-    if not values:
-        raise ValueError("the mean of no values is asked for")
-    n = len(values)
-    mean = math.fsum(values) / n
-    if n == 1:
-        return mean, 0.0
-    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
-
-
-def evaluation_metrics(verdicts: Iterable[Mapping[str, Any]]) -> dict[str, float | int]:
-    """Flat metrics of `metrics/eval/M/D.json` from verdict rows (sample 0 greedy, 1…k sampled).
-
-    accuracy, strict_accuracy, format_rate, truncated and tokens are of the greedy completion; mean_at_k is the share
-    of right answers among k sampled ones. Its standard error is over problems, not completions: the k samples of a
-    problem are no k independent problems.
-    """
-    greedy: list[Mapping[str, Any]] = []
-    sampled: dict[str, list[float]] = defaultdict(list)
-    for row in verdicts:
-        if row["sample"] == 0:
-            greedy.append(row)
-        else:
-            sampled[row["problem_id"]].append(float(row["correct"]))
-    accuracy, accuracy_se = mean_and_se([float(row["correct"]) for row in greedy])
-    metrics: dict[str, float | int] = {
-        "n": len(greedy),
-        "accuracy": accuracy,
-        "accuracy_se": accuracy_se,
-        "strict_accuracy": mean_and_se([float(row["strict"]) for row in greedy])[0],
-        "format_rate": mean_and_se([float(row["formatted"]) for row in greedy])[0],
-        "truncated": mean_and_se([float(not row["finished"]) for row in greedy])[0],
-        "tokens": mean_and_se([float(row["tokens"]) for row in greedy])[0],
-        "k": 0,
-    }
+    greedy, sampled = by_problem(verdicts)
+    rows = list(greedy.values())
+    metrics: Metrics = {"n": len(rows)}
+    for name, column in {"accuracy": "correct", "strict_accuracy": "strict", "format_rate": "formatted"}.items():
+        metrics |= _named(name, statistics.share([row[column] for row in rows]))
+    metrics |= _named("truncated", statistics.share([not row["finished"] for row in rows]))
+    scores = [row["reward_reasoning_steps"] for row in rows if row.get("reward_reasoning_steps") is not None]
+    if scores:  # problems without a worked solution have none
+        metrics |= _named("reasoning_score", statistics.mean(scores))
+    tokens = [float(row["tokens"]) for row in rows]
+    metrics |= _named("tokens", statistics.mean(tokens)) | _named("tokens_p95", statistics.quantile_95(tokens))
+    metrics["k"] = min(map(len, sampled.values()), default=0)
     if sampled:
-        per_problem = [mean_and_se(right)[0] for _, right in sorted(sampled.items())]
-        metrics["k"] = max(len(right) for right in sampled.values())
-        metrics["mean_at_k"], metrics["mean_at_k_se"] = mean_and_se(per_problem)
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in metrics.items()}
+        metrics |= _named("mean_at_k", statistics.mean([share_right(samples) for samples in sampled.values()]))
+        metrics |= _named("maj_at_k", statistics.mean([majority_right(samples) for samples in sampled.values()]))
+        metrics["pass_at_k"] = pass_at_k_curve(sampled, metrics["k"])
+    if len({sources.get(problem) for problem in greedy}) > 1:
+        metrics["sources"] = _by_source(greedy, sampled, sources)
+    return metrics
+
+
+def pass_at_k_curve(sampled: Mapping[str, list[Row]], most: int) -> list[Metrics]:
+    """A point for each k from 1 to `most`: the chance that k samples of a problem hold a right one."""
+    counts = [(len(samples), sum(row["correct"] for row in samples)) for samples in sampled.values()]
+    return [
+        {"k": k, **_named("pass_at_k", statistics.mean([statistics.pass_at_k(n, c, k) for n, c in counts]))}
+        for k in range(1, most + 1)
+    ]
+
+
+def _by_source(
+    greedy: Mapping[str, Row], sampled: Mapping[str, list[Row]], sources: Mapping[str, str | None]
+) -> list[Metrics]:
+    found = []
+    for source in sorted({sources.get(problem) or "" for problem in greedy}):
+        problems = [problem for problem in greedy if (sources.get(problem) or "") == source]
+        entry: Metrics = {"source": source or "(none)", "n": len(problems)}
+        entry |= _named("accuracy", statistics.share([greedy[problem]["correct"] for problem in problems]))
+        if sampled:
+            entry |= _named("mean_at_k", statistics.mean([share_right(sampled[problem]) for problem in problems]))
+        found.append(entry)
+    return found
+
+
+def _named(name: str, estimate: Estimate) -> Metrics:
+    values = {
+        name: estimate.value,
+        f"{name}_se": estimate.se,
+        f"{name}_low": estimate.low,
+        f"{name}_high": estimate.high,
+    }
+    return {key: round(value, 6) for key, value in values.items()}

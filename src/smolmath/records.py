@@ -54,27 +54,10 @@ PASS_RATES = pa.schema(
     ],
     metadata={"smolmath.schema": "pass_rates/1"},
 )
-VERDICTS_BASE = [
-    pa.field("problem_id", pa.string(), nullable=False),
-    pa.field("sample", pa.int32(), nullable=False),
-    pa.field("predicted_answer", pa.string()),
-    pa.field("strategy", pa.string()),  # how the answer was found, see smolmath.answers
-    pa.field("correct", pa.bool_(), nullable=False),
-    pa.field("strict", pa.bool_(), nullable=False),
-    pa.field("formatted", pa.bool_(), nullable=False),  # in the asked format, right or wrong
-    pa.field("finished", pa.bool_(), nullable=False),
-    pa.field("tokens", pa.int32(), nullable=False),
-]
 
 
 class RecordsError(SmolmathError):
     """A table that cannot be read, or is not the table it should be."""
-
-
-def verdicts_schema(rewards: Sequence[str]) -> pa.Schema:
-    """Verdicts with a nullable column `reward_<name>` per reward; null: the reward could not be scored."""
-    columns = [pa.field(f"reward_{name}", pa.float64()) for name in rewards]
-    return pa.schema([*VERDICTS_BASE, *columns], metadata={"smolmath.schema": "verdicts/1"})
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 import smolmath
+from smolmath.energy import EnergyMeter
 from smolmath.errors import SmolmathError
 from smolmath.graph import Stage, load_stages
 from smolmath.journal import write_journal
@@ -130,12 +131,14 @@ def stage_run(name: str) -> Iterator[StageRun]:
         params = read_params()
         run = StageRun(_find_stage(name, params), params)
         run.state.mkdir(parents=True, exist_ok=True)
-        with _held(run.state):
+        with _held(run.state), EnergyMeter() as energy:
             try:
                 yield run
                 run.publish()
             finally:
                 run.discard()
+            if watt_hours := energy.watt_hours():
+                run.facts["energy_wh"] = round(watt_hours, 3)
             write_journal(
                 main_workspace() / "journal" / name / f"{run.fingerprint}.json",
                 stage=name,

@@ -9,7 +9,7 @@ import json
 import math
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from smolmath.graph import load_stages
 from smolmath.params.core import ParamsError, load_section, lookup, read_params
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.params.phases import Phase, load_phase_params
-from smolmath.report.examples import Examples, read_examples
+from smolmath.report.against import Against, against_parent
+from smolmath.report.completions import Browsed, browse
+from smolmath.retention import Retained, read_retention
 from smolmath.tags import Tags
 
 
@@ -28,18 +30,29 @@ class ReportError(SmolmathError):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics/eval/<model>/<dataset>.json; shares in 0…1, tokens per greedy completion."""
+    """metrics/eval/<model>/<dataset>.json; shares in 0…1, tokens per greedy completion, intervals at 95 %."""
 
     n: int  # problems
     accuracy: float  # greedy
     accuracy_se: float
+    accuracy_low: float
+    accuracy_high: float
     strict_accuracy: float
     format_rate: float
     truncated: float
     tokens: float
-    k: int  # samples per problem beside the greedy one; 0: none
-    mean_at_k: float | None = None  # None where k is 0
+    tokens_p95: float
+    k: int  # samples per problem beside the greedy one; 0: none, and then no metric of samples
+    mean_at_k: float | None = None
     mean_at_k_se: float | None = None
+    mean_at_k_low: float | None = None
+    mean_at_k_high: float | None = None
+    maj_at_k: float | None = None
+    maj_at_k_low: float | None = None
+    maj_at_k_high: float | None = None
+    reasoning_score: float | None = None  # None where no problem has a worked solution
+    pass_at_k: list[dict[str, float]] = field(default_factory=list)  # k, pass_at_k and its interval
+    sources: list[dict[str, Any]] = field(default_factory=list)  # source, n, accuracy, …; where there are several
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,10 @@ class Report:
     evaluations: dict[tuple[str, str], Evaluation | None]  # (model, dataset), all that evaluate names
     curves: dict[str, Curve | None]  # phase -> curve
     data: list[DatasetRows]
-    examples: list[Examples]
+    retained: dict[tuple[str, str, str], Retained]  # (model, dataset, measure)
+    browsed: list[Browsed]
+    tags: Tags
+    against: Against | None  # None: no commit has other results
     git: GitState
     params_text: str
     stages: list[StageFacts]
@@ -117,7 +133,10 @@ def collect() -> Report:
         evaluations={pair: read_evaluation(Path("metrics/eval", pair[0], f"{pair[1]}.json")) for pair in pairs},
         curves={name: read_curve(Path("metrics/train", f"{name}.csv")) for name in phases},
         data=[_dataset_rows(name, entry) for name, entry in lookup(params, "datasets").items()],
-        examples=[read_examples(model, dataset, tags) for model, dataset in pairs],
+        retained=read_retention(Path("metrics/retention.csv")),
+        browsed=browse(evaluate.models, evaluate.datasets),
+        tags=tags,
+        against=against_parent(),
         git=read_git(),
         params_text=Path("params.yaml").read_text(encoding="utf-8"),
         stages=_stages(params),
@@ -129,11 +148,13 @@ def read_evaluation(path: Path) -> Evaluation | None:
     values = _read_json(path)
     if values is None:
         return None
-    known: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Evaluation)}
-    optional = {"mean_at_k", "mean_at_k_se"} if values.get("k") == 0 else set()
+    lists = {name: values.get(name, []) for name in ("pass_at_k", "sources")}
+    known: dict[str, Any] = {f.name: values.get(f.name) for f in fields(Evaluation) if f.name not in lists}
+    of_samples = {name for name in known if "_at_k" in name} if values.get("k") == 0 else set()
+    optional = {"reasoning_score", *of_samples}
     if bad := [name for name, value in known.items() if name not in optional and not _is_number(value)]:
         raise ReportError(f"{path}: no number under {', '.join(bad)}. Write it again: dvc repro --force evaluate")
-    return Evaluation(**known)
+    return Evaluation(**known, **lists)
 
 
 def read_curve(path: Path) -> Curve | None:

@@ -1,18 +1,14 @@
-"""What the numbers say: changes against a model's init with their error, and the sentences that head the page.
+"""What the numbers say: changes against a model's init, paired by problem, and the sentences that head the page."""
 
-The error of a change is √(se₁² + se₂²), as if the two models had met different problems. They met the same ones, which
-makes the true error smaller as a rule: the sentences err on the side of caution, and need nothing but the committed
-metrics.
-"""
-
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from smolmath.comparing.compare import p_text, signed
 from smolmath.report.collect import Evaluation, Report
+from smolmath.statistics import LEVEL
 
-SURE = 2.0  # a change counts from this many standard errors on
 METHODS = {"grpo": "GRPO", "sft": "SFT"}
+KINDS = {"accuracy": "greedy accuracy", "mean_at_k": "sampled accuracy"}
 
 
 @dataclass(frozen=True)
@@ -21,26 +17,32 @@ class Score:
 
     value: float
     se: float
-    kind: str  # "sampled accuracy" or "greedy accuracy"
+    measure: str  # mean_at_k or accuracy
     counted: str  # what it was measured on, e.g. "n = 320 problems × 4 samples"
+
+    @property
+    def kind(self) -> str:
+        return KINDS[self.measure]
 
 
 @dataclass(frozen=True)
 class Change:
-    """`after` against `before`, on one dataset."""
+    """`after` against `before`, on one dataset; what is between them is of the pairs, problem by problem."""
 
     before: Score
     after: Score
-
-    @property
-    def points(self) -> float:
-        """In percentage points."""
-        return 100 * (self.after.value - self.before.value)
+    points: float  # percentage points
+    points_se: float
+    p: float
 
     @property
     def sure(self) -> bool:
-        """Whether it is larger than 2 SE."""
-        return abs(self.points) > 100 * SURE * math.hypot(self.before.se, self.after.se)
+        return self.p < 1 - LEVEL
+
+    @property
+    def size(self) -> str:
+        """+29.6 ± 1.5"""
+        return f"{signed(self.points)}\u00a0±\u00a0{self.points_se:.1f}"
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,8 @@ def score(evaluation: Evaluation | None) -> Score | None:
         return None
     if evaluation.mean_at_k is not None and evaluation.mean_at_k_se is not None:
         counted = f"n\u00a0=\u00a0{evaluation.n} problems × {evaluation.k}\u00a0samples"
-        return Score(evaluation.mean_at_k, evaluation.mean_at_k_se, "sampled accuracy", counted)
-    return Score(
-        evaluation.accuracy, evaluation.accuracy_se, "greedy accuracy", f"n\u00a0=\u00a0{evaluation.n} problems"
-    )
+        return Score(evaluation.mean_at_k, evaluation.mean_at_k_se, "mean_at_k", counted)
+    return Score(evaluation.accuracy, evaluation.accuracy_se, "accuracy", f"n\u00a0=\u00a0{evaluation.n} problems")
 
 
 def change(report: Report, model: str, dataset: str) -> Change | None:
@@ -69,9 +69,15 @@ def change(report: Report, model: str, dataset: str) -> Change | None:
     init = report.init_of(model)
     before = score(report.evaluations.get((init, dataset))) if init else None
     after = score(report.evaluations.get((model, dataset)))
-    if before is None or after is None or before.kind != after.kind:
+    if before is None or after is None or before.measure != after.measure:
         return None
-    return Change(before, after)
+    found = report.retained.get((model, dataset, after.measure))
+    if found is None or found.against != init or None in (found.difference, found.difference_se, found.p):
+        return None
+    assert found.difference is not None
+    assert found.difference_se is not None
+    assert found.p is not None
+    return Change(before, after, 100 * found.difference, 100 * found.difference_se, found.p)
 
 
 def findings(report: Report) -> list[Finding]:
@@ -83,12 +89,6 @@ def percent(value: float, se: float | None = None) -> str:
     """percent(0.675, 0.0142) -> "67.5 ± 1.4 %", with no-break spaces."""
     error = "" if se is None else f"\u00a0±\u00a0{100 * se:.1f}"
     return f"{100 * value:.1f}{error}\u00a0%"
-
-
-def signed(points: float) -> str:
-    """signed(-3.25) -> "−3.2", with a true minus; never "−0.0"."""
-    text = f"{points:+.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", "−")
 
 
 def _finding(report: Report, name: str) -> Finding:
@@ -104,16 +104,21 @@ def _finding(report: Report, name: str) -> Finding:
     counted = found.after.counted
     if counted != found.before.counted:
         counted = f"{found.before.counted}; then {counted}"
+    told = f"{found.size} points, {counted}, {_p(found)}"
     if found.sure:
         verb = "raised" if found.points > 0 else "lowered"
-        sentence = f"{what} {verb} {found.after.kind} on {phase.dataset} from {before} to {after} ({counted})."
+        sentence = f"{what} {verb} {found.after.kind} on {phase.dataset} from {before} to {after} ({told})."
     else:
         sentence = (
-            f"{what} made no clear difference to {found.after.kind} on {phase.dataset}: "
-            f"{before} before, {after} after, within {SURE:.0f}\u00a0SE ({counted})."
+            f"{what} made no clear difference to {found.after.kind} on {phase.dataset}: {before} before, {after} "
+            f"after ({told})."
         )
     kind = "even" if not found.sure else "up" if found.points > 0 else "down"
     return Finding(name, kind, sentence, _elsewhere(report, name, phase.dataset))
+
+
+def _p(found: Change) -> str:
+    return p_text(found.p).replace(" ", "\u00a0")
 
 
 def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
@@ -122,7 +127,7 @@ def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
     if unlisted := [model for model in lacking if model not in report.models]:
         return f"cannot be compared: {' and '.join(unlisted)} is not among evaluate.models."
     if not lacking:
-        return f"cannot be compared on {dataset}: one side has no samples. Run dvc repro."
+        return f"cannot be compared on {dataset}: not summarized since it was evaluated. Run dvc repro."
     return f"not evaluated yet ({' and '.join(lacking)} on {dataset}): run dvc repro."
 
 
@@ -133,6 +138,6 @@ def _elsewhere(report: Report, name: str, own: str) -> str:
         found = change(report, name, dataset) if dataset != own else None
         if found is not None:
             before, after = percent(found.before.value, found.before.se), percent(found.after.value, found.after.se)
-            doubt = "" if found.sure else f", within {SURE:.0f}\u00a0SE"
-            told.append(f"{dataset} {signed(found.points)}\u00a0points ({before} → {after}{doubt})")
+            doubt = "" if found.sure else f", not clear: {_p(found)}"
+            told.append(f"{dataset} {found.size}\u00a0points ({before} → {after}{doubt})")
     return f"Elsewhere: {'; '.join(told)}." if told else ""

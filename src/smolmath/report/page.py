@@ -8,14 +8,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from smolmath.report.collect import Report, StageFacts, collect
-from smolmath.report.findings import METHODS, SURE, change, findings, percent, score, signed
+from smolmath.comparing.compare import MEASURES, p_text, signed
+from smolmath.report.collect import Evaluation, Report, StageFacts, collect
+from smolmath.report.completions import packed
+from smolmath.report.findings import METHODS, change, findings, percent, score
 from smolmath.report.panels import panels, smoothing_note
-from smolmath.report.plots import Plot, draw_panel, draw_retention
+from smolmath.report.plots import Plot, draw_panel, draw_pass_at_k, draw_retention
 
 TEMPLATE = "index.html.j2"
 # Journal keys with a column of their own or a table of their own; the rest of an entry's plain values are its notes.
-JOURNAL_COLUMNS = {"stage", "fingerprint", "seconds", "peak_memory_mb", "machine", "packages"}
+JOURNAL_COLUMNS = {"stage", "fingerprint", "seconds", "peak_memory_mb", "energy_wh", "machine", "packages"}
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,13 @@ def write_report(out: Path = Path("reports")) -> Path:
     report = collect()
     retention = draw_retention(report)
     curves = [_phase_curves(report, name) for name in report.phases]
-    html = render(report, retention, curves)
+    passes = [plot for dataset in report.datasets if (plot := draw_pass_at_k(report, dataset))]
+    html = render(report, retention, passes, curves)
     folder = out / "plots"
     folder.mkdir(parents=True, exist_ok=True)
     for old in [*folder.glob("*.svg"), *folder.glob("*.png")]:
         old.unlink()
-    for plot in [*([retention] if retention else []), *(plot for phase in curves for plot in phase.plots)]:
+    for plot in [*([retention] if retention else []), *passes, *(plot for phase in curves for plot in phase.plots)]:
         plot.write(folder)
     part = out / ".index.html.part"
     part.write_text(html, encoding="utf-8")
@@ -52,7 +55,7 @@ def write_report(out: Path = Path("reports")) -> Path:
     return out / "index.html"
 
 
-def render(report: Report, retention: Plot | None, curves: list[PhaseCurves]) -> str:
+def render(report: Report, retention: Plot | None, passes: list[Plot], curves: list[PhaseCurves]) -> str:
     """The page's HTML. Everything but the plots, which we drew, is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -62,19 +65,54 @@ def render(report: Report, retention: Plot | None, curves: list[PhaseCurves]) ->
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "signed": signed, "duration": duration, "thousands": "{:,}".format}
+    environment.filters["p_text"] = p_text
     return environment.get_template(TEMPLATE).render(
         report=report,
         findings=findings(report),
         retention=retention,
+        passes=passes,
         curves=curves,
         score=score,
         change=change,
-        sure=SURE,
+        interval=interval,
+        against=report.against,
+        measures=MEASURES,
+        by_source={dataset: by_source(report, dataset) for dataset in report.datasets},
+        completions=packed(report.browsed, report.tags) if any(one.models for one in report.browsed) else "",
+        energy=sum(stage.entry.get("energy_wh") or 0 for stage in report.stages if stage.entry),
         machines=facts_by_value(report.stages, "machine"),
         packages=facts_by_value(report.stages, "packages"),
         notes=notes,
         total_s=sum(stage.entry.get("seconds", 0) for stage in report.stages if stage.entry),
     )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Evaluations of one dataset's origins: source -> a cell for each of `models`."""
+
+    models: list[str]
+    rows: dict[str, list[dict[str, Any]]]
+
+
+def by_source(report: Report, dataset: str) -> Sources | None:
+    """None where the dataset has one source only, or none."""
+    found: dict[str, Evaluation] = {
+        model: evaluation
+        for model in report.models
+        if (evaluation := report.evaluations[model, dataset]) and evaluation.sources
+    }
+    if not found:
+        return None
+    cells = {model: {cell["source"]: cell for cell in e.sources} for model, e in found.items()}
+    shared = [cell["source"] for cell in next(iter(found.values())).sources]
+    shared = [source for source in shared if all(source in of_model for of_model in cells.values())]
+    return Sources(list(found), {source: [cells[model][source] for model in found] for source in shared})
+
+
+def interval(low: float, high: float) -> str:
+    """interval(0.694, 0.799) -> "69.4–79.9"."""
+    return f"{100 * low:.1f}–{100 * high:.1f}"
 
 
 def facts_by_value(stages: Iterable[StageFacts], section: str) -> dict[str, dict[str, list[str]]]:

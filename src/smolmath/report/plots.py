@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from smolmath.report.collect import Report
-from smolmath.report.findings import change, score, signed
+from smolmath.report.findings import change, score
 from smolmath.report.panels import Line, Panel
 
 INK = "#010203"  # no plot uses it otherwise, so it can be found in the SVG
@@ -53,6 +53,7 @@ STYLE = {
 LEAST_SHARE = 10  # percentage points that an axis spans: thousandths of a flat line are no news
 LEGEND_COLUMNS = 2
 LEGEND_ROW_INCHES = 0.2
+LEGEND = {"borderpad": 0.2, "borderaxespad": 0.2, "handlelength": 1, "handletextpad": 0.4, "columnspacing": 1}
 INKED = (
     "text.color",
     "axes.edgecolor",
@@ -101,6 +102,33 @@ def draw_retention(report: Report) -> Plot | None:
     return _plot("retention", title, "", partial(_draw_heat_map, report), size)
 
 
+def draw_pass_at_k(report: Report, dataset: str) -> Plot | None:
+    """pass@k of every model over k, with its 95 % interval; None where no model has two samples or more."""
+    curves = {model: found.pass_at_k for model in report.models if (found := report.evaluations[model, dataset])}
+    curves = {model: points for model, points in curves.items() if len(points) > 1}
+    if not curves:
+        return None
+    return _plot(f"pass-at-k-{dataset}", f"pass@k on {dataset}", "", partial(_draw_pass_at_k, dataset, curves), INCHES)
+
+
+def _draw_pass_at_k(dataset: str, curves: dict[str, list[dict[str, float]]], axes: Any, ink: str) -> None:
+    for (model, points), colour in zip(curves.items(), itertools.cycle(COLOURS), strict=False):
+        ks = [point["k"] for point in points]
+        value, low, high = (
+            [100 * p[name] for p in points] for name in ("pass_at_k", "pass_at_k_low", "pass_at_k_high")
+        )
+        axes.fill_between(ks, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(ks, value, color=colour, label=model, linewidth=1.8, marker="o", markersize=3.5)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %" if 0 <= value <= 100 else ""))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -2), min(high, 102))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_xlabel("k")
+    axes.set_ylabel("problems solved")
+    axes.set_title(f"pass@k on {dataset}", pad=8 + 15 * math.ceil(len(curves) / 3))
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, labelcolor=ink, **LEGEND)
+
+
 def _draw_lines(panel: Panel, axes: Any, ink: str) -> None:
     colours = itertools.cycle(COLOURS)
     for line in panel.lines:
@@ -118,17 +146,7 @@ def _draw_lines(panel: Panel, axes: Any, ink: str) -> None:
     rows = _legend_rows(panel)
     axes.set_title(panel.title, pad=8 + 15 * rows)
     if rows:
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 1.0),
-            ncols=LEGEND_COLUMNS,
-            borderpad=0.2,
-            borderaxespad=0.2,
-            handlelength=1,
-            handletextpad=0.4,
-            columnspacing=1,
-            labelcolor=ink,
-        )
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=LEGEND_COLUMNS, labelcolor=ink, **LEGEND)
 
 
 def _draw_line(axes: Any, panel: Panel, line: Line, colour: str) -> None:
@@ -179,8 +197,8 @@ def _draw_cell(report: Report, axes: Any, ink: str, row: int, column: int) -> No
     number = f"{100 * found.value:.1f} ± {100 * found.se:.1f}"
     axes.text(middle, row + (0.36 if against else 0.5), number, fontsize=12, fontweight="bold", **style)
     if against:
-        doubt = "" if against.sure else " (≤ 2 SE)"
-        words = f"{signed(against.points)} vs {report.init_of(model)}{doubt}"
+        doubt = "" if against.sure else " (not clear)"
+        words = f"{against.size} vs {report.init_of(model)}{doubt}"
         axes.text(middle, row + 0.69, words, fontsize=9, **style)
 
 

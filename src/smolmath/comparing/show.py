@@ -1,0 +1,135 @@
+"""A comparison on the terminal and as JSON, and how many problems it takes to see a difference."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from smolmath.comparing.compare import MEASURES, Comparison, Difference, Flip, Flips, p_text, signed
+from smolmath.statistics import problems_needed
+
+LINE = "{:<14}{:>6}{:>7}{:>14}{:>16}{:>13}{:>10}"
+DISAGREEMENTS = (0.05, 0.1, 0.2, 0.3, 0.4)  # shares of problems on which two models of one family disagree, as seen
+
+
+def lines(comparison: Comparison) -> list[Text]:
+    """What to print: the differences, a verdict for each, what is the same, warnings. Fits 80 columns."""
+    parts: list[Text] = []
+    if comparison.differences:
+        parts.append(Text(f"A: {comparison.a}   B: {comparison.b}\n"))
+        parts.append(Text(LINE.format("", "A", "B", "B − A", "95 %", "better/worse", "p"), style="dim"))
+        for what, found in itertools.groupby(comparison.differences, key=_what):
+            parts.append(Text(what, style="bold"))
+            parts += [Text(LINE.format(*_cells(difference))) for difference in found]
+        parts.append(Text(""))
+        for difference in comparison.differences:
+            style = {True: "green", False: "red", None: ""}[_direction(difference)]
+            parts.append(Text(f"{_what(difference)}: {difference.verdict}", style=style))
+    for model, dataset in comparison.same:
+        parts.append(Text(f"{model} on {dataset}: every verdict is the same.", style="dim"))
+    return [*parts, *(Text(f"warning: {warning}", style="yellow") for warning in comparison.warnings)]
+
+
+def flip_texts(found: Flips, shown: Iterable[Flip], a: str, b: str) -> list[Any]:
+    """Problems that changed sides, both completions in full. `a` and `b` are what the two are called."""
+    head = f"\n{found.dataset}: {len(found.flips) - found.gained} right in {a} only, {found.gained} right in {b} only"
+    parts: list[Any] = [Text(head, style="bold")]
+    for flip in shown:
+        parts.append(Text(f"\n{flip.problem_id}: right in {b if flip.gained else a} only", style="bold"))
+        parts.append(Text(f"{flip.question}\nreference answer: {flip.reference_answer}"))
+        for name, answer, completion in ((a, flip.answer_a, flip.completion_a), (b, flip.answer_b, flip.completion_b)):
+            parts.append(Text(f"{name} answers {answer or 'nothing'}:", style="cyan"))
+            parts.append(Padding(Text(completion or ""), (0, 0, 0, 2)))
+    return parts
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Plain values for json.dump: shares in 0…1."""
+    return {
+        "a": comparison.a,
+        "b": comparison.b,
+        "differences": [
+            {
+                "model_a": difference.model_a,
+                "model_b": difference.model_b,
+                "dataset": difference.dataset,
+                "verdict": difference.verdict,
+                "p_corrected": difference.p_corrected,
+                **_flat(asdict(difference.paired)),
+            }
+            for difference in comparison.differences
+        ],
+        "same": [{"model": model, "dataset": dataset} for model, dataset in comparison.same],
+        "flips": [
+            {"model_a": found.model_a, "model_b": found.model_b, "dataset": found.dataset, **asdict(flip)}
+            for found in comparison.flips
+            for flip in found.flips
+        ],
+        "warnings": comparison.warnings,
+    }
+
+
+def power_table(points: float, disagreements: Sequence[tuple[str, float]]) -> Table:
+    """How many problems show a difference of `points` in four of five evaluations, by how often the two disagree.
+
+    Args: disagreements: (what it is called, share of problems on which exactly one of the two is right).
+    """
+    table = Table("where one of two is right", "problems", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for name, disagreement in disagreements:
+        possible = points / 100 <= disagreement
+        table.add_row(name, f"{problems_needed(points / 100, disagreement):,}" if possible else "cannot be")
+    return table
+
+
+def assumed() -> list[tuple[str, float]]:
+    return [(f"on {100 * share:.0f} % of problems", share) for share in DISAGREEMENTS]
+
+
+def observed(comparison: Comparison) -> list[tuple[str, float]]:
+    """How often the two compared models disagree in their greedy completions."""
+    return [
+        (f"{_what(d)}: on {100 * share:.1f} % of {d.paired.n:,} problems", share)
+        for d in comparison.differences
+        if d.paired.measure == "accuracy"
+        for share in [(d.paired.gained + d.paired.lost) / d.paired.n]
+    ]
+
+
+def print_parts(console: Console, parts: Iterable[Any]) -> None:
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, Text), highlight=False)
+
+
+def _cells(difference: Difference) -> tuple[str, ...]:
+    paired = difference.paired
+    found = paired.difference
+    return (
+        "  " + MEASURES[paired.measure] + (f" × {paired.k}" if paired.measure == "mean_at_k" else ""),
+        f"{100 * paired.before:.1f}",
+        f"{100 * paired.after:.1f}",
+        f"{signed(100 * found.value)} ± {100 * found.se:.1f}",
+        f"{signed(100 * found.low)} to {signed(100 * found.high)}",
+        f"{paired.gained} / {paired.lost}",
+        p_text(difference.p_corrected).removeprefix("p = ").removeprefix("p "),
+    )
+
+
+def _what(difference: Difference) -> str:
+    a, b = difference.model_a, difference.model_b
+    return f"{b if a == b else f'{a} → {b}'} on {difference.dataset}"
+
+
+def _direction(difference: Difference) -> bool | None:
+    """Whether B is clearly better (True) or worse (False); None where it isn't clear."""
+    return None if difference.p_corrected >= 0.05 else difference.paired.difference.value > 0
+
+
+def _flat(paired: dict[str, Any]) -> dict[str, Any]:
+    found = paired.pop("difference")
+    return {**paired, "difference": found["value"], **{f"difference_{k}": v for k, v in found.items() if k != "value"}}

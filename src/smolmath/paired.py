@@ -1,0 +1,98 @@
+"""Two models on the same problems: the difference with its interval, p, and how many problems changed sides."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from smolmath import statistics
+from smolmath.errors import SmolmathError
+from smolmath.statistics import Estimate
+from smolmath.verdicts import Row, by_problem, share_right
+
+
+class UnpairedError(SmolmathError):
+    """Two sets of verdicts that cannot be compared problem by problem."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """`after` against `before` by one measure, over the same problems."""
+
+    measure: str  # accuracy (greedy) or mean_at_k (sampled)
+    k: int  # completions per problem
+    n: int  # problems
+    before: float
+    after: float
+    difference: Estimate  # after − before
+    p: float  # exact McNemar for accuracy, paired bootstrap for mean_at_k
+    gained: int  # problems on which `after` is better: right instead of wrong, or right more often
+    lost: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether p is below 0.05."""
+        return self.p < 1 - statistics.LEVEL
+
+
+def compare_verdicts(before: Iterable[Row], after: Iterable[Row], *, common: bool = False) -> list[Paired]:
+    """By greedy accuracy, and by mean@k where both were sampled.
+
+    Args: common: leave problems out that only one has answered.
+    Raises: UnpairedError if they are not of the same problems, or not sampled as often.
+    """
+    greedy_before, sampled_before = by_problem(before)
+    greedy_after, sampled_after = by_problem(after)
+    shared = greedy_before.keys() & greedy_after.keys()
+    if not common or not shared:
+        _refuse_other_problems(len(greedy_before), len(greedy_after), len(shared))
+    greedy_before = {problem: row for problem, row in greedy_before.items() if problem in shared}
+    sampled_before = {problem: rows for problem, rows in sampled_before.items() if problem in shared}
+    sampled_after = {problem: rows for problem, rows in sampled_after.items() if problem in shared}
+    found = [_by_accuracy(greedy_before, greedy_after)]
+    if sampled_before and sampled_after:
+        found.append(_by_mean_at_k(sampled_before, sampled_after))
+    return found
+
+
+def _by_accuracy(before: Mapping[str, Row], after: Mapping[str, Row]) -> Paired:
+    one = [bool(before[problem]["correct"]) for problem in before]
+    two = [bool(after[problem]["correct"]) for problem in before]
+    gained = sum(b and not a for a, b in zip(one, two, strict=True))
+    lost = sum(a and not b for a, b in zip(one, two, strict=True))
+    n = len(one)
+    difference = statistics.paired_share(one, two)
+    p = statistics.mcnemar(gained, lost)
+    return Paired("accuracy", 1, n, sum(one) / n, sum(two) / n, difference, p, gained, lost)
+
+
+def _by_mean_at_k(before: Mapping[str, Sequence[Row]], after: Mapping[str, Sequence[Row]]) -> Paired:
+    ks = {len(samples) for side in (before, after) for samples in side.values()}
+    if len(ks) > 1:
+        raise UnpairedError(f"the problems were sampled {' and '.join(map(str, sorted(ks)))} times: sample all alike.")
+    one = [share_right(before[problem]) for problem in before]
+    two = [share_right(after[problem]) for problem in before]
+    differences = [b - a for a, b in zip(one, two, strict=True)]
+    return Paired(
+        measure="mean_at_k",
+        k=ks.pop(),
+        n=len(one),
+        before=statistics.mean_and_se(one)[0],
+        after=statistics.mean_and_se(two)[0],
+        difference=statistics.paired_mean(one, two),
+        p=statistics.bootstrap_p(differences),
+        gained=sum(difference > 0 for difference in differences),
+        lost=sum(difference < 0 for difference in differences),
+    )
+
+
+def _refuse_other_problems(before: int, after: int, shared: int) -> None:
+    if before == after == shared > 0:
+        return
+    if not shared:
+        raise UnpairedError(
+            f"no problem was answered by both ({before:,} and {after:,} problems). Evaluate both on the same dataset, "
+            "split and evaluate.sampling.problems."
+        )
+    raise UnpairedError(
+        f"the problems differ: {before:,} and {after:,}, of which {shared:,} are the same. Evaluate both on the same "
+        "ones (datasets, split, evaluate.sampling.problems), or compare on the common ones: --common."
+    )

@@ -1,0 +1,357 @@
+"""`smolmath compare` on a small repository with real Git and DVC: versions of two models' results, none of them run."""
+
+import json
+import shutil
+
+import pytest
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from smolmath.cli import app
+from smolmath.comparing.compare import Side, compare, in_words, p_text
+from smolmath.comparing.revisions import RevisionError
+from smolmath.comparing.show import power_table
+from smolmath.paired import Paired, UnpairedError
+from smolmath.records import COMPLETIONS, PROBLEMS, write_table
+from smolmath.statistics import Estimate
+from smolmath.verdicts import verdicts_schema
+from tests.conftest import Project
+
+DVC_YAML = {
+    "stages": {
+        "generate": {
+            "matrix": {"model": "${evaluate.models}", "dataset": "${evaluate.datasets}"},
+            "cmd": "true",
+            "params": ["evaluate.sampling", "model.dtype", "prompt"],
+            "deps": ["data/split/${item.dataset}"],
+            "outs": ["results/completions/${item.model}/${item.dataset}.parquet"],
+        },
+        "evaluate": {
+            "matrix": {"model": "${evaluate.models}", "dataset": "${evaluate.datasets}"},
+            "cmd": "true",
+            "deps": ["results/completions/${item.model}/${item.dataset}.parquet", "src/smolmath/answers"],
+            "outs": ["results/verdicts/${item.model}/${item.dataset}.parquet"],
+        },
+        "split": {"foreach": "${datasets}", "do": {"cmd": "true", "outs": ["data/split/${key}"]}},
+    }
+}
+PARAMS = {
+    "datasets": {"sums": 1, "legs": 1},
+    "prompt": {"system": "Think.", "reasoning_tag": "reasoning", "answer_tag": "answer"},
+    "model": {"dtype": "float32"},
+    "evaluate": {
+        "models": ["base", "sums"],
+        "datasets": ["sums", "legs"],
+        "sampling": {
+            "problems": 40,
+            "samples": 2,
+            "temperature": 1.0,
+            "top_p": 1.0,
+            "max_completion_tokens": 9,
+            "batch_size": 4,
+        },
+    },
+}
+N = 40
+
+
+class Repository(Project):
+    """Results are written by hand and committed by DVC, which runs nothing."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = Project.clean_environment()
+        self.run("git", "init", "-q", "-b", "main")
+        self.run("git", "config", "user.name", "tester")
+        self.run("git", "config", "user.email", "tester@example.invalid")
+        self.dvc("init", "-q")
+        self.write(".gitignore", "/data/\n/results/\n")
+        self.write("src/smolmath/answers/grader.py", "version = 1\n")
+        self.dump("dvc.yaml", DVC_YAML)
+        self.dump("params.yaml", PARAMS)
+
+    def dump(self, name, values):
+        with (self.folder / name).open("w") as file:
+            YAML().dump(values, file)
+
+    def results(self, *, right, problems=N, engine="transformers"):
+        """`right`: (model, dataset) -> how many of the first problems are right; every sampled one likewise."""
+        for dataset in PARAMS["datasets"]:
+            rows = [
+                {"id": f"{dataset}{i:02d}", "dataset": dataset, "question": f"What is {i} + 0?", "reference_answer": str(i),
+                 "raw_file": "f", "raw_row": i}
+                for i in range(problems)
+            ]  # fmt: skip
+            write_table(self.folder / f"data/split/{dataset}/test.parquet", rows, PROBLEMS)
+        for (model, dataset), count in right.items():
+            completions, verdicts = [], []
+            for i in range(problems):
+                for sample in range(3):
+                    key = {"problem_id": f"{dataset}{i:02d}", "sample": sample}
+                    correct = i < count
+                    completions.append(
+                        {
+                            **key,
+                            "prompt": "p",
+                            "completion": f"{model} says {i if correct else 'no'}",
+                            "finish_reason": "stop",
+                            "tokens": 3,
+                        }
+                    )
+                    verdicts.append(
+                        {**key, "predicted_answer": str(i) if correct else None, "correct": correct, "strict": correct,
+                         "formatted": True, "finished": True, "tokens": 3, "answer_group": 0 if correct else None}
+                    )  # fmt: skip
+            made_by = {**COMPLETIONS.metadata, "engine": engine, "device": "cpu"}
+            write_table(
+                self.folder / f"results/completions/{model}/{dataset}.parquet",
+                completions,
+                COMPLETIONS.with_metadata(made_by),
+            )
+            write_table(self.folder / f"results/verdicts/{model}/{dataset}.parquet", verdicts, verdicts_schema([]))
+
+    def commit(self, message):
+        self.dvc("commit", "-f", "-q")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+
+def counts(base_sums, sums_sums, base_legs=20, sums_legs=20):
+    return {
+        ("base", "sums"): base_sums,
+        ("sums", "sums"): sums_sums,
+        ("base", "legs"): base_legs,
+        ("sums", "legs"): sums_legs,
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Tag v1; branch `better`, on which sums has gained 12 problems on sums; an experiment that lost 3 on legs."""
+    repository = Repository(tmp_path_factory.mktemp("compare"))
+    repository.results(right=counts(10, 20))
+    repository.commit("first")
+    repository.run("git", "tag", "v1")
+    repository.results(right=counts(10, 20, sums_legs=17))
+    repository.dvc("commit", "-f", "-q")
+    repository.dvc("exp", "save", "-n", "worse-legs", "-q")
+    repository.run("git", "checkout", "-q", "-b", "better")
+    repository.results(right=counts(10, 32))
+    repository.commit("better")
+    return repository
+
+
+@pytest.fixture
+def repository(made, tmp_path, monkeypatch):
+    copy = object.__new__(Repository)
+    copy.folder, copy.environment = tmp_path / "copy", made.environment
+    shutil.copytree(made.folder, copy.folder, symlinks=True)
+    monkeypatch.chdir(copy.folder)
+    return copy
+
+
+def sides(*names):
+    return [Side.parse(name) for name in names]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["compare", *arguments], terminal_width=160)
+
+
+def test_a_tag_and_the_workspace_are_compared_problem_by_problem(repository):
+    found = compare(*sides("v1", "workspace"))
+    assert found.same == [("base", "sums"), ("base", "legs"), ("sums", "legs")]
+    accuracy, sampled = found.differences
+    assert (accuracy.model_b, accuracy.dataset, accuracy.paired.n) == ("sums", "sums", N)
+    assert (accuracy.paired.gained, accuracy.paired.lost, accuracy.paired.difference.value) == (12, 0, 0.3)
+    assert accuracy.paired.p == 2 / 2**12  # twelve coins, all the same side, either side
+    assert accuracy.p_corrected == max(2 * min(accuracy.paired.p, sampled.paired.p), accuracy.paired.p)
+    # Standard error of 12 ones and 28 zeros: sqrt(0.3 · 0.7 / 39) = 0.0734
+    assert accuracy.verdict.startswith("workspace is better by 30.0 ± 7.3 points on 40 problems, p = ")
+    assert sampled.verdict.startswith("workspace is better by 30.0 ± 7.3 points on 40 problems × 2 samples, p")
+    assert found.warnings == []
+
+
+@pytest.mark.parametrize(("a", "b"), [("v1", "better"), ("v1", "HEAD"), ("main", "better"), ("HEAD~1", "workspace")])
+def test_commits_branches_and_tags_are_read_without_a_checkout(repository, a, b):
+    shutil.rmtree(repository.folder / "results") if b != "workspace" else None
+    assert [d.paired.difference.value for d in compare(*sides(a, b)).differences] == [0.3, 0.3]
+
+
+def test_an_experiment_is_compared_by_its_name(repository):
+    accuracy, _ = compare(*sides("v1", "worse-legs")).differences
+    assert (accuracy.model_b, accuracy.dataset) == ("sums", "legs")
+    assert (accuracy.paired.gained, accuracy.paired.lost) == (0, 3)
+    assert accuracy.verdict.startswith(
+        "no clear difference: −7.5 ± 4.2 points for worse-legs on 40 problems, p = 0.40 (corrected for 2 tests"
+    )
+
+
+def test_two_models_of_one_version_are_compared(repository):
+    accuracy, *_ = compare(*sides(":base", ":sums"), datasets=["sums"]).differences
+    assert (accuracy.model_a, accuracy.model_b, accuracy.paired.difference.value) == ("base", "sums", 0.55)
+    assert accuracy.verdict.startswith("sums is better by 55.0 ±")
+    accuracy, *_ = compare(*sides("v1:sums", "better:sums")).differences
+    assert accuracy.verdict.startswith("better is better by 30.0")
+
+
+def test_models_and_datasets_can_be_picked(repository):
+    assert compare(*sides("v1", "better"), models=["base"]).differences == []
+    assert compare(*sides("v1", "better"), datasets=["legs"]).same == [("base", "legs"), ("sums", "legs")]
+
+
+def test_what_lies_in_no_cache_is_said_with_what_to_do_and_a_remote_serves(repository, tmp_path):
+    repository.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    for revision in ("v1", "better"):  # `push --all-commits` leaves out those that don't name the remote yet
+        repository.run("git", "checkout", "-q", revision)
+        repository.dvc("checkout", "-q")
+        repository.dvc("push", "-q")
+    shutil.rmtree(repository.folder / ".dvc" / "cache")
+    assert len(compare(*sides("v1", "better")).differences) == 2
+    shutil.rmtree(tmp_path / "store")
+    shutil.rmtree(repository.folder / ".dvc" / "cache", ignore_errors=True)
+    with pytest.raises(
+        RevisionError, match=r"of v1 is neither in DVC's cache nor in a remote .*dvc fetch --all-commits"
+    ):
+        compare(*sides("v1", "better"))
+
+
+def test_what_was_removed_from_the_workspace_is_said_with_what_to_do(repository):
+    (repository.folder / "results/verdicts/sums/sums.parquet").unlink()
+    assert len(compare(*sides("v1", "workspace")).differences) == 2  # DVC's cache has it
+    shutil.rmtree(repository.folder / ".dvc" / "cache")
+    with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet is not here: run `dvc checkout`"):
+        compare(*sides(":base", ":sums"), datasets=["sums"])
+
+
+def test_a_corrupt_table_is_named(repository):
+    path = repository.folder / "results/verdicts/sums/sums.parquet"
+    path.unlink()  # a link into the cache, perhaps
+    path.write_bytes(b"PAR1 not parquet")
+    with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet of workspace cannot be read"):
+        compare(*sides("v1", "workspace"))
+
+
+def test_an_unknown_version_is_said_with_where_to_look(repository):
+    with pytest.raises(RevisionError, match=r"'no-such' is no commit, branch, tag or experiment here .*dvc exp list"):
+        compare(*sides("no-such", "workspace"))
+
+
+def test_versions_without_a_common_model_are_refused(repository):
+    with pytest.raises(RevisionError, match=r"nothing to compare: v1:other has base on sums.*Evaluate one model"):
+        compare(*sides("v1:other", "workspace"))
+
+
+def change(repository, change_params, message, **results):
+    """A version with other params and results."""
+    params = json.loads(json.dumps(PARAMS))
+    change_params(params)
+    repository.dump("params.yaml", params)
+    repository.results(**{"right": counts(10, 30)} | results)
+    repository.commit(message)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda p: p["prompt"].update(system="Hurry."), r"base on sums: the prompts differ \(prompt.system: 'Think.' and 'Hurry.'\)"),
+        (lambda p: p["evaluate"]["sampling"].update(temperature=0.7), r"the sampling differs .*temperature: 1.0 and 0.7"),
+        (lambda p: p["evaluate"]["sampling"].update(max_completion_tokens=5), r"max_completion_tokens: 9 and 5"),
+    ],
+)  # fmt: skip
+def test_other_prompts_and_other_sampling_are_refused(repository, edit, message):
+    change(repository, edit, "other terms")
+    with pytest.raises(UnpairedError, match=message):
+        compare(*sides("v1", "HEAD"))
+
+
+def test_params_that_were_edited_after_the_run_do_not_count(repository):
+    params = json.loads(json.dumps(PARAMS))
+    params["prompt"]["system"] = "Edited, and not run."
+    repository.dump("params.yaml", params)
+    assert len(compare(*sides("v1", "workspace")).differences) == 2
+
+
+def test_other_problems_are_refused_unless_the_common_ones_are_asked_for(repository):
+    change(repository, lambda params: None, "fewer problems", problems=30)
+    with pytest.raises(UnpairedError, match=r"base on sums: the problems differ: 40 and 30, of which 30 are the same"):
+        compare(*sides("v1", "HEAD"))
+    found = compare(*sides("v1", "HEAD"), common=True)
+    assert {difference.paired.n for difference in found.differences} == {30}
+
+
+def test_another_engine_or_grader_is_warned_of(repository):
+    repository.write("src/smolmath/answers/grader.py", "version = 2\n")
+    change(repository, lambda params: None, "vllm", engine="vllm")
+    warnings = compare(*sides("v1", "HEAD")).warnings
+    assert len(warnings) == 2
+    assert "different versions of the grader" in warnings[0]
+    assert "made by transformers on cpu and by vllm on cpu" in warnings[1]
+
+
+def test_the_command_prints_table_verdicts_and_flipped_problems(repository):
+    done = run("v1", "--flips", "1")
+    assert done.exit_code == 0
+    for text in (
+        "A: v1   B: workspace",
+        "sums on sums: workspace is better by 30.0 ± 7.3 points on 40 problems, p = ",
+        "base on legs: every verdict is the same.",
+        "sums: 0 right in v1 only, 12 right in workspace only",
+        "sums20: right in workspace only",
+        "What is 20 + 0?",
+        "reference answer: 20",
+        "v1 answers nothing:",
+        "sums says no",
+        "workspace answers 20:",
+    ):
+        assert text in done.stdout, text
+
+
+def test_the_command_writes_json(repository):
+    told = json.loads(run("v1", "better", "--json").stdout)
+    assert (told["a"], told["b"]) == ("v1", "better")
+    assert {(d["dataset"], d["measure"], d["difference"]) for d in told["differences"]} == {
+        ("sums", "accuracy", 0.3), ("sums", "mean_at_k", 0.3),
+    }  # fmt: skip
+    assert len(told["flips"]) == 12
+    assert (
+        json.loads(run("v1", "better", "--json", "--flips", "2").stdout)["flips"][0]["question"] == "What is 20 + 0?"
+    )
+
+
+def test_errors_reach_the_terminal_without_a_traceback(repository):
+    done = run("no-such")
+    assert done.exit_code == 1
+    assert "error: 'no-such' is no commit" in done.stderr
+    assert "name what to compare" in run().stderr
+
+
+def test_how_many_problems_it_takes_is_told_with_and_without_two_models(repository):
+    assert "3,923" in run("--power", "2.0").stdout  # at 20 % disagreement, as statistics.problems_needed has it
+    assert "sums on sums: on 30.0 % of 40 problems" in run("v1", "--power", "2.0").stdout
+    assert "cannot be" in str([*power_table(20.0, [("x", 0.1)]).columns[1].cells])
+
+
+def test_outside_a_repository_it_says_where_to_run_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(RevisionError, match="no DVC repository"):
+        compare(*sides("workspace", "workspace"))
+
+
+def paired(value, se, p):
+    return Paired(
+        "accuracy", 1, 1319, 0.5, 0.5 + value, Estimate(value, se, value - 2 * se, value + 2 * se), p, 60, 20
+    )
+
+
+def test_verdicts_in_words():
+    assert (
+        in_words(paired(0.031, 0.012, 0.009), 0.009, 1, "A", "B")
+        == "B is better by 3.1 ± 1.2 points on 1,319 problems, p = 0.009"
+    )
+    assert in_words(paired(-0.031, 0.012, 0.009), 0.009, 1, "A", "B").startswith("A is better by 3.1 ± 1.2 points")
+    assert in_words(paired(0.004, 0.012, 0.7), 0.9, 2, "A", "B") == (
+        "no clear difference: +0.4 ± 1.2 points for B on 1,319 problems, p = 0.90 (corrected for 2 tests); 95 % interval −2.0 to +2.8"
+    )
+    assert [p_text(p) for p in (0.00004, 0.0003, 0.034, 0.21)] == ["p < 0.0001", "p = 0.0003", "p = 0.03", "p = 0.21"]

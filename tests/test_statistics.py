@@ -1,0 +1,182 @@
+"""Statistics against independent computations: enumeration, scipy, and simulation of what they promise."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from smolmath.statistics import (
+    bootstrap,
+    bootstrap_p,
+    holm,
+    mcnemar,
+    mean,
+    mean_and_se,
+    paired_mean,
+    paired_share,
+    pass_at_k,
+    problems_needed,
+    quantile_95,
+    share,
+    wilson,
+)
+
+SIMULATED = 2_000
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "se"),
+    [
+        ([1.0, 0.0], 0.5, 0.5),  # variance ((0.5² + 0.5²) / 1) = 0.5; sqrt(0.5 / 2) = 0.5
+        ([1.0, 1.0, 0.0, 0.0], 0.5, math.sqrt(1 / 3 / 4)),  # variance 4 × 0.25 / 3
+        ([1.0, 1.0, 1.0], 1.0, 0.0),
+        ([0.25], 0.25, 0.0),
+    ],
+)
+def test_mean_and_standard_error_by_hand(values, expected, se):
+    assert mean_and_se(values) == (pytest.approx(expected), pytest.approx(se))
+
+
+def test_the_mean_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="no values"):
+        mean_and_se([])
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (1, 10), (7, 10), (10, 10), (500, 1319), (1, 1)])
+def test_wilsons_interval_is_scipys(right, n):
+    theirs = scipy.stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert wilson(right, n) == (pytest.approx(theirs.low, abs=1e-9), pytest.approx(theirs.high, abs=1e-9))
+
+
+def test_the_bootstrap_interval_is_scipys_within_its_own_noise():
+    values = np.random.default_rng(1).binomial(4, np.random.default_rng(2).beta(2, 1, 256)) / 4
+    theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=3).confidence_interval
+    low, high = bootstrap(list(values))
+    assert (low, high) == (pytest.approx(theirs.low, abs=0.002), pytest.approx(theirs.high, abs=0.002))
+
+
+def test_an_interval_is_the_same_each_time_and_without_spread_it_is_not_empty():
+    values = [0.0, 0.25, 1.0, 1.0, 0.5]
+    assert bootstrap(values) == bootstrap(values)
+    assert bootstrap([1.0] * 50) == wilson(50, 50)
+    low, high = paired_mean([0.5] * 50, [0.5] * 50).low, paired_mean([0.5] * 50, [0.5] * 50).high
+    assert low < 0 < high
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (5, 1), (9, 3), (12, 12), (40, 22), (100, 171)])
+def test_mcnemars_p_is_the_binomial_tests(gained, lost):
+    expected = scipy.stats.binomtest(lost, gained + lost).pvalue if gained + lost else 1.0
+    assert mcnemar(gained, lost) == pytest.approx(expected)
+
+
+def test_pass_at_k_is_the_share_of_all_draws_that_hold_a_right_one():
+    for n, right in itertools.product(range(1, 7), range(7)):
+        for k in range(1, n + 1) if right <= n else ():
+            draws = list(itertools.combinations([True] * right + [False] * (n - right), k))
+            assert pass_at_k(n, right, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+def test_holms_correction_by_hand():
+    # Sorted 0.005, 0.01, 0.03, 0.04: times 4, 3, 2, 1 = 0.02, 0.03, 0.06, 0.04; never below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+
+
+def test_the_95_percent_quantile_lies_within_its_interval_which_holds_the_true_one():
+    generator = np.random.default_rng(5)
+    within = 0
+    for _ in range(SIMULATED):
+        found = quantile_95(list(generator.exponential(size=300)))
+        assert found.low <= found.value <= found.high
+        within += found.low <= -math.log(0.05) <= found.high
+    assert within / SIMULATED > 0.94
+
+
+# What an interval promises: it holds the true value in 95 of 100 evaluations.
+
+
+@pytest.mark.parametrize(("p", "n"), [(0.1, 256), (0.5, 256), (0.75, 1319), (0.96, 256)])
+def test_wilsons_interval_holds_the_true_accuracy_as_often_as_it_says(p, n):
+    right = np.random.default_rng(10).binomial(n, p, SIMULATED)
+    covered = sum(low <= p <= high for low, high in (wilson(int(r), n) for r in right))
+    assert 0.93 <= covered / SIMULATED <= 0.97
+
+
+def chances(generator, n, a, b):
+    """Problems differ in how often they are solved."""
+    return generator.beta(a, b, n)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("a", "b", "n"), [(1, 1, 128), (4, 1, 256), (0.5, 3, 256)])
+def test_the_bootstrap_interval_holds_the_true_mean_as_often_as_it_says(a, b, n):
+    generator = np.random.default_rng(11)
+    truth, covered = a / (a + b), 0
+    for _ in range(SIMULATED):
+        low, high = bootstrap(list(generator.binomial(4, chances(generator, n, a, b)) / 4))
+        covered += low <= truth <= high
+    assert 0.93 <= covered / SIMULATED <= 0.97
+
+
+def pairs(generator, n, *, gain=0.0):
+    """Greedy verdicts of two models on the same problems, correlated through what the problems are like."""
+    p = chances(generator, n, 1.5, 1.5)
+    return generator.random(n) < p, generator.random(n) < np.clip(p + gain, 0, 1)
+
+
+def test_the_paired_interval_holds_the_true_difference_and_mcnemar_alarms_as_often_as_it_may():
+    generator = np.random.default_rng(12)
+    covered = alarms = 0
+    for _ in range(SIMULATED):
+        before, after = pairs(generator, 1319)
+        found = paired_share(list(before), list(after))
+        covered += found.low <= 0 <= found.high
+        alarms += mcnemar(int((after & ~before).sum()), int((before & ~after).sum())) < 0.05
+    assert 0.93 <= covered / SIMULATED <= 0.97
+    assert 0.04 <= alarms / SIMULATED <= 0.06
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [64, 256])
+def test_the_paired_bootstrap_alarms_as_often_as_it_may_and_its_interval_holds_the_true_difference(n):
+    generator = np.random.default_rng(13)
+    covered = alarms = 0
+    for _ in range(SIMULATED):
+        p = chances(generator, n, 1.5, 1.5)
+        before, after = generator.binomial(4, p) / 4, generator.binomial(4, p) / 4
+        found = paired_mean(list(before), list(after))
+        covered += found.low <= 0 <= found.high
+        alarms += bootstrap_p(list(after - before)) < 0.05
+    assert 0.93 <= covered / SIMULATED <= 0.97
+    assert 0.04 <= alarms / SIMULATED <= 0.06
+
+
+def test_the_paired_bootstraps_p_is_a_sign_flip_tests_within_noise():
+    generator = np.random.default_rng(14)
+    differences = generator.binomial(4, 0.55, 200) / 4 - generator.binomial(4, 0.5, 200) / 4
+    flips = generator.choice([-1, 1], (20_000, 200)) * differences
+    theirs = (np.abs(flips.mean(axis=1)) >= abs(differences.mean()) - 1e-12).mean()
+    assert bootstrap_p(list(differences)) == pytest.approx(theirs, abs=0.02)
+
+
+def test_as_many_problems_as_are_said_to_be_needed_show_the_difference_in_four_of_five_evaluations():
+    n = problems_needed(0.05, 0.3)
+    generator = np.random.default_rng(15)
+    seen = 0
+    for _ in range(SIMULATED):
+        gained = generator.binomial(n, 0.175)  # 0.175 − 0.125 = 0.05, 0.175 + 0.125 = 0.3
+        lost = generator.binomial(n - gained, 0.125 / 0.825)
+        seen += mcnemar(int(gained), int(lost)) < 0.05
+    assert 0.77 <= seen / SIMULATED <= 0.83
+    with pytest.raises(ValueError, match="cannot be"):
+        problems_needed(0.3, 0.2)
+
+
+def test_estimates_carry_value_error_and_interval():
+    found = share([True, False, True, True])
+    assert (found.value, found.se) == mean_and_se([1.0, 0.0, 1.0, 1.0])
+    assert (found.low, found.high) == wilson(3, 4)
+    found = mean([0.0, 0.5, 1.0])
+    assert found.low <= found.value <= found.high
