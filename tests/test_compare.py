@@ -8,11 +8,12 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from smolmath.cli import app
-from smolmath.comparing.compare import Side, compare, in_words, p_text
+from smolmath.comparing.compare import Flip, Flips, Side, compare, in_words, p_text
 from smolmath.comparing.revisions import RevisionError
-from smolmath.comparing.show import power_table
+from smolmath.comparing.show import flip_texts, power_table
 from smolmath.paired import Paired, UnpairedError
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
+from smolmath.report.against import against_parent
 from smolmath.statistics import Estimate
 from smolmath.verdicts import verdicts_schema
 from tests.conftest import Project
@@ -198,6 +199,10 @@ def test_two_models_of_one_version_are_compared(repository):
 def test_models_and_datasets_can_be_picked(repository):
     assert compare(*sides("v1", "better"), models=["base"]).differences == []
     assert compare(*sides("v1", "better"), datasets=["legs"]).same == [("base", "legs"), ("sums", "legs")]
+    with pytest.raises(
+        RevisionError, match="--model and --dataset leave nothing of what both have evaluated: base on"
+    ):
+        compare(*sides("v1", "better"), datasets=["lges"])
 
 
 def test_what_lies_in_no_cache_is_said_with_what_to_do_and_a_remote_serves(repository, tmp_path):
@@ -211,7 +216,7 @@ def test_what_lies_in_no_cache_is_said_with_what_to_do_and_a_remote_serves(repos
     shutil.rmtree(tmp_path / "store")
     shutil.rmtree(repository.folder / ".dvc" / "cache", ignore_errors=True)
     with pytest.raises(
-        RevisionError, match=r"of v1 is neither in DVC's cache nor in a remote .*dvc fetch --all-commits"
+        RevisionError, match=r"of v1 is neither in DVC's cache nor to be had from a remote .*dvc fetch --all-commits"
     ):
         compare(*sides("v1", "better"))
 
@@ -228,8 +233,50 @@ def test_a_corrupt_table_is_named(repository):
     path = repository.folder / "results/verdicts/sums/sums.parquet"
     path.unlink()  # a link into the cache, perhaps
     path.write_bytes(b"PAR1 not parquet")
+    with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet is not what dvc\.lock records"):
+        compare(*sides("v1", "workspace"))
+    repository.dvc("commit", "-f", "-q")
     with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet of workspace cannot be read"):
         compare(*sides("v1", "workspace"))
+
+
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD\nstages:\n=======\n", "", "schema: '2.0'\n"])
+def test_a_broken_lock_is_named(repository, text):
+    repository.write("dvc.lock", text)
+    with pytest.raises(RevisionError, match=r"dvc\.lock of workspace cannot be read: settle its merge"):
+        compare(*sides("v1", "workspace"))
+
+
+def test_a_lock_of_another_version_is_refused(repository):
+    lock = YAML(typ="safe", pure=True).load(repository.read("dvc.lock"))
+    del lock["stages"]["generate@base-sums"]["params"]
+    repository.dump("dvc.lock", lock)
+    with pytest.raises(RevisionError, match=r"does not say with which evaluate\.sampling, model\.dtype, prompt base"):
+        compare(*sides("v1", "workspace"))
+
+
+def test_a_remote_that_refuses_is_a_message(repository):
+    repository.dvc("remote", "add", "-d", "store", "http://127.0.0.1:9/store")  # nobody listens there
+    shutil.rmtree(repository.folder / ".dvc" / "cache")
+    with pytest.raises(RevisionError, match=r"of v1 is neither in DVC's cache nor to be had from a remote"):
+        compare(*sides("v1", "better"))
+
+
+def test_a_commits_subject_does_nothing_to_the_report(repository):
+    change(repository, lambda params: None, "innocent\u2028--output=PWNED")
+    change(repository, lambda params: None, "after", right=counts(10, 31))
+    found = against_parent()
+    assert found.subject.startswith("innocent")
+    assert [d.paired.difference.value for d in found.comparison.differences] == pytest.approx([1 / N] * 2)
+    assert not list(repository.folder.glob("PWNED*"))
+
+
+def test_the_last_commit_with_other_results_is_found_and_needs_the_cache_only(repository):
+    found = against_parent()
+    assert found.subject == "first"  # HEAD has the same results as the workspace
+    assert len(found.comparison.differences) == 2
+    shutil.rmtree(repository.folder / ".dvc" / "cache")
+    assert "not in DVC's cache" in against_parent().problem
 
 
 def test_an_unknown_version_is_said_with_where_to_look(repository):
@@ -296,7 +343,7 @@ def test_the_command_prints_table_verdicts_and_flipped_problems(repository):
         "A: v1   B: workspace",
         "sums on sums: workspace is better by 30.0 ± 7.3 points on 40 problems, p = ",
         "base on legs: every verdict is the same.",
-        "sums: 0 right in v1 only, 12 right in workspace only",
+        "sums on sums: 0 right in v1 only, 12 right in workspace only",
         "sums20: right in workspace only",
         "What is 20 + 0?",
         "reference answer: 20",
@@ -339,6 +386,12 @@ def test_outside_a_repository_it_says_where_to_run_it(tmp_path, monkeypatch):
         compare(*sides("workspace", "workspace"))
 
 
+def test_in_a_subfolder_it_says_where_to_run_it(repository, monkeypatch):
+    monkeypatch.chdir(repository.folder / "src")
+    with pytest.raises(RevisionError, match="run it in the project's root: cd "):
+        compare(*sides("v1", "better"))
+
+
 def paired(value, se, p):
     return Paired(
         "accuracy", 1, 1319, 0.5, 0.5 + value, Estimate(value, se, value - 2 * se, value + 2 * se), p, 60, 20
@@ -354,4 +407,15 @@ def test_verdicts_in_words():
     assert in_words(paired(0.004, 0.012, 0.7), 0.9, 2, "A", "B") == (
         "no clear difference: +0.4 ± 1.2 points for B on 1,319 problems, p = 0.90 (corrected for 2 tests); 95 % interval −2.0 to +2.8"
     )
-    assert [p_text(p) for p in (0.00004, 0.0003, 0.034, 0.21)] == ["p < 0.0001", "p = 0.0003", "p = 0.03", "p = 0.21"]
+    told = {0.00004: "p < 0.0001", 0.0003: "p = 0.0003", 0.0489: "p = 0.049", 0.0512: "p = 0.051", 0.21: "p = 0.21"}
+    assert {p: p_text(p) for p in told} == told
+
+
+def test_what_a_model_wrote_gives_no_orders_to_the_terminal():
+    flip = Flip("p1", True, None, "2", "q", "2", "\x1b[2Jgone\x9b0m", "2\ta\n")
+    shown = "".join(
+        str(getattr(part, "renderable", part)) for part in flip_texts(Flips("m", "m", "d", [flip]), [flip], "A", "B")
+    )
+    assert "\x1b" not in shown
+    assert "\x9b" not in shown
+    assert "2\ta\n" in shown

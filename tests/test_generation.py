@@ -2,10 +2,12 @@
 
 import pytest
 
-from smolmath.engines import Completion
+from smolmath.engines import Completion, load_engine
 from smolmath.generation import generate_batches, read_completions
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
+from tests.conftest import ROOT
+from tests.test_training import HARDWARE
 
 PROMPT = PromptParams(system="", reasoning_tag="reasoning", answer_tag="answer")
 SAMPLING = SamplingParams(problems=None, samples=2, temperature=1.0, top_p=1.0, max_completion_tokens=8, batch_size=3)
@@ -62,3 +64,9 @@ def test_a_generation_that_was_killed_goes_on_and_ends_the_same(tmp_path, stop_a
     assert generate(second, tmp_path / "killed") == undisturbed
     # Four batches, two calls each; what was finished is not generated again.
     assert second.calls == 8 - 2 * (stop_after // 2)
+
+
+def test_on_a_cpu_a_model_of_half_precision_computes_in_fp32():
+    hardware = HARDWARE.model_copy(update={"device": "cpu", "engine": "transformers"})
+    engine = load_engine(ROOT / "bases" / "calc", dtype="bfloat16", hardware=hardware)
+    assert {str(weight.dtype) for weight in engine.model.parameters()} == {"torch.float32"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smolmath.evaluation import grade_completions
+from smolmath.evaluation import AnswerGroups, grade_completions
 from smolmath.metrics import evaluation_metrics
 from smolmath.statistics import wilson
 from smolmath.tags import DEFAULT_TAGS
@@ -78,6 +78,14 @@ def test_sources_are_told_apart_where_there_are_several():
 )
 def test_the_majority_is_of_answers(groups, right):
     assert majority_right([{"answer_group": group} for group in groups]) == right
+
+
+def test_formulas_and_words_vote_together_too():
+    groups = AnswerGroups()
+    answers = ["x + 1", "1+x", "Paris", "paris", "x - 1", "50\\%", "50", "\\frac12"]
+    assert [groups.number("p", answer, correct=False) for answer in answers] == [1, 1, 2, 2, 3, 4, 5, 6]
+    assert groups.number("q", "paris", correct=False) == 1  # another problem's answers are its own
+    assert groups.number("p", "9", correct=True) == 0
 
 
 def test_equal_answers_vote_together_however_they_are_written():

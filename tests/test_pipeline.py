@@ -94,6 +94,58 @@ def test_two_clean_runs_give_the_same_metrics_and_the_same_dvc_lock(finished, tm
         assert second.read(name) == first.read(name), name
 
 
+def test_dvcs_own_commands_read_well_on_two_commits(copy):
+    copy.params(lambda p: p["phases"]["legs"]["sft"].update(learning_rate=1.0e-2))
+    assert "train@legs" in copy.repro()
+    copy.run("git", "add", "-A")
+    copy.run("git", "commit", "-qm", "a higher learning rate")
+
+    shown = json.loads(copy.dvc("metrics", "show", "--json").stdout)[""]["data"]
+    assert list(shown) == ["metrics/summary.json"]  # the one metrics file
+    diff = json.loads(copy.dvc("metrics", "diff", "HEAD~1", "HEAD", "--json").stdout)["diff"].get(
+        "metrics/summary.json", {}
+    )
+    assert {name.split(".")[0] for name in diff} <= {"legs"}  # no other model has moved
+    table = copy.dvc("exp", "show", "--md", "--only-changed", "-n", "2").stdout
+    assert "phases.legs.sft.learning_rate" in table
+
+    plots = json.loads(copy.dvc("plots", "diff", "HEAD~1", "HEAD", "--json").stdout)
+    assert "errors" not in plots
+    names = set(plots["data"])
+    assert {
+        "metrics/train/sums.csv",
+        "metrics/train/legs.csv",
+        "metrics/eval/legs/sums.json",
+        "metrics/retention.csv",
+    } <= names
+    (curve,) = plots["data"]["metrics/eval/legs/sums.json"]
+    assert set(curve["revisions"]) == {"HEAD~1", "HEAD"}
+    points = [p for rows in curve.get("datapoints", {}).values() for p in rows]
+    assert {point["k"] for point in points} == {1}
+    copy.dvc("plots", "diff", "HEAD~1", "HEAD", "-o", "shown")
+    page = copy.read("shown/index.html")
+    assert "What each model keeps" in page
+    assert "legs on sums, pass@k" in page
+
+
+def test_without_samples_dvc_still_shows_the_plots_that_there_are(copy):
+    copy.params(lambda p: p["evaluate"]["sampling"].update(samples=0))
+    copy.repro()
+    assert "errors" not in json.loads(copy.dvc("plots", "show", "--json").stdout)
+
+
+def test_two_commits_are_compared_by_what_they_predicted(copy):
+    copy.params(lambda p: p["phases"]["legs"]["sft"].update(learning_rate=1.0e-2))
+    copy.repro()
+    told = json.loads(copy.run("smolmath", "compare", "HEAD", "--json", PYTHONPATH="src").stdout)
+    assert {(same["model"], same["dataset"]) for same in told["same"]} >= {
+        (m, d) for m in ("base", "sums") for d in ("sums", "legs")
+    }
+    others = {same["model"] for same in told["same"]} | {found["model_b"] for found in told["differences"]}
+    assert others == {"base", "sums", "legs"}
+    assert {found["model_b"] for found in told["differences"]} <= {"legs"}
+
+
 # Edit -> the stages that DVC finds changed by it. What follows from them runs too if their outs change.
 PARAM_EDITS = {
     "a reward weight": ("phases.sums.rewards.soft_format", 0.5, {"train@sums"}),

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from smolmath.comparing.compare import signed
+from smolmath.errors import SmolmathError
 from smolmath.records import COMPLETIONS, PROBLEMS, RecordsError, write_table
-from smolmath.report.collect import Curve, ReportError, collect, newest_entry, read_curve, read_evaluation
+from smolmath.report.collect import Curve, collect, newest_entry, read_curve, read_evaluation
 from smolmath.report.completions import browse
 from smolmath.report.findings import percent
 from smolmath.report.page import duration, facts_by_value, write_report
 from smolmath.report.panels import panels, smoothed, smoothing_window
+from smolmath.report.reading import ReportError
 from smolmath.retention import Retained, write_retention
 from smolmath.verdicts import verdicts_schema
 
@@ -129,6 +131,7 @@ def retained(measure, before, after, *, se, p, k=4):
         difference + 2 * se,
         9,
         3,
+        p,
         p,
     )
     write_retention(Path("metrics/retention.csv"), [base, sums])
@@ -262,6 +265,13 @@ def test_sources_of_the_problems_are_shown_where_there_are_several(workspace):
     assert "21.0–41.0" in html
 
 
+def test_the_version_of_the_data_is_shown(workspace):
+    write_json("data/raw/sums/manifest.json", {"files": [{"sha256": "f" * 64}]})
+    assert ">ffffffffffff</code>" in page()
+    write_json("data/raw/sums/manifest.json", {"revision": "e53f048856ff4f594e959d75785d2c2d37b678ee", "files": []})
+    assert ">e53f048856ff</code>" in page()
+
+
 def test_energy_is_shown_where_the_machine_told_it(workspace):
     assert "&nbsp;Wh" not in page()
     write_json("journal/train@sums/0123456789abcdef.json", {**JOURNAL, "energy_wh": 1.234})
@@ -329,6 +339,7 @@ def test_params_that_changed_after_a_stage_ran_are_named_beside_it(workspace):
     [
         ("metrics/eval/sums/sums.json", "{", r"metrics/eval/sums/sums\.json: no readable JSON"),
         ("metrics/eval/sums/sums.json", '{"n": 3}', r"sums\.json: no number under accuracy, accuracy_se"),
+        ("metrics/retention.csv", "a,b\n1,2\n", r"metrics/retention\.csv: no retention matrix"),
         ("metrics/train/sums.csv", "loss\n1\n", r"metrics/train/sums\.csv: no column 'step'"),
         ("metrics/train/sums.csv", "step,loss\n1,\n2,oops\n", r"metrics/train/sums\.csv:3: loss: 'oops' is no number"),
         ("data/split/sums/manifest.json", "[]", r"data/split/sums/manifest\.json: holds no object"),
@@ -337,8 +348,21 @@ def test_params_that_changed_after_a_stage_ran_are_named_beside_it(workspace):
 )
 def test_a_broken_file_stops_the_report_and_is_named(workspace, path, text, message):
     write(path, text)
-    with pytest.raises(ReportError, match=message):
+    with pytest.raises(SmolmathError, match=message):
         write_report()
+
+
+def test_a_broken_list_in_an_evaluation_stops_the_report_and_is_named(workspace):
+    write_evaluation("sums", pass_at_k=None)
+    with pytest.raises(
+        ReportError, match=r"sums\.json: no list under pass_at_k. Write it again: dvc repro -s -f evaluate@sums-sums"
+    ):
+        write_report()
+
+
+def test_an_evaluation_that_is_newer_than_the_summary_is_not_compared(workspace):
+    write_evaluation("sums", mean_at_k=0.5)
+    assert "cannot be compared on sums: not summarized since it was evaluated. Run dvc repro." in page()
 
 
 def test_a_broken_table_stops_the_report_and_is_named(workspace):

@@ -35,6 +35,11 @@ def test_other_problems_are_refused_and_the_common_ones_can_be_asked_for():
     assert (found.n, found.before, found.after) == (2, 1.0, 0.5)
 
 
+def test_a_table_that_lost_sampled_rows_is_refused():
+    with pytest.raises(UnpairedError, match="a table is not whole"):
+        compare_verdicts(verdicts("10", ["1", "0"]), verdicts("10", ["1"]))
+
+
 @pytest.mark.parametrize("common", [False, True])
 def test_models_without_a_common_problem_are_refused(common):
     other = [{**row, "problem_id": f"other-{row['problem_id']}"} for row in verdicts("11")]
@@ -68,6 +73,7 @@ def test_each_phase_is_held_against_the_model_that_it_was_trained_from(tmp_path)
         ("legs", 0.75, "sums", -0.25, 0, 1),
     ]
     assert found["sums", "sums", "accuracy"].p == 0.5  # 2 of 2 coins, either way: 2 · 1/4
+    assert found["sums", "sums", "accuracy"].p_corrected == 1.0  # one of two changes
 
 
 def test_a_phase_whose_init_is_not_evaluated_stands_alone():
@@ -77,7 +83,10 @@ def test_a_phase_whose_init_is_not_evaluated_stands_alone():
 
 def test_a_broken_matrix_is_named(tmp_path):
     path = tmp_path / "retention.csv"
+    path.write_bytes(b"model,dataset\n\xff\xfe,sums\n")
+    with pytest.raises(RetentionError, match="no retention matrix"):
+        read_retention(path)
     path.write_text("model,dataset\nbase,sums\n")
-    with pytest.raises(RetentionError, match=r"retention\.csv: no retention matrix .* dvc repro --force summarize"):
+    with pytest.raises(RetentionError, match=r"retention\.csv: no retention matrix .* dvc repro -s -f summarize"):
         read_retention(path)
     assert read_retention(tmp_path / "nothing.csv") == {}

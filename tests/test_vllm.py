@@ -1,8 +1,10 @@
 """The real vLLM engine on a CPU (make test-vllm): the same interface, prompts and stop rules as transformers."""
 
 import pytest
+from benchmarks.evaluation import judged, read_problems
 
 from smolmath.engines import Sampling, load_engine
+from smolmath.paired import compare_verdicts
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
 from tests.conftest import ROOT
@@ -39,6 +41,22 @@ def test_greedy_completions_are_those_of_transformers(engines):
     assert [one.text for (one,) in ours] == [one.text for (one,) in theirs]
     assert [one.finish_reason for (one,) in ours] == [one.finish_reason for (one,) in theirs]
     assert [one.tokens for (one,) in ours] == [one.tokens for (one,) in theirs]
+
+
+def test_accuracy_is_that_of_transformers_within_the_paired_interval(engines):
+    problems = read_problems(None, 64)
+    chats = [chat_prompt(problem["question"], PROMPT) for problem in problems]
+    greedy = Sampling(temperature=0.0, top_p=1.0, samples=1, max_completion_tokens=96, seed=0)
+    texts, verdicts = [], []
+    for engine in engines:
+        found = [one for (one,) in engine.generate(chats, greedy)]
+        texts.append([one.text for one in found])
+        as_rows = [{"text": one.text, "finished": one.finish_reason == "stop"} for one in found]
+        verdicts.append(judged(as_rows, problems))
+    print(f"{sum(a == b for a, b in zip(*texts, strict=True))} of 64 greedy completions are the same")
+    (found,) = compare_verdicts(*verdicts)
+    assert 0.5 < found.before < 1
+    assert found.difference.low <= 0 <= found.difference.high
 
 
 def test_sampled_completions_repeat_with_their_seed_and_are_as_many_as_asked(engines):

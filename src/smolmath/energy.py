@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+import pynvml
+
 POWERCAP = Path("/sys/class/powercap")
 JOULES_PER_WH = 3600
 # A processor's counter begins anew after some 260 kJ, three quarters of an hour at 100 W, and must be read before.
@@ -16,12 +18,11 @@ class EnergyMeter:
     """Counts while its `with` block runs; `watt_hours` is what was used so far, None where nothing counts."""
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
-        # Packages only, intel-rapl:0: a package's own zones, intel-rapl:0:0, are counted in it.
-        zones = [zone for zone in sorted(powercap.glob("*:*")) if zone.name.count(":") == 1]
+        zones = _processor_zones(powercap)
         self._last = {zone: value for zone in zones if (value := _read(zone / "energy_uj")) is not None}
         self._cpu_uj = 0
         self._gpus = _nvidia_counters()
-        self._gpu_start_mj = sum(read() for read in self._gpus)
+        self._gpu_start_mj = self._gpu_mj()
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
@@ -35,10 +36,17 @@ class EnergyMeter:
 
     def watt_hours(self) -> float | None:
         self._update()
-        if not self._last and not self._gpus:
+        gpu_mj = self._gpu_mj()
+        if gpu_mj is None or self._gpu_start_mj is None or not (self._last or self._gpus):
             return None
-        gpu_mj = sum(read() for read in self._gpus) - self._gpu_start_mj
-        return (self._cpu_uj / 1e6 + gpu_mj / 1e3) / JOULES_PER_WH
+        return (self._cpu_uj / 1e6 + (gpu_mj - self._gpu_start_mj) / 1e3) / JOULES_PER_WH
+
+    def _gpu_mj(self) -> int | None:
+        """None where a GPU counts no more: a finished stage must not fail for it."""
+        try:
+            return sum(read() for read in self._gpus)
+        except pynvml.NVMLError:
+            return None
 
     def _keep_reading(self) -> None:
         while not self._ended.wait(READ_EVERY_S):
@@ -55,6 +63,28 @@ class EnergyMeter:
                 self._last[zone] = now
 
 
+def _processor_zones(powercap: Path) -> list[Path]:
+    """Each package once, and the memory beside it; not what is inside a package (cores), nor what it is inside (psys).
+
+    The same package can be listed twice, by intel-rapl and by intel-rapl-mmio.
+    """
+    found: dict[str, Path] = {}
+    for zone in sorted(powercap.glob("*:*")):
+        name = _text(zone / "name")
+        if name.startswith("package"):
+            found.setdefault(name, zone)
+        elif name.startswith("dram"):
+            found.setdefault(f"{_text(powercap / zone.name.rpartition(':')[0] / 'name')}/{name}", zone)
+    return list(found.values())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
 def _read(path: Path) -> int | None:
     try:
         return int(path.read_text())
@@ -64,8 +94,6 @@ def _read(path: Path) -> int | None:
 
 def _nvidia_counters() -> list[Callable[[], int]]:
     """For each GPU that counts (Volta and newer) a function that gives its millijoules since the driver was loaded."""
-    import pynvml
-
     try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]

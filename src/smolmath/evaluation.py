@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smolmath.answers import answers_match, grade
+from smolmath.answers.kinds import is_formula
 from smolmath.answers.normalise import normalise
+from smolmath.answers.numbers import parse_number
 from smolmath.grpo.rewards import reward_functions
 from smolmath.progress import progress
 from smolmath.runs import StageError
@@ -14,6 +16,7 @@ from smolmath.tags import Tags
 # Shown beside the verdict whatever a phase was trained on; cheap, and the same for every model.
 EVALUATED_REWARDS = ("correctness", "integer", "strict_format", "soft_format", "xml_count", "reasoning_steps")
 BATCH = 256
+COMPARED = 16  # wrong formulas of one problem that a new one is held against
 
 
 def grade_completions(
@@ -29,6 +32,7 @@ def grade_completions(
             f"{len(unknown)} completions answer problems that the test side doesn't hold, e.g. {unknown[0]}"
         )
     rewards = reward_functions(list(EVALUATED_REWARDS), tags)
+    answers = AnswerGroups()
     verdicts = []
     with progress("grade", len(completions), "completions") as advance:
         for start in range(0, len(completions), BATCH):
@@ -44,11 +48,13 @@ def grade_completions(
             for index, row in enumerate(batch):
                 finished = columns["finished"][index]
                 verdict = grade(row["completion"], columns["reference_answer"][index], finished=finished, tags=tags)
+                group = answers.number(row["problem_id"], verdict.extracted, correct=verdict.correct)
                 verdicts.append(
                     {
                         "problem_id": row["problem_id"],
                         "sample": row["sample"],
                         "predicted_answer": verdict.extracted,
+                        "answer_group": group,
                         "strategy": verdict.strategy,
                         "correct": verdict.correct,
                         "strict": verdict.strict,
@@ -59,26 +65,37 @@ def grade_completions(
                     }
                 )
             advance(len(batch))
-    _number_answers(verdicts)
     return verdicts
 
 
-def _number_answers(verdicts: Sequence[dict[str, Any]]) -> None:
-    """Set `answer_group`: 0 for the right answer, 1 and on for each other answer to a problem, None for no answer.
+class AnswerGroups:
+    """Numbers for the answers to each problem: equal ones share one, so that 1/2 and 0.5 vote together."""
 
-    A majority is of equal answers, not of equal texts: 1/2 and 0.5 vote together.
-    """
-    groups: dict[str, list[str]] = defaultdict(list)  # problem -> one spelling of each of its wrong answers
-    known: dict[tuple[str, str], int] = {}
-    for row in verdicts:
-        answer, problem = row["predicted_answer"], row["problem_id"]
-        if row["correct"] or answer is None:
-            row["answer_group"] = 0 if row["correct"] else None
-            continue
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, object], int] = {}  # (problem, answer as written, or its value) -> group
+        self._formulas: dict[str, list[tuple[str, int]]] = defaultdict(list)  # problem -> one spelling of each
+        self._last: dict[str, int] = defaultdict(int)
+
+    def number(self, problem: str, answer: str | None, *, correct: bool) -> int | None:
+        """0 for a right answer, 1 and on for each other one, None for none."""
+        if correct or answer is None:
+            return 0 if correct else None
         spelling = normalise(answer)
-        if (problem, spelling) not in known:
-            found = (i for i, other in enumerate(groups[problem], start=1) if answers_match(answer, other))
-            known[problem, spelling] = next(found, len(groups[problem]) + 1)
-            if known[problem, spelling] > len(groups[problem]):
-                groups[problem].append(answer)
-        row["answer_group"] = known[problem, spelling]
+        value = parse_number(spelling)
+        key: tuple[str, object] = (problem, spelling.lower() if value is None else (value.value, value.percent))
+        if key not in self._known:
+            self._known[key] = self._equal_formula(problem, spelling) or self._new(problem, spelling)
+        return self._known[key]
+
+    def _equal_formula(self, problem: str, spelling: str) -> int | None:
+        """Only formulas are compared one by one, and of those no more than a few: each costs a millisecond."""
+        if not is_formula(spelling) or parse_number(spelling) is not None:
+            return None
+        known = self._formulas[problem][:COMPARED]
+        return next((group for other, group in known if answers_match(spelling, other)), None)
+
+    def _new(self, problem: str, spelling: str) -> int:
+        self._last[problem] += 1
+        if is_formula(spelling):
+            self._formulas[problem].append((spelling, self._last[problem]))
+        return self._last[problem]

@@ -59,7 +59,7 @@ def _by_source(
         problems = [problem for problem in greedy if (sources.get(problem) or "") == source]
         entry: Metrics = {"source": source or "(none)", "n": len(problems)}
         entry |= _named("accuracy", statistics.share([greedy[problem]["correct"] for problem in problems]))
-        if sampled:
+        if sampled.keys() >= {*problems}:
             entry |= _named("mean_at_k", statistics.mean([share_right(sampled[problem]) for problem in problems]))
         found.append(entry)
     return found

@@ -45,6 +45,8 @@ def compare_verdicts(before: Iterable[Row], after: Iterable[Row], *, common: boo
     if not common or not shared:
         _refuse_other_problems(len(greedy_before), len(greedy_after), len(shared))
     greedy_before = {problem: row for problem, row in greedy_before.items() if problem in shared}
+    if sampled_before and sampled_after and not shared <= sampled_before.keys() & sampled_after.keys():
+        raise UnpairedError("some problems have a greedy completion and no sampled ones: a table is not whole.")
     sampled_before = {problem: rows for problem, rows in sampled_before.items() if problem in shared}
     sampled_after = {problem: rows for problem, rows in sampled_after.items() if problem in shared}
     found = [_by_accuracy(greedy_before, greedy_after)]

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -38,6 +38,7 @@ class Retained:
     gained: int | None = None  # problems on which it is better than its init
     lost: int | None = None
     p: float | None = None
+    p_corrected: float | None = None  # by Holm, for all changes of the matrix
 
 
 def retention(
@@ -59,7 +60,8 @@ def retention(
             by_measure = {change.measure: change for change in changes}
             for measure, (k, n, value) in _values(rows[model]).items():
                 found.append(_retained((model, dataset, measure), k, n, value, init, by_measure.get(measure)))
-    return found
+    corrected = iter(statistics.holm([row.p for row in found if row.p is not None]))
+    return [row if row.p is None else replace(row, p_corrected=next(corrected)) for row in found]
 
 
 def write_retention(path: Path, rows: Sequence[Retained]) -> None:
@@ -82,10 +84,10 @@ def read_retention(path: Path) -> dict[tuple[str, str, str], Retained]:
         try:
             filled = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
             rows = TypeAdapter(list[Retained]).validate_python(filled)
-        except ValidationError as error:
-            why = error.errors()[0]["msg"]
+        except (ValidationError, UnicodeDecodeError, csv.Error) as error:
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise RetentionError(
-                f"{path}: no retention matrix ({why}). Write it again: dvc repro --force summarize"
+                f"{path}: no retention matrix ({why}). Write it again: dvc repro -s -f summarize"
             ) from None
     return {(row.model, row.dataset, row.measure): row for row in rows}
 

@@ -183,7 +183,8 @@ def in_words(paired: Paired, p: float, tests: int, a: str, b: str) -> str:
 
 def p_text(p: float) -> str:
     """p_text(0.0003) -> "p = 0.0003"; below what the bootstrap can tell: "p < 0.0001"."""
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.1g}" if p < 0.1 else f"p = {p:.2f}"
+    # Two digits, so that no p below 0.05 reads as 0.05.
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def signed(points: float) -> str:
@@ -222,13 +223,17 @@ def _pairs(a: Side, b: Side, models: Sequence[str], datasets: Sequence[str]) -> 
         pairs = [(model_a, model_b, dataset) for dataset in shared]
     else:
         pairs = [(model, model, dataset) for model, dataset in has_b if (model, dataset) in has_a]
-    pairs = [p for p in pairs if (not models or p[1] in models) and (not datasets or p[2] in datasets)]
+    if pairs and not (
+        chosen := [p for p in pairs if (not models or p[1] in models) and (not datasets or p[2] in datasets)]
+    ):
+        told = ", ".join(f"{model} on {dataset}" for _, model, dataset in pairs)
+        raise RevisionError(f"--model and --dataset leave nothing of what both have evaluated: {told}.")
     if not pairs:
         raise RevisionError(
             f"nothing to compare: {_told(a, has_a)}; {_told(b, has_b)}. Evaluate one model on one dataset in both "
             "(evaluate.models, evaluate.datasets)."
         )
-    return pairs
+    return chosen
 
 
 def _told(side: Side, has: Sequence[tuple[str, str]]) -> str:
@@ -241,6 +246,12 @@ def _warnings(a: Predictions, b: Predictions) -> list[str]:
         found.append("the two were judged by different versions of the grader: `dvc repro evaluate` on the older one.")
     if a.dtype != b.dtype:
         found.append(f"the weights differ in type: {a.dtype} and {b.dtype}.")
+    if a.problems_hash != b.problems_hash:
+        found.append(
+            f"data/split/{a.dataset} differs: the questions are the same, their reference answers may not be."
+        )
+    if any(a.prompts[problem] != b.prompts[problem] for problem in a.prompts.keys() & b.prompts.keys()):
+        found.append("the same prompt reads otherwise (chat template, or smolmath/prompts.py), which counts too.")
     if a.made_by and b.made_by and a.made_by != b.made_by:
         one, two = (" on ".join(side.made_by.values()) for side in (a, b))
         found.append(f"the completions were made by {one} and by {two}, which round differently.")

@@ -1,18 +1,21 @@
 """What a version of the project predicted: a Git commit, branch or tag, a DVC experiment, or the workspace.
 
-Files come from DVC's cache or remote; nothing is checked out. What they were made with is read from that version's
-dvc.lock and not from its params.yaml, which may have been edited since.
+Files come from DVC's cache or remote, by the hashes of that version's dvc.lock; nothing is checked out. What they were
+made with is read from dvc.lock too, and not from params.yaml, which may have been edited since.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from smolmath.errors import SmolmathError
 
@@ -36,40 +39,20 @@ class Predictions:
     prompt: Mapping[str, Any]  # section `prompt`
     sampling: Mapping[str, Any]  # section `evaluate.sampling`
     dtype: str
-    made_by: Mapping[str, str]  # engine and device; empty where the completions are not at hand
-    verdicts_hash: str | None  # of the verdicts, by dvc.lock
     grader_hash: str | None  # of the code that judged
+    problems_hash: str | None  # of the dataset's split
+    made_by: Mapping[str, str]  # engine and device; empty where the completions are not at hand
+    prompts: Mapping[str, str]  # problem id -> prompt as the model read it; likewise
 
 
 class Revision:
-    """A version by the name that a person gave it."""
+    """A version by the name that a person gave it.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Args: remote: whether to ask DVC's remote for what the cache lacks.
+    """
 
-    @cached_property
-    def _files(self) -> Any:
-        from dvc.api import DVCFileSystem
-        from dvc.exceptions import NotDvcRepoError
-        from dvc.repo import Repo
-        from dvc.scm import SCMError
-        from scmrepo.exceptions import SCMError as GitError
-
-        try:
-            # Today's remotes: those that an old commit names may be gone, or were added since.
-            config = {name: Repo(Repo.find_root()).config.get(name, {}) for name in ("core", "remote")}
-            files = DVCFileSystem(rev=None if self.name == WORKSPACE else self.name, config=config)
-            files.repo  # noqa: B018  # opened here, where an error can be told
-        except NotDvcRepoError:
-            raise RevisionError(
-                "this folder is no DVC repository: run it in the project, after `git init` and `dvc init`."
-            ) from None
-        except (SCMError, GitError) as error:
-            raise RevisionError(
-                f"{self.name!r} is no commit, branch, tag or experiment here ({error}). `git log --oneline` and "
-                f"`dvc exp list` show what there is; {WORKSPACE!r} is what lies in this folder."
-            ) from None
-        return files
+    def __init__(self, name: str, *, remote: bool = True) -> None:
+        self.name, self._remote = name, remote
 
     @cached_property
     def lock(self) -> dict[str, Any]:
@@ -80,13 +63,12 @@ class Revision:
             raise RevisionError(
                 f"{self.name} holds no dvc.lock: nothing was run. Run `dvc repro` and commit."
             ) from None
-        return dict(YAML(typ="safe", pure=True).load(text)["stages"])
+        return stages_of(text, self.name)
 
     def evaluated(self) -> list[tuple[str, str]]:
         """(model, dataset) of each evaluation that dvc.lock records, in its order."""
-        stages = (stage for name, stage in self.lock.items() if name.startswith("evaluate@"))
-        paths = [out["path"].split("/") for stage in stages for out in stage["outs"]]
-        return [(path[2], path[3].removesuffix(".parquet")) for path in paths if path[:2] == ["results", "verdicts"]]
+        paths = [path.split("/") for path in verdict_hashes(self.lock)]
+        return [(path[2], path[3].removesuffix(".parquet")) for path in paths]
 
     def predictions(self, model: str, dataset: str) -> Predictions:
         """Raises: RevisionError if they were not made, are in neither cache nor remote, or cannot be read."""
@@ -94,53 +76,141 @@ class Revision:
         if generate is None or evaluate is None:
             there = ", ".join(f"{model} on {dataset}" for model, dataset in self.evaluated()) or "nothing"
             raise RevisionError(f"{self.name} has no evaluation of {model} on {dataset}. It has {there}.")
-        params = generate["params"]["params.yaml"]
-        path = f"results/verdicts/{model}/{dataset}.parquet"
+        params = (generate.get("params") or {}).get("params.yaml") or {}
+        if lacking := {"prompt", "evaluate.sampling", "model.dtype"} - params.keys():
+            raise RevisionError(
+                f"dvc.lock of {self.name} does not say with which {', '.join(sorted(lacking))} {model} answered "
+                f"{dataset}: it was written by another version of smolmath. Run `dvc repro` there."
+            )
+        made_by, prompts = self._generation(completions_path(model, dataset))
         return Predictions(
             model=model,
             dataset=dataset,
-            verdicts=self.table(path, VERDICT_COLUMNS).to_pylist(),
+            verdicts=self.table(f"results/verdicts/{model}/{dataset}.parquet", VERDICT_COLUMNS).to_pylist(),
             prompt=params["prompt"],
             sampling=params["evaluate.sampling"],
             dtype=params["model.dtype"],
-            made_by=self._made_by(completions_path(model, dataset)),
-            verdicts_hash=_hash(evaluate["outs"], path),
-            grader_hash=_hash(evaluate["deps"], "src/smolmath/answers"),
+            grader_hash=_hash(evaluate, "deps", "src/smolmath/answers"),
+            problems_hash=_hash(evaluate, "deps", f"data/split/{dataset}"),
+            made_by=made_by,
+            prompts=prompts,
         )
 
     def table(self, path: str, columns: tuple[str, ...]) -> pa.Table:
         """Raises: RevisionError as `predictions`."""
-        content = self._bytes(path)
+        content = self._local(path) or self._fetched(path)
         try:
-            return pq.read_table(content, columns=list(columns))
+            return pq.read_table(BytesIO(content), columns=list(columns))
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
             raise RevisionError(
                 f"{path} of {self.name} cannot be read ({error}). Remove it from here and from DVC's cache, then "
-                "`dvc pull`, or write it again: dvc repro --force on its stage."
+                "`dvc pull`, or write it again: dvc repro -s -f on its stage."
             ) from None
 
-    def _made_by(self, path: str) -> dict[str, str]:
-        try:
-            metadata = pq.read_schema(self._bytes(path)).metadata or {}
-        except (RevisionError, pa.ArrowInvalid):
-            return {}
-        return {key: metadata[key.encode()].decode() for key in ("engine", "device") if key.encode() in metadata}
-
-    def _bytes(self, path: str) -> BytesIO:
-        from dvc.exceptions import DvcException
+    @cached_property
+    def _repo(self) -> Any:
+        from dvc.exceptions import NotDvcRepoError
+        from dvc.repo import Repo
 
         try:
-            return BytesIO(self._files.read_bytes(path))
-        except (FileNotFoundError, DvcException) as error:
-            raise RevisionError(self._missing(path, error)) from None
+            repo = Repo(Repo.find_root())
+        except NotDvcRepoError:
+            raise RevisionError(
+                "this folder is no DVC repository: run it in the project, after `git init` and `dvc init`."
+            ) from None
+        if Path(repo.root_dir) != Path.cwd():
+            raise RevisionError(f"run it in the project's root: cd {repo.root_dir}")
+        return repo
 
-    def _missing(self, path: str, error: Exception) -> str:
+    @cached_property
+    def _files(self) -> Any:
+        from dvc.api import DVCFileSystem
+        from dvc.scm import SCMError
+        from scmrepo.exceptions import SCMError as GitError
+
+        # Today's remotes: those that an old commit names may be gone, or were added since.
+        config = {name: self._repo.config.get(name, {}) for name in ("core", "remote")}
+        try:
+            files = DVCFileSystem(rev=None if self.name == WORKSPACE else self.name, config=config)
+            files.repo  # noqa: B018  # opened here, where an error can be told
+        except (SCMError, GitError) as error:
+            raise RevisionError(
+                f"{self.name!r} is no commit, branch, tag or experiment here ({error}). `git log --oneline` and "
+                f"`dvc exp list` show what there is; {WORKSPACE!r} is what lies in this folder, :MODEL one of its "
+                "models."
+            ) from None
+        return files
+
+    def _generation(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Engine and device, and the prompts of a completions file, where it lies on this machine."""
+        content = self._local(path)
+        try:
+            found = pq.read_table(BytesIO(content), columns=["problem_id", "sample", "prompt"]) if content else None
+        except (pa.ArrowInvalid, pa.ArrowKeyError, OSError):
+            found = None
+        if found is None:
+            return {}, {}
+        metadata = found.schema.metadata or {}
+        made_by = {key: metadata[key.encode()].decode() for key in ("engine", "device") if key.encode() in metadata}
+        return made_by, {row["problem_id"]: row["prompt"] for row in found.to_pylist() if row["sample"] == 0}
+
+    def _local(self, path: str) -> bytes | None:
+        """A file that dvc.lock records, from the workspace or from DVC's cache; None if it is in neither.
+
+        Raises: RevisionError if the workspace holds another file than its dvc.lock records.
+        """
+        md5 = next((found for stage in self.lock.values() if (found := _hash(stage, "outs", path))), None)
+        if self.name == WORKSPACE and Path(path).is_file():
+            content = Path(path).read_bytes()
+            if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+                raise RevisionError(
+                    f"{path} is not what dvc.lock records, so it cannot be said what it was made with. Put the "
+                    "recorded one back: dvc checkout. Or bring both up to date: dvc repro."
+                )
+            return content
+        cached = Path(self._repo.cache.local.oid_to_path(md5)) if md5 else None
+        return cached.read_bytes() if cached and cached.is_file() else None
+
+    def _fetched(self, path: str) -> bytes:
+        """A file by DVC, which knows folders and remotes."""
+        if not self._remote:
+            raise RevisionError(self._missing(path, "not in DVC's cache"))
+        try:
+            return bytes(self._files.read_bytes(path))
+        except Exception as error:  # whatever the remote's client raises: no key, no network, no such file
+            raise RevisionError(self._missing(path, f"{type(error).__name__}: {error}")) from None
+
+    def _missing(self, path: str, why: str) -> str:
         if self.name == WORKSPACE:
             return f"{path} is not here: run `dvc checkout` (or `dvc pull`, where a remote has it), or `dvc repro`."
         return (
-            f"{path} of {self.name} is neither in DVC's cache nor in a remote ({error}). Where somebody pushed it: "
-            f"`dvc fetch --all-commits {path}`. Else make it again: git checkout {self.name}, `dvc repro`, and back."
+            f"{path} of {self.name} is neither in DVC's cache nor to be had from a remote ({why}). Where somebody "
+            f"pushed it: `dvc fetch --all-commits {path}`. Else make it again: git checkout {self.name}, `dvc repro`, "
+            "and back."
         )
+
+
+def stages_of(text: str, name: str) -> dict[str, Any]:
+    """Stage -> its entry, of the text of a dvc.lock. Raises: RevisionError if it is none."""
+    try:
+        stages = YAML(typ="safe", pure=True).load(text)["stages"]
+        return dict(stages)
+    except (YAMLError, TypeError, KeyError, ValueError):
+        raise RevisionError(
+            f"dvc.lock of {name} cannot be read: settle its merge, put it back (git checkout dvc.lock), or run "
+            "`dvc repro`."
+        ) from None
+
+
+def verdict_hashes(stages: Mapping[str, Any]) -> dict[str, str | None]:
+    """Path -> md5 of all verdicts that a dvc.lock records."""
+    return {
+        out["path"]: out.get("md5")
+        for name, stage in stages.items()
+        if name.startswith("evaluate@")
+        for out in stage.get("outs") or []
+        if out["path"].startswith("results/verdicts/") and out["path"].count("/") == 3
+    }
 
 
 def completions_path(model: str, dataset: str) -> str:
@@ -151,5 +221,5 @@ def problems_path(dataset: str) -> str:
     return f"data/split/{dataset}/test.parquet"
 
 
-def _hash(entries: list[dict[str, Any]], path: str) -> str | None:
-    return next((entry.get("md5") for entry in entries if entry["path"] == path), None)
+def _hash(stage: Mapping[str, Any], kind: str, path: str) -> str | None:
+    return next((entry.get("md5") for entry in stage.get(kind) or [] if entry["path"] == path), None)

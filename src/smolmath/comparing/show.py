@@ -13,6 +13,8 @@ from rich.text import Text
 from smolmath.comparing.compare import MEASURES, Comparison, Difference, Flip, Flips, p_text, signed
 from smolmath.statistics import problems_needed
 
+# What a model wrote may hold escape sequences, which a terminal would obey.
+UNSEEN = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 LINE = "{:<14}{:>6}{:>7}{:>14}{:>16}{:>13}{:>10}"
 DISAGREEMENTS = (0.05, 0.1, 0.2, 0.3, 0.4)  # shares of problems on which two models of one family disagree, as seen
 
@@ -37,14 +39,15 @@ def lines(comparison: Comparison) -> list[Text]:
 
 def flip_texts(found: Flips, shown: Iterable[Flip], a: str, b: str) -> list[Any]:
     """Problems that changed sides, both completions in full. `a` and `b` are what the two are called."""
-    head = f"\n{found.dataset}: {len(found.flips) - found.gained} right in {a} only, {found.gained} right in {b} only"
+    what, lost = f"{_pair(found.model_a, found.model_b)} on {found.dataset}", len(found.flips) - found.gained
+    head = f"\n{what}: {lost} right in {a} only, {found.gained} right in {b} only"
     parts: list[Any] = [Text(head, style="bold")]
     for flip in shown:
         parts.append(Text(f"\n{flip.problem_id}: right in {b if flip.gained else a} only", style="bold"))
-        parts.append(Text(f"{flip.question}\nreference answer: {flip.reference_answer}"))
+        parts.append(Text(f"{flip.question}\nreference answer: {flip.reference_answer}".translate(UNSEEN)))
         for name, answer, completion in ((a, flip.answer_a, flip.completion_a), (b, flip.answer_b, flip.completion_b)):
-            parts.append(Text(f"{name} answers {answer or 'nothing'}:", style="cyan"))
-            parts.append(Padding(Text(completion or ""), (0, 0, 0, 2)))
+            parts.append(Text(f"{name} answers {answer or 'nothing'}:".translate(UNSEEN), style="cyan"))
+            parts.append(Padding(Text((completion or "").translate(UNSEEN)), (0, 0, 0, 2)))
     return parts
 
 
@@ -121,8 +124,11 @@ def _cells(difference: Difference) -> tuple[str, ...]:
 
 
 def _what(difference: Difference) -> str:
-    a, b = difference.model_a, difference.model_b
-    return f"{b if a == b else f'{a} → {b}'} on {difference.dataset}"
+    return f"{_pair(difference.model_a, difference.model_b)} on {difference.dataset}"
+
+
+def _pair(a: str, b: str) -> str:
+    return b if a == b else f"{a} → {b}"
 
 
 def _direction(difference: Difference) -> bool | None:

@@ -145,4 +145,6 @@
   $("next").addEventListener("click", () => turn(1));
   controls.hidden = false;
   filter();
-})();
+})().catch((error) => {
+  document.getElementById("found").textContent = "The completions cannot be shown: " + error;
+});

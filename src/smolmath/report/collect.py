@@ -5,27 +5,22 @@ read stops the report, with the file named: a page with a hole in it would be ta
 """
 
 import csv
-import json
 import math
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from smolmath.errors import SmolmathError
 from smolmath.graph import load_stages
 from smolmath.params.core import ParamsError, load_section, lookup, read_params
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.params.phases import Phase, load_phase_params
 from smolmath.report.against import Against, against_parent
 from smolmath.report.completions import Browsed, browse
+from smolmath.report.data import DatasetRows, dataset_rows
+from smolmath.report.reading import ReportError, put_back, read_json
 from smolmath.retention import Retained, read_retention
 from smolmath.tags import Tags
-
-
-class ReportError(SmolmathError):
-    """A file that the report needs and cannot read; the message is complete and needs no traceback."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +50,19 @@ class Evaluation:
     sources: list[dict[str, Any]] = field(default_factory=list)  # source, n, accuracy, …; where there are several
 
 
+# The numbers that each entry of an evaluation's lists must have.
+LISTED = {
+    "pass_at_k": ("k", "pass_at_k", "pass_at_k_low", "pass_at_k_high"),
+    "sources": ("n", "accuracy", "accuracy_low", "accuracy_high"),
+}
+
+
 @dataclass(frozen=True)
 class Curve:
     """metrics/train/<phase>.csv. Each column has a value per step, None where it was not measured."""
 
     steps: list[float]
     columns: dict[str, list[float | None]]
-
-
-@dataclass(frozen=True)
-class DatasetRows:
-    """Where a dataset's rows went; None for what process or split has not written."""
-
-    dataset: str
-    origin: str
-    processed: dict[str, int] | None  # raw, kept, rejected, not_selected
-    rejected: dict[str, int]  # reason -> rows, of process and split together
-    sides: dict[str, int] | None  # train, validation, test
 
 
 @dataclass(frozen=True)
@@ -132,7 +123,7 @@ def collect() -> Report:
         phases=phases,
         evaluations={pair: read_evaluation(Path("metrics/eval", pair[0], f"{pair[1]}.json")) for pair in pairs},
         curves={name: read_curve(Path("metrics/train", f"{name}.csv")) for name in phases},
-        data=[_dataset_rows(name, entry) for name, entry in lookup(params, "datasets").items()],
+        data=[dataset_rows(name, entry) for name, entry in lookup(params, "datasets").items()],
         retained=read_retention(Path("metrics/retention.csv")),
         browsed=browse(evaluate.models, evaluate.datasets),
         tags=tags,
@@ -145,15 +136,17 @@ def collect() -> Report:
 
 def read_evaluation(path: Path) -> Evaluation | None:
     """None if there is no such file. Raises: ReportError if it is no evaluation."""
-    values = _read_json(path)
+    values = read_json(path)
     if values is None:
         return None
-    lists = {name: values.get(name, []) for name in ("pass_at_k", "sources")}
+    lists = {name: values.get(name, []) for name in LISTED}
     known: dict[str, Any] = {f.name: values.get(f.name) for f in fields(Evaluation) if f.name not in lists}
     of_samples = {name for name in known if "_at_k" in name} if values.get("k") == 0 else set()
     optional = {"reasoning_score", *of_samples}
     if bad := [name for name, value in known.items() if name not in optional and not _is_number(value)]:
-        raise ReportError(f"{path}: no number under {', '.join(bad)}. Write it again: dvc repro --force evaluate")
+        raise ReportError(f"{path}: no number under {', '.join(bad)}. {_evaluate_again(path)}")
+    if bad := [name for name, found in lists.items() if not _is_list_of(found, LISTED[name])]:
+        raise ReportError(f"{path}: no list under {', '.join(bad)}. {_evaluate_again(path)}")
     return Evaluation(**known, **lists)
 
 
@@ -166,7 +159,7 @@ def read_curve(path: Path) -> Curve | None:
         rows = csv.DictReader(file, restkey="", restval="")
         names = list(rows.fieldnames or [])
         if "step" not in names:
-            raise ReportError(f"{path}: no column 'step'. {_put_back(path)}")
+            raise ReportError(f"{path}: no column 'step'. {put_back(path)}")
         columns = {name: [] for name in names}
         for row in rows:
             for name in names:
@@ -190,7 +183,7 @@ def read_git() -> GitState:
 def newest_entry(stage: str, journal: Path = Path("journal")) -> dict[str, Any] | None:
     """The stage's journal entry that was written last; by name among equals, as in a fresh clone."""
     found = sorted((journal / stage).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    return _read_json(found[-1]) if found else None
+    return read_json(found[-1]) if found else None
 
 
 def _stages(params: dict[str, Any]) -> list[StageFacts]:
@@ -226,49 +219,23 @@ def _on_its_dataset(phase: Phase, params: dict[str, Any]) -> Phase:
     return phase if rated is None else phase.model_copy(update={"dataset": rated})
 
 
-def _dataset_rows(name: str, entry: Mapping[str, Any]) -> DatasetRows:
-    processed = _manifest(Path("data/processed", name), "process")
-    split = _manifest(Path("data/split", name), "split")
-    rejected = processed["rejected_by_reason"] | split["rejected_by_reason"]  # no reason belongs to both stages
-    what = next((entry[key] for key in ("id", "task", "path") if entry.get(key)), "")
-    return DatasetRows(
-        dataset=name,
-        origin=f"{entry.get('source', '')}: {what}",
-        processed=processed["rows"],
-        rejected=rejected,
-        sides=split["rows"],
-    )
-
-
-def _manifest(folder: Path, stage: str) -> dict[str, Any]:
-    """`rows` and `rejected_by_reason`; None and nothing where the stage has not run."""
-    path = folder / "manifest.json"
-    manifest = _read_json(path)
-    if manifest is None:
-        return {"rows": None, "rejected_by_reason": {}}
-    if not isinstance(manifest.get("rows"), dict) or not isinstance(manifest.get("rejected_by_reason"), dict):
-        raise ReportError(f"{path}: no counts of rows. Write it again: dvc repro --force {stage}@{folder.name}")
-    return manifest
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ReportError(f"{path}: no readable JSON ({error}). {_put_back(path)}") from None
-    if not isinstance(loaded, dict):
-        raise ReportError(f"{path}: holds no object with keys. {_put_back(path)}")
-    return loaded
-
-
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_list_of(value: Any, numbers: tuple[str, ...]) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(entry, dict) and all(_is_number(entry.get(name)) for name in numbers) for entry in value
+    )
+
+
+def _evaluate_again(path: Path) -> str:
+    """What to do about metrics/eval/MODEL/DATASET.json."""
+    return f"Write it again: dvc repro -s -f evaluate@{path.parent.name}-{path.stem}"
 
 
 def _cell(text: str, column: str, path: Path, line: int) -> float | None:
@@ -278,8 +245,4 @@ def _cell(text: str, column: str, path: Path, line: int) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise ReportError(f"{path}:{line}: {column}: {text!r} is no number. {_put_back(path)}") from None
-
-
-def _put_back(path: Path) -> str:
-    return f"Put it back: dvc checkout {path}, or git checkout {path} if Git tracks it"
+        raise ReportError(f"{path}:{line}: {column}: {text!r} is no number. {put_back(path)}") from None

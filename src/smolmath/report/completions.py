@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table
 from smolmath.tags import Tags
 from smolmath.verdicts import VERDICTS
 
-MOST = 20_000  # completions in one page, which stays within some ten megabytes and searches within a second
+MOST = 20_000  # completions in one page, which is searched within a second
+MOST_BYTES = 40_000_000  # of their text; packed it takes a fifth or less
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,12 @@ class Browsed:
 
 
 def browse(models: Sequence[str], datasets: Sequence[str], most: int = MOST) -> list[Browsed]:
-    """At most `most` completions in all: as many problems of each dataset, by lowest id, for every model.
+    """At most `most` completions and `MOST_BYTES` in all: as many problems of each dataset, by id, for every model.
 
     Raises: RecordsError if a table is there but cannot be read.
     """
+    paths = [_paths(model, dataset)[0] for model in models for dataset in datasets]
+    most = min(most, MOST_BYTES // _mean_bytes([path for path in paths if path.is_file()]))
     return [_browsed(models, dataset, most // len(datasets)) for dataset in datasets]
 
 
@@ -79,6 +84,16 @@ def _browsed(models: Sequence[str], dataset: str, most: int) -> Browsed:
     )
 
 
+def _mean_bytes(paths: Sequence[Path]) -> int:
+    """Of a completion's text; at least 1."""
+    column = pa.schema([COMPLETIONS.field("completion")])
+    size = rows = 0
+    for batch in (batch for path in paths for batch in read_batches(path, column)):
+        size += int(pc.sum(pc.binary_length(batch.column(0))).as_py() or 0)
+        rows += batch.num_rows
+    return max(1, size // max(1, rows))
+
+
 def _paths(model: str, dataset: str) -> tuple[Path, Path]:
     name = f"{dataset}.parquet"
     return Path("results/completions", model, name), Path("results/verdicts", model, name)
@@ -114,8 +129,6 @@ def _answer(verdict: dict[str, Any], text: str) -> dict[str, Any]:
 
 def _with_rewards(path: Path) -> pa.Schema:
     """The verdicts' schema with the reward columns that this file has."""
-    import pyarrow.parquet as pq
-
     try:
         found = pq.read_schema(path)
     except pa.ArrowInvalid:

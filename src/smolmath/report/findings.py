@@ -7,6 +7,7 @@ from smolmath.comparing.compare import p_text, signed
 from smolmath.report.collect import Evaluation, Report
 from smolmath.statistics import LEVEL
 
+SAME = 2e-6  # both files are rounded to six digits
 METHODS = {"grpo": "GRPO", "sft": "SFT"}
 KINDS = {"accuracy": "greedy accuracy", "mean_at_k": "sampled accuracy"}
 
@@ -33,7 +34,7 @@ class Change:
     after: Score
     points: float  # percentage points
     points_se: float
-    p: float
+    p: float  # corrected for all changes of the retention matrix
 
     @property
     def sure(self) -> bool:
@@ -67,17 +68,21 @@ def score(evaluation: Evaluation | None) -> Score | None:
 def change(report: Report, model: str, dataset: str) -> Change | None:
     """`model` against its init on `dataset`; None for the base, or where the two were not evaluated the same way."""
     init = report.init_of(model)
-    before = score(report.evaluations.get((init, dataset))) if init else None
+    if init is None:
+        return None
+    before = score(report.evaluations.get((init, dataset)))
     after = score(report.evaluations.get((model, dataset)))
     if before is None or after is None or before.measure != after.measure:
         return None
-    found = report.retained.get((model, dataset, after.measure))
-    if found is None or found.against != init or None in (found.difference, found.difference_se, found.p):
+    start, found = (report.retained.get((name, dataset, after.measure)) for name in (init, model))
+    if start is None or found is None or found.against != init:
         return None
-    assert found.difference is not None
-    assert found.difference_se is not None
-    assert found.p is not None
-    return Change(before, after, 100 * found.difference, 100 * found.difference_se, found.p)
+    if found.difference is None or found.difference_se is None or found.p_corrected is None:
+        return None
+    # One of the two may have been evaluated since the matrix was made.
+    if abs(start.value - before.value) > SAME or abs(found.value - after.value) > SAME:
+        return None
+    return Change(before, after, 100 * found.difference, 100 * found.difference_se, found.p_corrected)
 
 
 def findings(report: Report) -> list[Finding]:
