@@ -52,7 +52,8 @@ def test_each_metric_has_an_error_and_an_interval_around_it():
 def test_without_samples_there_are_no_metrics_of_samples():
     metrics = evaluation_metrics([verdict("a", 0, True)], {})
     assert metrics["k"] == 0
-    assert not [name for name in metrics if "at_k" in name]
+    assert [name for name in metrics if "at_k" in name] == ["pass_at_k"]
+    assert [(point["k"], point["pass_at_k"]) for point in metrics["pass_at_k"]] == [(1, 1.0)]  # the greedy completion
     assert "reasoning_score" not in metrics
 
 

@@ -15,7 +15,8 @@ def evaluation_metrics(verdicts: Iterable[Row], sources: Mapping[str, str | None
 
     Of the greedy completion: accuracy (lenient: whatever way of committing to an answer), strict_accuracy (in the
     asked format too), format_rate, truncated, reasoning_score, tokens and tokens_p95. Of k sampled ones, where there
-    are any: mean_at_k, maj_at_k, and the list pass_at_k for 1…k. Each has `_se`, `_low` and `_high` beside it.
+    are any: mean_at_k, maj_at_k, and the list pass_at_k for 1…k; without samples the list has the greedy completion's
+    accuracy for its one point, since DVC cannot plot a file without any. Each has `_se`, `_low` and `_high` beside it.
     `sources` lists each origin of the problems by itself, where there are several. Errors are over problems, not
     completions: the k samples of a problem are no k independent problems.
 
@@ -36,18 +37,18 @@ def evaluation_metrics(verdicts: Iterable[Row], sources: Mapping[str, str | None
     if sampled:
         metrics |= _named("mean_at_k", statistics.mean([share_right(samples) for samples in sampled.values()]))
         metrics |= _named("maj_at_k", statistics.mean([majority_right(samples) for samples in sampled.values()]))
-        metrics["pass_at_k"] = pass_at_k_curve(sampled, metrics["k"])
+    metrics["pass_at_k"] = pass_at_k_curve(sampled or {problem: [row] for problem, row in greedy.items()})
     if len({sources.get(problem) for problem in greedy}) > 1:
         metrics["sources"] = _by_source(greedy, sampled, sources)
     return metrics
 
 
-def pass_at_k_curve(sampled: Mapping[str, list[Row]], most: int) -> list[Metrics]:
-    """A point for each k from 1 to `most`: the chance that k samples of a problem hold a right one."""
+def pass_at_k_curve(sampled: Mapping[str, list[Row]]) -> list[Metrics]:
+    """A point for each k from 1 to what every problem has: the chance that k samples hold a right one."""
     counts = [(len(samples), sum(row["correct"] for row in samples)) for samples in sampled.values()]
     return [
         {"k": k, **_named("pass_at_k", statistics.mean([statistics.pass_at_k(n, c, k) for n, c in counts]))}
-        for k in range(1, most + 1)
+        for k in range(1, min(n for n, _ in counts) + 1)
     ]
 
 
