@@ -25,10 +25,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from smolmath.answers import grade
 from smolmath.paired import compare_verdicts
+from smolmath.params.core import load_section, read_params
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import Message, chat_prompt
@@ -127,7 +126,7 @@ def judged(completions: Sequence[dict[str, Any]], problems: Sequence[dict[str, s
 def run_side(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     problems = json.loads((options.scratch / "problems.json").read_text())
-    prompt = PromptParams(**YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["prompt"])
+    prompt = load_section(read_params(ROOT / "params.yaml"), "prompt", PromptParams)
     chats = [chat_prompt(problem["question"], prompt) for problem in problems]
     generate = peer(options) if options.side == "peer" else engine(options)
     begun = time.perf_counter()
@@ -174,8 +173,8 @@ def engine(options: argparse.Namespace) -> Generate:
     import smolmath.kernels  # noqa: F401  # before torch
     from smolmath.engines import Sampling, load_engine
 
-    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["hardware"]
-    hardware = HardwareParams(**params | {"engine": options.side, "threads": None, "gpu_memory": 0.1})
+    hardware = load_section(read_params(ROOT / "params.yaml"), "hardware", HardwareParams)
+    hardware = hardware.model_copy(update={"engine": options.side, "threads": None, "gpu_memory": 0.1})
     loaded = load_engine(options.model, dtype=options.dtype, hardware=hardware)
     greedy = Sampling(0.0, 1.0, 1, options.tokens, seed=0)
 
@@ -191,13 +190,19 @@ def engine(options: argparse.Namespace) -> Generate:
     return generate
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_of(doc: str, *, batch: int) -> argparse.ArgumentParser:
+    """A parser with the model, the problems and their limits; benchmarks/harness.py takes the same."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "bases" / "calc", help="model directory")
     parser.add_argument("--problems", type=Path, help="GSM8K's jsonl; sums of the demo's kind if not named")
     parser.add_argument("--problem-count", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=128, help="limit of new tokens")
-    parser.add_argument("--batch", type=int, default=32, help="prompts at a time, of both engines")
+    parser.add_argument("--batch", type=int, default=batch, help="prompts at a time")
+    return parser
+
+
+if __name__ == "__main__":
+    parser = options_of(__doc__, batch=32)
     parser.add_argument("--dtype", default="bfloat16", help="of the engines' weights")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)

@@ -20,12 +20,12 @@ from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
-from benchmarks.evaluation import ROOT, read_problems
-from ruamel.yaml import YAML
+from benchmarks.evaluation import ROOT, options_of, read_problems
 
 import smolmath.kernels  # noqa: F401  # before torch
 from smolmath.answers import Grade, grade
 from smolmath.engines import Completion, Sampling, load_engine
+from smolmath.params.core import load_section, read_params
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
@@ -36,12 +36,11 @@ IGNORED = [",", r"\$", r"(?s).*#### ", r"\.$"]  # likewise
 
 def main(options: argparse.Namespace) -> int:
     problems = read_problems(options.problems, options.problem_count)
-    prompt = PromptParams(**YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["prompt"])
+    params = read_params(ROOT / "params.yaml")
+    prompt = load_section(params, "prompt", PromptParams)
     chats = [chat_prompt(problem["question"], prompt) for problem in problems]
-    hardware = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["hardware"]
-    engine = load_engine(
-        options.model, dtype="float32", hardware=HardwareParams(**hardware | {"engine": "transformers"})
-    )
+    hardware = load_section(params, "hardware", HardwareParams).model_copy(update={"engine": "transformers"})
+    engine = load_engine(options.model, dtype="float32", hardware=hardware)
     rendered = [engine.render(chat) for chat in chats]
     greedy = Sampling(0.0, 1.0, 1, options.tokens, seed=0)
     ours: list[Completion] = []
@@ -154,10 +153,4 @@ def task_config(data: Path, tokens: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=ROOT / "bases" / "calc", help="model directory")
-    parser.add_argument("--problems", type=Path, help="GSM8K's jsonl; sums of the demo's kind if not named")
-    parser.add_argument("--problem-count", type=int, default=64)
-    parser.add_argument("--tokens", type=int, default=128, help="limit of new tokens")
-    parser.add_argument("--batch", type=int, default=16, help="prompts at a time, on both sides")
-    sys.exit(main(parser.parse_args()))
+    sys.exit(main(options_of(__doc__, batch=16).parse_args()))

@@ -27,11 +27,6 @@ class Paired:
     gained: int  # problems on which `after` is better: right instead of wrong, or right more often
     lost: int
 
-    @property
-    def clear(self) -> bool:
-        """Whether p is below 0.05."""
-        return self.p < 1 - statistics.LEVEL
-
 
 def compare_verdicts(before: Iterable[Row], after: Iterable[Row], *, common: bool = False) -> list[Paired]:
     """By greedy accuracy, and by mean@k where both were sampled.

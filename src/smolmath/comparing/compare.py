@@ -15,7 +15,7 @@ from smolmath.comparing.revisions import (
     problems_path,
 )
 from smolmath.paired import Paired, UnpairedError, compare_verdicts
-from smolmath.statistics import holm
+from smolmath.statistics import LEVEL, holm
 
 # What must be equal for a difference to be the models'. `batch_size` only seeds, and `problems` shows in the ids.
 SAMPLING = ("samples", "temperature", "top_p", "max_completion_tokens")
@@ -77,6 +77,10 @@ class Difference:
     paired: Paired
     p_corrected: float
     verdict: str
+
+    @property
+    def clear(self) -> bool:
+        return is_clear(self.p_corrected)
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def in_words(paired: Paired, p: float, tests: int, a: str, b: str) -> str:
     points, error = 100 * paired.difference.value, 100 * paired.difference.se
     counted = f"on {paired.n:,} problems" + (f" × {paired.k} samples" if paired.measure == "mean_at_k" else "")
     significance = p_text(p) + (f" (corrected for {tests} tests)" if tests > 1 else "")
-    if p < 0.05:
+    if is_clear(p):
         better = b if points > 0 else a
         return f"{better} is better by {abs(points):.1f} ± {error:.1f} points {counted}, {significance}"
     low, high = 100 * paired.difference.low, 100 * paired.difference.high
@@ -179,6 +183,11 @@ def in_words(paired: Paired, p: float, tests: int, a: str, b: str) -> str:
         f"no clear difference: {signed(points)} ± {error:.1f} points for {b} {counted}, {significance}; 95 % interval "
         f"{signed(low)} to {signed(high)}"
     )
+
+
+def is_clear(p: float) -> bool:
+    """Whether a difference counts: p below 0.05."""
+    return p < 1 - LEVEL
 
 
 def p_text(p: float) -> str:

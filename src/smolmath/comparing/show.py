@@ -133,7 +133,7 @@ def _pair(a: str, b: str) -> str:
 
 def _direction(difference: Difference) -> bool | None:
     """Whether B is clearly better (True) or worse (False); None where it isn't clear."""
-    return None if difference.p_corrected >= 0.05 else difference.paired.difference.value > 0
+    return difference.paired.difference.value > 0 if difference.clear else None
 
 
 def _flat(paired: dict[str, Any]) -> dict[str, Any]:

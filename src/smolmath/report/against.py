@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from smolmath.comparing.compare import Comparison, Side, compare
 from smolmath.comparing.revisions import WORKSPACE, Revision, stages_of, verdict_hashes
 from smolmath.errors import SmolmathError
+from smolmath.report.reading import git
 
 LOOKED_AT = 20  # commits that touched dvc.lock; a fifth of a second each
 
@@ -30,7 +31,7 @@ def against_parent() -> Against | None:
     now = Revision(WORKSPACE, remote=False)
     try:
         ours = verdict_hashes(now.lock)
-        log = _git("log", "--first-parent", f"--max-count={LOOKED_AT}", "--format=%H %s", "HEAD", "--", "dvc.lock")
+        log = git("log", "--first-parent", f"--max-count={LOOKED_AT}", "--format=%H %s", "HEAD", "--", "dvc.lock")
     except (SmolmathError, subprocess.CalledProcessError, FileNotFoundError):
         return None  # nothing was run, or no Git: the page says so elsewhere
     for line in log.split("\n"):
@@ -48,10 +49,6 @@ def against_parent() -> Against | None:
 def _recorded(commit: str) -> dict[str, str | None]:
     """The hashes of a commit's verdicts; none where it removed dvc.lock, or left a broken one."""
     try:
-        return verdict_hashes(stages_of(_git("show", f"{commit}:dvc.lock"), commit))
+        return verdict_hashes(stages_of(git("show", f"{commit}:dvc.lock"), commit))
     except (subprocess.CalledProcessError, SmolmathError):
         return {}
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout

@@ -18,7 +18,7 @@ from smolmath.params.phases import Phase, load_phase_params
 from smolmath.report.against import Against, against_parent
 from smolmath.report.completions import Browsed, browse
 from smolmath.report.data import DatasetRows, dataset_rows
-from smolmath.report.reading import ReportError, put_back, read_json
+from smolmath.report.reading import ReportError, git, put_back, read_json
 from smolmath.retention import Retained, read_retention
 from smolmath.tags import Tags
 
@@ -170,8 +170,8 @@ def read_curve(path: Path) -> Curve | None:
 def read_git() -> GitState:
     """The checked-out commit and how many files differ from it."""
     try:
-        commit = _git("log", "-1", "--format=%H%x00%s")
-        changed = _git("status", "--porcelain")
+        commit = git("log", "-1", "--format=%H%x00%s")
+        changed = git("status", "--porcelain")
     except FileNotFoundError:
         return GitState(None, "", 0, "git is not installed")
     except subprocess.CalledProcessError as error:
@@ -217,10 +217,6 @@ def _on_its_dataset(phase: Phase, params: dict[str, Any]) -> Phase:
     """A phase on rated problems trains on, and is evaluated on, the dataset that they are of."""
     rated = _lookup(params, f"difficulty.{phase.dataset}.dataset")
     return phase if rated is None else phase.model_copy(update={"dataset": rated})
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def _is_number(value: Any) -> bool:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smolmath.comparing.compare import p_text, signed
+from smolmath.comparing.compare import is_clear, p_text, signed
 from smolmath.report.collect import Evaluation, Report
-from smolmath.statistics import LEVEL
 
 SAME = 2e-6  # both files are rounded to six digits
 METHODS = {"grpo": "GRPO", "sft": "SFT"}
@@ -38,7 +37,7 @@ class Change:
 
     @property
     def sure(self) -> bool:
-        return self.p < 1 - LEVEL
+        return is_clear(self.p)
 
     @property
     def size(self) -> str:
