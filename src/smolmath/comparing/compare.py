@@ -15,7 +15,7 @@ from smolmath.comparing.revisions import (
     problems_path,
 )
 from smolmath.paired import Paired, UnpairedError, compare_verdicts
-from smolmath.statistics import LEVEL, holm
+from smolmath.statistics import holm
 
 # What must be equal for a difference to be the models'. `batch_size` only seeds, and `problems` shows in the ids.
 SAMPLING = ("samples", "temperature", "top_p", "max_completion_tokens")
@@ -187,7 +187,7 @@ def in_words(paired: Paired, p: float, tests: int, a: str, b: str) -> str:
 
 def is_clear(p: float) -> bool:
     """Whether a difference counts: p below 0.05."""
-    return p < 1 - LEVEL
+    return p < 0.05
 
 
 def p_text(p: float) -> str:
