@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+import smolmath.kernels  # noqa: F401 - before torch: the instruction set is read there
 from smolmath.graph import load_stages
 from smolmath.journal import machine
 from smolmath.params.core import read_params
