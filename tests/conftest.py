@@ -98,6 +98,7 @@ def make_tiny(params: dict[str, Any]) -> None:
     }
     params["phases"]["legs"]["sft"] |= {"max_steps": 2}
     params["phases"]["legs"] |= {"examples_per_step": 4, "checkpoint_steps": 1, "validation": None}
+    params["hardware"]["threads"] = 1  # two tests may run at the same time
     params["evaluate"]["sampling"] |= {"problems": 4, "samples": 1, "max_completion_tokens": 16, "batch_size": 2}
 
 

@@ -11,9 +11,10 @@ import pytest
 
 import smolmath.kernels  # noqa: F401 - before torch: the instruction set is read there
 from smolmath.graph import load_stages
+from smolmath.hashes import fingerprint
 from smolmath.journal import machine
 from smolmath.params.core import read_params
-from smolmath.runs import fingerprint, input_hashes
+from smolmath.runs import inputs
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -45,7 +46,7 @@ def same_cpu():
     monkey = pytest.MonkeyPatch()
     monkey.chdir(ROOT)
     stage = load_stages(params)["generate@base-sums"]
-    entry = ROOT / "journal" / stage.name / f"{fingerprint(stage.name, input_hashes(stage, params))}.json"
+    entry = ROOT / "journal" / stage.name / f"{fingerprint(stage.name, *inputs(stage, params))}.json"
     monkey.undo()
     made_on, here = json.loads(entry.read_text())["machine"], machine()
     return all(here[key] == made_on[key] for key in ("system", "cpu", "instruction_set", "torch_threads"))

@@ -8,13 +8,15 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from smolmath.cli import app
-from smolmath.comparing.compare import Flip, Flips, Side, compare, in_words, p_text
+from smolmath.comparing.compare import Comparison, Flip, Flips, Side, compare, in_words, p_text
+from smolmath.comparing.ranking import rank
 from smolmath.comparing.revisions import RevisionError
-from smolmath.comparing.show import flip_texts, power_table
+from smolmath.comparing.show import as_markdown, flip_texts, power_table
+from smolmath.lockfile import LockError
 from smolmath.paired import Paired, UnpairedError
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.report.against import against_parent
-from smolmath.statistics import Estimate
+from smolmath.statistics import Estimate, holm
 from smolmath.verdicts import verdicts_schema
 from tests.conftest import Project
 
@@ -243,7 +245,7 @@ def test_a_corrupt_table_is_named(repository):
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\nstages:\n=======\n", "", "schema: '2.0'\n"])
 def test_a_broken_lock_is_named(repository, text):
     repository.write("dvc.lock", text)
-    with pytest.raises(RevisionError, match=r"dvc\.lock of workspace cannot be read: settle its merge"):
+    with pytest.raises(LockError, match=r"dvc\.lock of workspace cannot be read: settle its merge"):
         compare(*sides("v1", "workspace"))
 
 
@@ -419,3 +421,34 @@ def test_what_a_model_wrote_gives_no_orders_to_the_terminal():
     assert "\x1b" not in shown
     assert "\x9b" not in shown
     assert "2\ta\n" in shown
+
+
+def test_several_versions_are_ranked_against_one_with_one_correction(repository):
+    ranking = rank(*sides("v1"), sides("worse-legs", "better", "v1:base"))
+    assert [found.b for found in ranking.comparisons] == ["worse-legs", "better", "v1:base"]
+    tests = [d for found in ranking.comparisons for d in found.differences]
+    assert len(tests) == 4  # greedy and sampled, of sums on legs and of sums on sums
+    assert [d.p_corrected for d in tests] == holm([d.paired.p for d in tests])
+    assert "(corrected for 4 tests)" in tests[0].verdict
+    said = run("v1", "worse-legs", "better").output
+    block = said[said.index("sums on sums, greedy, 40 problems") :].splitlines()
+    assert block[2].split()[:5] == ["better", "80.0", "+30.0", "±", "7.3"]
+    assert block[3].split() == ["v1", "50.0"]  # below what is better, above what is worse
+    assert "worse-legs: base on sums: every verdict is that of v1." in said
+    told = json.loads(run("v1", "worse-legs", "better", "--json").output)
+    assert [one["b"] for one in told["ranked"]] == ["worse-legs", "better"]
+
+
+def test_a_comparison_is_a_markdown_table_that_no_name_can_break(repository):
+    told = run("v1", "better", "--markdown").output.splitlines()
+    assert told[0] == "**better** against **v1**"
+    assert told[2] == "| | by | A | B | B − A | 95 % | better / worse | p | |"
+    assert told[4].startswith("| sums on sums | greedy | 50.0 | 80.0 | +30.0 ± 7.3 |")
+    assert told[4].endswith("| 🟢 better |")
+    assert told[-1] == "Every verdict is the same: base on sums, base on legs, sums on legs."
+    hostile = Comparison("a|b", "<img src=x>\n# x", [], [("m*", "d`")])
+    assert as_markdown(hostile).splitlines() == [
+        r"**\<img src=x\> \# x** against **a\|b**",
+        "",
+        r"Every verdict is the same: m\* on d\`.",
+    ]

@@ -14,8 +14,10 @@ PACKAGE = ROOT / "src" / "smolmath"
 # them would retrain every model for a new word in a progress line.
 INFRASTRUCTURE = {
     "__init__.py",
+    "devices.py",
     "errors.py",
     "graph.py",
+    "hashes.py",
     "journal.py",
     "params/__init__.py",
     "params/core.py",

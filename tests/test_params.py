@@ -88,6 +88,7 @@ CASES = {
     "group of one": ("phases.sums.grpo.num_generations", 1, "a group needs at least 2 completions to compare"),
     "generations that don't fit": (
         "hardware.micro_batch", 24, "8 × num_generations 16), which hardware.micro_batch 24 does not divide."),
+    "no GPU at all": ("hardware.devices", [], "hardware.devices: [] names no GPUs: auto, all, or their numbers"),
     "unknown TRL field": (
         "phases.sums.grpo.learning_rat", 1e-6, "the installed trl.GRPOConfig has no such field. Did you mean 'learning_rate'?"),
     "TRL field of a wrong type": ("phases.sums.grpo.learning_rate", "1e-6", "'1e-6' is a str; expected: a valid number."),

@@ -16,6 +16,7 @@ from smolmath.graph import load_stages
 from smolmath.params.core import read_params
 from smolmath.records import PASS_RATES, PROBLEMS, read_table
 from tests.conftest import Project, make_tiny
+from tests.test_reruns import downstream
 
 pytestmark = pytest.mark.slow
 
@@ -141,123 +142,6 @@ def test_two_commits_are_compared_by_what_they_predicted(copy):
     others = {same["model"] for same in told["same"]} | {found["model_b"] for found in told["differences"]}
     assert others == {"base", "sums", "legs"}
     assert {found["model_b"] for found in told["differences"]} <= {"legs"}
-
-
-# Edit -> the stages that DVC finds changed by it. What follows from them runs too if their outs change.
-PARAM_EDITS = {
-    "a reward weight": ("phases.sums.rewards.soft_format", 0.5, {"train@sums", "summarize"}),
-    "a learning rate": ("phases.legs.sft.learning_rate", 1.0e-3, {"train@legs", "summarize"}),
-    "the number of samples": ("evaluate.sampling.samples", 2, {"generate@*"}),
-    "one dataset's task options": (
-        "datasets.legs.options.max_instances",
-        4,
-        {"fetch@legs", "process@legs", "split@*"},
-    ),
-    "the seed": ("seed", 2, {"train@*", "generate@*"}),
-    "the system prompt": ("prompt.system", "Think.", {"train@*", "generate@*", "evaluate@*"}),
-    "the split": ("split.seed", 1, {"split@*"}),
-    "the device": ("hardware.device", "cpu", set()),
-    "the micro-batch": ("hardware.micro_batch", 4, set()),
-    "the tracker": ("tracking.project", "other", set()),
-    "the number of workers": ("hardware.workers", 1, set()),
-    "a filter": ("process.near_duplicates", 0.8, {"process@*"}),
-    "the dataset that is protected": ("process.contamination.dataset", "legs", {"process@*"}),
-    "the memory of vLLM": ("hardware.vllm_memory", 0.5, set()),
-    "minutes between checkpoints": ("hardware.checkpoint_minutes", 1, set()),
-    "the look before step 1": ("phases.legs.preflight", "warn", {"train@legs", "summarize"}),
-    "patience": ("phases.sums.validation.patience", 3, {"train@sums", "summarize"}),
-    "a pass rate": ("phases.legs.pass_rate", [0.0, 1.0], {"train@legs", "summarize"}),
-}
-FILE_EDITS = {
-    "the report's template": ("src/smolmath/report/index.html.j2", set()),
-    "the command line": ("src/smolmath/cli.py", set()),
-    "the README": ("README.md", set()),
-    "a progress line": ("src/smolmath/progress.py", set()),
-    "the grader": ("src/smolmath/answers/compare.py", {"check", "process@*", "train@*", "evaluate@*"}),
-    "a reward": ("src/smolmath/grpo/rewards.py", {"check", "train@sums", "evaluate@*"}),
-    "the kernels": ("src/smolmath/kernels.py", {"train@*", "generate@*"}),
-    "what lists states": ("src/smolmath/work.py", set()),
-    "the alerts": ("src/smolmath/training/alerts.py", {"train@*"}),
-    "the GRPO trainer": ("src/smolmath/grpo/trainer.py", {"train@sums"}),
-    "the SFT trainer": ("src/smolmath/sft/trainer.py", {"train@legs"}),
-    "a metric": ("src/smolmath/metrics.py", {"evaluate@*"}),
-    "the engine": ("src/smolmath/engines/transformers.py", {"train@*", "generate@*"}),
-    "a filter": ("src/smolmath/filters/choices.py", {"process@*"}),
-    "how workers are run": ("src/smolmath/workers.py", set()),
-    "the split": ("src/smolmath/splitting.py", {"split@*"}),
-    "the rating of problems": ("src/smolmath/difficulty.py", set()),
-    "smolmath inspect": ("src/smolmath/inspection.py", set()),
-    "a worked solution": ("src/smolmath/datasets/worked.py", {"process@*"}),
-    "the summary": ("stages/summarize.py", {"summarize"}),
-}
-
-
-def downstream(stages, names):
-    """`names` and every stage that reads, directly or not, what they write."""
-    reached = set(names)
-    while True:
-        written = [out for name in reached for out in stages[name].outs]
-        more = {s.name for s in stages.values() if any(_overlap(dep, out) for dep in s.deps for out in written)}
-        if more <= reached:
-            return reached
-        reached |= more
-
-
-def _overlap(a, b):
-    return a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/")
-
-
-def changed(project):
-    return {name for name in json.loads(project.dvc("status", "--json").stdout) if name in ALL}
-
-
-def expand(names):
-    return {
-        stage
-        for stage in ALL
-        for name in names
-        if stage == name or (name.endswith("@*") and stage.startswith(name[:-1]))
-    }
-
-
-@pytest.mark.parametrize("edit", PARAM_EDITS, ids=str)
-def test_a_param_reaches_the_stages_that_read_it(finished, edit):
-    project, _ = finished
-    dotted, value, expected = PARAM_EDITS[edit]
-    before = project.read("params.yaml")
-
-    def change(params):
-        *path, last = dotted.split(".")
-        for part in path:
-            params = params[part]
-        assert params[last] != value
-        params[last] = value
-
-    try:
-        project.params(change)
-        # `check` reads the whole file; its out is a constant, so nothing follows from it.
-        assert changed(project) == expand(expected) | {"check"}
-    finally:
-        project.write("params.yaml", before)
-
-
-@pytest.mark.parametrize("edit", FILE_EDITS, ids=str)
-def test_an_edited_file_reaches_the_stages_that_import_it(finished, edit):
-    project, _ = finished
-    name, expected = FILE_EDITS[edit]
-    before = project.read(name) if (project.folder / name).exists() else ""
-    try:
-        project.write(name, before + "\n# edited\n")
-        assert changed(project) == expand(expected)
-    finally:
-        project.write(name, before)
-
-
-def test_an_edit_of_the_grader_that_changes_no_verdict_trains_and_generates_nothing_for_base(copy):
-    path = "src/smolmath/answers/compare.py"
-    copy.write(path, copy.read(path) + "\n# another comment\n")
-    ran = copy.repro()
-    assert set(ran) == expand({"check", "process@*", "train@*", "evaluate@*"})
 
 
 def test_a_phase_that_validates_learns_what_it_would_learn_without(copy):

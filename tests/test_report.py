@@ -3,7 +3,6 @@
 import base64
 import gzip
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -12,8 +11,9 @@ import pytest
 
 from smolmath.comparing.compare import signed
 from smolmath.errors import SmolmathError
+from smolmath.hashes import fingerprint
 from smolmath.records import COMPLETIONS, PROBLEMS, RecordsError, write_table
-from smolmath.report.collect import Curve, collect, newest_entry, read_curve, read_evaluation
+from smolmath.report.collect import Curve, collect, read_curve, read_evaluation
 from smolmath.report.completions import browse
 from smolmath.report.findings import percent
 from smolmath.report.page import duration, facts_by_value, write_report
@@ -61,7 +61,7 @@ HOSTILE = "<script>alert(1)</script><reasoning>\n1 + 1\n</reasoning>\n<answer>\n
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A repository's root after a run of one phase on one dataset; Git and dvc.lock are missing."""
+    """A repository's root after a run of one phase on one dataset; Git is missing."""
     shutil.copy(Path(__file__).parents[1] / "dvc.yaml", tmp_path / "dvc.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -73,13 +73,16 @@ def workspace(tmp_path, monkeypatch):
     write_json("data/processed/sums/manifest.json", {"rows": ROWS, "rejected_by_reason": {"duplicate": 7}})
     sides = {"train": 70, "validation": 9, "test": 11}
     write_json("data/split/sums/manifest.json", {"rows": sides, "rejected_by_reason": {"held_out_elsewhere": 1}})
-    write_json("journal/train@sums/0123456789abcdef.json", JOURNAL)
+    write("dvc.lock", LOCK)
+    write_json(JOURNAL_PATH, JOURNAL)
     for model in ("base", "sums"):
         write_tables(model)
     return tmp_path
 
 
 ROWS = {"raw": 100, "kept": 91, "rejected": 7, "not_selected": 2}  # 91 = 70 + 9 + 11 + 1 held out elsewhere
+LOCK = "stages:\n  base: {cmd: x}\n  train@sums: {cmd: x}\n"
+JOURNAL_PATH, OTHER_PATH = (f"journal/{name}/{fingerprint(name, {}, {})}.json" for name in ("train@sums", "base"))
 JOURNAL = {
     "stage": "train@sums",
     "fingerprint": "0123456789abcdef",
@@ -274,11 +277,12 @@ def test_the_version_of_the_data_is_shown(workspace):
 
 def test_energy_is_shown_where_the_machine_told_it(workspace):
     assert "&nbsp;Wh" not in page()
-    write_json("journal/train@sums/0123456789abcdef.json", {**JOURNAL, "energy_wh": 1.234})
+    write_json(JOURNAL_PATH, {**JOURNAL, "energy_wh": 1.234})
     assert "1.23&nbsp;Wh" in page()
 
 
 def test_what_has_not_run_is_said_with_the_command_that_makes_it(workspace):
+    Path("dvc.lock").unlink()
     for path in ("metrics", "data", "results", "journal"):
         shutil.rmtree(path)
     html = page()
@@ -331,6 +335,7 @@ def test_plots_of_another_recipe_do_not_stay_behind(workspace):
 def test_params_that_changed_after_a_stage_ran_are_named_beside_it(workspace):
     lock = {"schema": "2.0", "stages": {"train@sums": {"cmd": "x", "params": {"params.yaml": {"seed": 2}}}}}
     write_json("dvc.lock", lock)  # JSON is YAML
+    write_json(f"journal/train@sums/{fingerprint('train@sums', {}, {'seed': 2})}.json", JOURNAL)
     assert "params.yaml has changed since: seed" in page()
 
 
@@ -343,7 +348,8 @@ def test_params_that_changed_after_a_stage_ran_are_named_beside_it(workspace):
         ("metrics/train/sums.csv", "loss\n1\n", r"metrics/train/sums\.csv: no column 'step'"),
         ("metrics/train/sums.csv", "step,loss\n1,\n2,oops\n", r"metrics/train/sums\.csv:3: loss: 'oops' is no number"),
         ("data/split/sums/manifest.json", "[]", r"data/split/sums/manifest\.json: holds no object"),
-        ("journal/train@sums/ffff.json", "", r"journal/train@sums/ffff\.json: no readable JSON"),
+        (JOURNAL_PATH, "", r"journal/train@sums/[0-9a-f]{16}\.json: no readable JSON"),
+        ("dvc.lock", "stages: [", r"dvc\.lock of the workspace cannot be read: settle its merge"),
     ],
 )
 def test_a_broken_file_stops_the_report_and_is_named(workspace, path, text, message):
@@ -377,12 +383,11 @@ def test_outside_a_repository_the_report_says_where_to_run_it(tmp_path, monkeypa
         write_report()
 
 
-def test_the_newest_journal_entry_counts(tmp_path):
-    for seconds, name in ((200, "aaaa"), (100, "bbbb")):
-        write_json(tmp_path / "split@x" / f"{name}.json", {"fingerprint": name})
-        os.utime(tmp_path / "split@x" / f"{name}.json", (seconds, seconds))
-    assert newest_entry("split@x", tmp_path) == {"fingerprint": "aaaa"}
-    assert newest_entry("split@y", tmp_path) is None
+def test_the_journal_entry_of_the_recorded_run_counts_and_no_newer_one(workspace):
+    write_json("journal/train@sums/ffffffffffffffff.json", {**JOURNAL, "seconds": 3600})
+    entries = {stage.stage: stage.entry for stage in collect().stages}
+    assert entries["train@sums"] == JOURNAL
+    assert entries["base"] is None
 
 
 def test_an_empty_cell_is_not_measured_and_no_zero(tmp_path):
@@ -426,7 +431,7 @@ def test_numbers_are_written_as_people_read_them():
 
 
 def test_a_fact_that_differs_between_stages_keeps_the_stages_apart(workspace):
-    write_json("journal/base/1.json", {**JOURNAL, "machine": {"cpu": "Other CPU"}})
+    write_json(OTHER_PATH, {**JOURNAL, "machine": {"cpu": "Other CPU"}})
     html = page()
     assert "Test CPU" in html
     assert "Other CPU" in html

@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 
 HARDWARE = HardwareParams(
     device="cpu",
+    devices="auto",
     engine="transformers",
     gpu_memory=0.9,
     vllm="off",

@@ -1,5 +1,6 @@
 """The command line `smolmath`. Commands import what they need when they run: `smolmath check` must not load torch."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -54,18 +55,22 @@ def report(out: Annotated[Path, typer.Option(help="Folder to write into.")] = Pa
 @app.command()
 def compare(
     a: Annotated[str | None, typer.Argument(metavar="A", help="REVISION, REVISION:MODEL or :MODEL.")] = None,
-    b: Annotated[str | None, typer.Argument(metavar="B", help="Likewise; the workspace if not named.")] = None,
+    b: Annotated[
+        list[str] | None, typer.Argument(metavar="B...", help="Likewise; several are ranked; or the workspace.")
+    ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only these models.")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="Only these datasets.")] = None,
     flips: Annotated[int, typer.Option(min=0, help="Flipped problems to print of each model and dataset.")] = 0,
     common: Annotated[bool, typer.Option("--common", help="Where the problems differ, use the common ones.")] = False,
     power: Annotated[float | None, typer.Option(min=0.01, help="Points: how many problems show them?")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for a program.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a pull request.")] = False,
 ) -> None:
     """Compare results problem by problem: commits, branches, tags, DVC experiments, `workspace`, or two models.
 
     smolmath compare main                  the workspace against a branch
     smolmath compare HEAD~3 exp-4a1c       an experiment against a commit
+    smolmath compare main exp-1 exp-2      several experiments, ranked
     smolmath compare :base :sums           two models of the workspace
     smolmath compare --power 2.0           how many problems it takes to see two points
     """
@@ -75,8 +80,8 @@ def compare(
         _fail("name what to compare: smolmath compare A [B], or --power POINTS alone.")
     try:
         command.run(
-            console, a, b or "workspace", models=model or [], datasets=dataset or [], flips=flips, common=common,
-            power=power, as_json=as_json,
+            console, a, b or ["workspace"], models=model or [], datasets=dataset or [], flips=flips, common=common,
+            power=power, as_json=as_json, as_markdown=as_markdown,
         )  # fmt: skip
     except SmolmathError as error:
         _fail(str(error))
@@ -114,19 +119,62 @@ def grade(
 
 @app.command()
 def inspect(
-    target: Annotated[str, typer.Argument(metavar="PATH_OR_ID", help="A data file, a folder, or a hub dataset's id.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A result, a data file or folder, or a hub id.")],
     rows: Annotated[int, typer.Option(min=1, help="Rows to look at.")] = 2000,
     config: Annotated[str | None, typer.Option(help="Of a hub dataset that has several.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A result's whole trail, for a program.")] = False,
 ) -> None:
-    """Look at a dataset: columns, three rows, the layout it fits, how many of its answers can be verified."""
+    """Look at a result's trail, or at a dataset before it is named in params.yaml.
+
+    smolmath inspect models/legs           commit, params, data, stages, machine and packages behind a result
+    smolmath inspect rows.jsonl            a dataset's columns, three rows, layout, how many answers can be verified
+    """
     from smolmath.inspection import inspect_dataset, inspection_tables
+    from smolmath.lockfile import workspace_lock
+    from smolmath.provenance import show
+    from smolmath.provenance.trail import producer, trail
 
     try:
-        found = inspect_dataset(target, rows, config)
+        made = producer(workspace_lock(), Path(target).as_posix()) is not None
+        if as_json or (made and not target.startswith("data/")):
+            found = trail(target)
+            if as_json:
+                print(json.dumps(show.as_json(found), indent=1, ensure_ascii=False))
+                return
+            parts = show.trail_parts(found)
+        else:
+            parts = inspection_tables(inspect_dataset(target, rows, config))
     except SmolmathError as error:
         _fail(str(error))
-    for part in inspection_tables(found):
+    for part in parts:
         console.print(part, markup=False, highlight=False)
+
+
+@app.command()
+def verify(
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Results; every one that dvc.lock records if not named.")
+    ] = None,
+) -> None:
+    """Recompute hashes: are results what dvc.lock says, made from what it says? Exit code 1 if not, or not to be said.
+
+    smolmath verify                        everything that is here
+    smolmath verify models/legs            a model and all that it hangs on
+    """
+    from smolmath.provenance import show
+    from smolmath.provenance.verify import verify
+
+    try:
+        findings = verify(paths or [], read_params())
+    except SmolmathError as error:
+        _fail(str(error))
+    bad = [finding for finding in findings if finding.status in ("wrong", "missing")]
+    for part in show.findings_parts(findings if paths else [f for f in findings if f.status != "ok"]):
+        console.print(part, markup=False, highlight=False)
+    right = sum(finding.status == "ok" for finding in findings)
+    if bad:
+        _fail(f"{len(bad)} things are wrong or cannot be said; {right} results are what dvc.lock records.")
+    print(f"{right} results are what dvc.lock records.")
 
 
 @app.command()
@@ -162,6 +210,39 @@ def work(
     for state in found if show else []:
         if state not in removed and (path := work.newest_samples(state)):
             print(f"\n{path}\n{as_text(pq.read_table(path).slice(0, show).to_pylist())}")
+
+
+@app.command()
+def tune(
+    search: Annotated[Path, typer.Argument(metavar="SEARCH.yaml", help="What to try: see searches/.")],
+    name: Annotated[str | None, typer.Option(help="Of study and experiments; the file's if not named.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Instead of the file's number.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Experiments at the same time.")] = None,
+) -> None:
+    """Search for better values: each trial is a DVC experiment, judged on the validation side. Goes on where it was.
+
+    smolmath tune searches/demo.yaml
+    smolmath tune searches/demo.yaml --trials 16 --jobs 2
+    """
+    from smolmath.tuning.search import read_search
+    from smolmath.tuning.show import study_parts
+    from smolmath.tuning.study import open_tuning
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        params = read_params()
+        asked = {key: value for key, value in (("trials", trials), ("jobs", jobs)) if value is not None}
+        tuning = open_tuning(name or search.stem, read_search(search, params).model_copy(update=asked), params, say)
+        try:
+            tuning.run()
+        except KeyboardInterrupt:
+            print("\ninterrupted: what is queued goes on (`dvc queue status`); the same command takes it up again.")
+        for part in study_parts(tuning):
+            console.print(part, markup=False, highlight=False)
+    except SmolmathError as error:
+        _fail(str(error))
 
 
 @recipe_app.command("list")

@@ -11,6 +11,10 @@
     ├── InspectionError    something to inspect that is no dataset
     ├── TokenizerError     what tokens are counted by
     ├── RecordsError       a table of ours that is missing or broken
+    ├── LockError          a dvc.lock that is none
+    ├── TuneError          a search that cannot begin or go on
+    ├── QueueError         an experiment that DVC refuses
+    ├── TrailError         a result that nothing is recorded of
     └── ReportError        a result that the report cannot read
 
 Each stands in the module that raises it; `stage_run` and the command line print the message and exit with 1.

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,13 +30,19 @@ PACKAGES = (
 )
 
 
-def write_journal(path: Path, *, stage: str, fingerprint: str, seconds: float, facts: dict[str, Any]) -> None:
+CODE = ("src", "stages", "dvc.yaml", "params.yaml")  # what a result's commit must hold to make it again
+
+
+def write_journal(
+    path: Path, *, stage: str, fingerprint: str, git: dict[str, Any] | None, seconds: float, facts: dict[str, Any]
+) -> None:
     """Write one entry, unless this fingerprint has one: a rerun of the same inputs adds nothing to the trail."""
     if path.exists():
         return
     entry = {
         "stage": stage,
         "fingerprint": fingerprint,
+        "git": git,
         "seconds": round(seconds, 1),
         "peak_memory_mb": peak_memory_mb(),
         "machine": machine(),
@@ -46,6 +53,24 @@ def write_journal(path: Path, *, stage: str, fingerprint: str, seconds: float, f
     part = path.with_suffix(".part")
     part.write_text(json.dumps(entry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(part, path)
+
+
+def git_state() -> dict[str, Any] | None:
+    """The commit that is checked out, and which of the code and params differ from it; None without Git.
+
+    dvc.lock and what stages write are no part of it: during a `dvc repro` they always differ.
+    """
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "-z", "--no-renames", "--", *CODE],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit.strip(), "changed": [line[3:] for line in status.split("\0") if line]}
 
 
 def peak_memory_mb() -> int:

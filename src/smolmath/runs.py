@@ -12,13 +12,11 @@ renamed when whole, and inputs are hashed at the start and again before anything
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -31,7 +29,8 @@ import smolmath
 from smolmath.energy import EnergyMeter
 from smolmath.errors import SmolmathError
 from smolmath.graph import Stage, load_stages
-from smolmath.journal import write_journal
+from smolmath.hashes import content_hash, fingerprint, input_files
+from smolmath.journal import git_state, write_journal
 from smolmath.params.core import ParamsError, load_section, lookup, read_params
 
 M = TypeVar("M", bound=BaseModel)
@@ -48,9 +47,10 @@ class StageRun:
         self.stage = stage
         self.params = params
         self._signatures = _signatures(stage)  # before the contents: an edit between the two is noticed at the end
-        self._inputs = input_hashes(stage, params)
-        self.fingerprint = fingerprint(stage.name, self._inputs)
+        self._deps, self._params = inputs(stage, params)
+        self.fingerprint = fingerprint(stage.name, self._deps, self._params)
         self.state = main_workspace() / ".work" / stage.name / self.fingerprint  # survives a kill; gone on success
+        self.git = git_state()
         self.facts: dict[str, Any] = {}  # goes into the journal: seconds by activity, effective settings
         self._unpublished: list[tuple[Path, Path]] = []
         self._dvc = _up_to_dvc()
@@ -110,12 +110,10 @@ class StageRun:
         # Sizes and times first: a 10 GB dataset is not read twice when nothing touched it.
         params_now = read_params()
         changed = self._edited_before_hashing()
-        changed += [
-            f"params.yaml: {key}" for key in self.stage.params if _get(params_now, key) != _get(self.params, key)
-        ]
+        changed += [f"params.yaml: {key}" for key, value in self._params.items() if _get(params_now, key) != value]
         if _signatures(self.stage) != self._signatures:
-            now = input_hashes(self.stage, self.params)
-            changed += [dep for dep in self.stage.deps if now[dep] != self._inputs[dep]]
+            now, _ = inputs(self.stage, self.params)
+            changed += [dep for dep in self.stage.deps if now[dep] != self._deps[dep]]
         return changed
 
 
@@ -143,6 +141,7 @@ def stage_run(name: str) -> Iterator[StageRun]:
                 main_workspace() / "journal" / name / f"{run.fingerprint}.json",
                 stage=name,
                 fingerprint=run.fingerprint,
+                git=run.git,
                 seconds=time.monotonic() - started,
                 facts=run.facts,
             )
@@ -201,33 +200,20 @@ def refuse_foreign_checkout() -> None:
         )
 
 
-def input_hashes(stage: Stage, params: dict[str, Any]) -> dict[str, str]:
-    """sha256 of each dep (a folder: of its files' names and hashes) and of each params value.
+def inputs(stage: Stage, params: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """(hash of each dep, value of each param), as DVC will write them into dvc.lock.
 
     Raises: StageError naming a dep that does not exist.
     """
     hashes = {}
     for dep in stage.deps:
-        path = Path(dep)
-        if not path.exists():
+        try:
+            hashes[dep] = content_hash(Path(dep))
+        except FileNotFoundError:
             raise StageError(
                 f"{stage.name}: {dep} does not exist. Run `dvc repro {stage.name}`, which makes it first."
-            )
-        digest = hashlib.sha256()
-        for file in _files(path):
-            digest.update(file.relative_to(path).as_posix().encode())
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
-        hashes[dep] = digest.hexdigest()
-    for key in stage.params:
-        value = json.dumps(_get(params, key), sort_keys=True, ensure_ascii=False)
-        hashes[f"params:{key}"] = hashlib.sha256(value.encode()).hexdigest()
-    return hashes
-
-
-def fingerprint(name: str, hashes: dict[str, str]) -> str:
-    """16 hex digits that stand for everything that the stage depends on."""
-    return hashlib.sha256(json.dumps([name, hashes], sort_keys=True).encode()).hexdigest()[:16]
+            ) from None
+    return hashes, {key: _get(params, key) for key in stage.params}
 
 
 def _find_stage(name: str, params: dict[str, Any]) -> Stage:
@@ -263,22 +249,12 @@ def lock_of(state: Path) -> Path:
 
 def _signatures(stage: Stage) -> dict[str, tuple[tuple[str, int, int], ...]]:
     return {
-        dep: tuple((str(f), s.st_size, s.st_mtime_ns) for f in _files(Path(dep)) for s in [f.stat()])
+        dep: tuple((str(f), s.st_size, s.st_mtime_ns) for f in input_files(Path(dep)) for s in [f.stat()])
         for dep in stage.deps
     }
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(f for f in path.rglob("*") if f.is_file() and not any(map(_is_no_input, f.relative_to(path).parts)))
-
-
-def _is_no_input(name: str) -> bool:
-    return name == "__pycache__" or name.endswith(".part")
-
-
-def _get(params: dict[str, Any], key: str) -> Any:
+def _get(params: Mapping[str, Any], key: str) -> Any:
     try:
         return lookup(params, key)
     except ParamsError:

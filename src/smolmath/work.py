@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 
 from smolmath.errors import SmolmathError
 from smolmath.graph import load_stages
-from smolmath.runs import alive, fingerprint, input_hashes, lock_of, main_workspace
+from smolmath.hashes import fingerprint
+from smolmath.runs import alive, inputs, lock_of, main_workspace
 
 
 class WorkError(SmolmathError):
@@ -59,7 +60,7 @@ def states(params: Mapping[str, Any]) -> list[State]:
         current: bool | None = False
         if stage := stages.get(path.parent.name):
             try:
-                current = fingerprint(stage.name, input_hashes(stage, dict(params))) == path.name
+                current = fingerprint(stage.name, *inputs(stage, params)) == path.name
             except SmolmathError:
                 current = None
         steps = [int(checkpoint.name.split("-")[1]) for checkpoint in path.glob("checkpoints/checkpoint-*")]

@@ -8,12 +8,14 @@ from rich.console import Console
 
 from smolmath.comparing import show
 from smolmath.comparing.compare import Side, compare, names, with_texts
+from smolmath.comparing.ranking import as_json as ranked_as_json
+from smolmath.comparing.ranking import rank, ranking_lines
 
 
 def run(
     console: Console,
     a: str | None,
-    b: str,
+    others: Sequence[str],
     *,
     models: Sequence[str],
     datasets: Sequence[str],
@@ -21,8 +23,9 @@ def run(
     common: bool,
     power: float | None,
     as_json: bool,
+    as_markdown: bool,
 ) -> None:
-    """Print B against A, or without A how many problems show a difference of `power` points.
+    """Print B against A, several others ranked against A, or without A how many problems show `power` points.
 
     Args: flips: problems that changed sides to print of each model and dataset, with both completions. As JSON none
     asked for means all, without completions.
@@ -32,7 +35,16 @@ def run(
         assert power is not None
         console.print(show.power_table(power, show.assumed()))
         return
-    sides = Side.parse(a), Side.parse(b)
+    if len(others) > 1:
+        ranking = rank(Side.parse(a), [Side.parse(b) for b in others], models=models, datasets=datasets, common=common)
+        if as_json:
+            print(json.dumps(ranked_as_json(ranking), indent=1, ensure_ascii=False))
+        elif as_markdown:
+            print("\n\n".join(show.as_markdown(comparison) for comparison in ranking.comparisons))
+        else:
+            show.print_parts(console, ranking_lines(ranking))
+        return
+    sides = Side.parse(a), Side.parse(others[0])
     comparison = compare(*sides, models=models, datasets=datasets, common=common)
     one, two = sides[0].revision, sides[1].revision
     if as_json:
@@ -40,6 +52,9 @@ def run(
             told = [replace(found, flips=with_texts(found, one, two, flips)) for found in comparison.flips]
             comparison = replace(comparison, flips=told)
         print(json.dumps(show.as_json(comparison), indent=1, ensure_ascii=False))
+        return
+    if as_markdown:
+        print(show.as_markdown(comparison))
         return
     show.print_parts(console, show.lines(comparison))
     for found in comparison.flips if flips else ():

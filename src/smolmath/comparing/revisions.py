@@ -14,10 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from smolmath.errors import SmolmathError
+from smolmath.lockfile import Recorded, read_lock
 
 WORKSPACE = "workspace"
 VERDICT_COLUMNS = ("problem_id", "sample", "correct", "predicted_answer", "tokens")  # those of every schema version
@@ -55,7 +54,7 @@ class Revision:
         self.name, self._remote = name, remote
 
     @cached_property
-    def lock(self) -> dict[str, Any]:
+    def lock(self) -> dict[str, Recorded]:
         """Stage -> its entry in dvc.lock."""
         try:
             text = self._files.read_text("dvc.lock")
@@ -63,7 +62,7 @@ class Revision:
             raise RevisionError(
                 f"{self.name} holds no dvc.lock: nothing was run. Run `dvc repro` and commit."
             ) from None
-        return stages_of(text, self.name)
+        return read_lock(text, self.name)
 
     def evaluated(self) -> list[tuple[str, str]]:
         """(model, dataset) of each evaluation that dvc.lock records, in its order."""
@@ -76,7 +75,7 @@ class Revision:
         if generate is None or evaluate is None:
             there = ", ".join(f"{model} on {dataset}" for model, dataset in self.evaluated()) or "nothing"
             raise RevisionError(f"{self.name} has no evaluation of {model} on {dataset}. It has {there}.")
-        params = (generate.get("params") or {}).get("params.yaml") or {}
+        params = generate.params
         if lacking := {"prompt", "evaluate.sampling", "model.dtype"} - params.keys():
             raise RevisionError(
                 f"dvc.lock of {self.name} does not say with which {', '.join(sorted(lacking))} {model} answered "
@@ -90,11 +89,18 @@ class Revision:
             prompt=params["prompt"],
             sampling=params["evaluate.sampling"],
             dtype=params["model.dtype"],
-            grader_hash=_hash(evaluate, "deps", "src/smolmath/answers"),
-            problems_hash=_hash(evaluate, "deps", f"data/split/{dataset}"),
+            grader_hash=evaluate.deps.get("src/smolmath/answers"),
+            problems_hash=evaluate.deps.get(f"data/split/{dataset}"),
             made_by=made_by,
             prompts=prompts,
         )
+
+    def text(self, path: str) -> str:
+        """A file that Git tracks. Raises: RevisionError if this version has none."""
+        try:
+            return str(self._files.read_text(path))
+        except FileNotFoundError:
+            raise RevisionError(f"{self.name} holds no {path}.") from None
 
     def table(self, path: str, columns: tuple[str, ...]) -> pa.Table:
         """Raises: RevisionError as `predictions`."""
@@ -159,7 +165,7 @@ class Revision:
 
         Raises: RevisionError if the workspace holds another file than its dvc.lock records.
         """
-        md5 = next((found for stage in self.lock.values() if (found := _hash(stage, "outs", path))), None)
+        md5 = next((stage.outs[path] for stage in self.lock.values() if path in stage.outs), None)
         if self.name == WORKSPACE and Path(path).is_file():
             content = Path(path).read_bytes()
             if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
@@ -190,26 +196,14 @@ class Revision:
         )
 
 
-def stages_of(text: str, name: str) -> dict[str, Any]:
-    """Stage -> its entry, of the text of a dvc.lock. Raises: RevisionError if it is none."""
-    try:
-        stages = YAML(typ="safe", pure=True).load(text)["stages"]
-        return dict(stages)
-    except (YAMLError, TypeError, KeyError, ValueError):
-        raise RevisionError(
-            f"dvc.lock of {name} cannot be read: settle its merge, put it back (git checkout dvc.lock), or run "
-            "`dvc repro`."
-        ) from None
-
-
-def verdict_hashes(stages: Mapping[str, Any]) -> dict[str, str | None]:
+def verdict_hashes(stages: Mapping[str, Recorded]) -> dict[str, str]:
     """Path -> md5 of all verdicts that a dvc.lock records."""
     return {
-        out["path"]: out.get("md5")
+        path: md5
         for name, stage in stages.items()
         if name.startswith("evaluate@")
-        for out in stage.get("outs") or []
-        if out["path"].startswith("results/verdicts/") and out["path"].count("/") == 3
+        for path, md5 in stage.outs.items()
+        if path.startswith("results/verdicts/") and path.count("/") == 3
     }
 
 
@@ -219,7 +213,3 @@ def completions_path(model: str, dataset: str) -> str:
 
 def problems_path(dataset: str) -> str:
     return f"data/split/{dataset}/test.parquet"
-
-
-def _hash(stage: Mapping[str, Any], kind: str, path: str) -> str | None:
-    return next((entry.get("md5") for entry in stage.get(kind) or [] if entry["path"] == path), None)

@@ -77,6 +77,28 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def as_markdown(comparison: Comparison) -> str:
+    """A table for a pull request or a job's summary."""
+    lines = [f"**{_plain(comparison.b)}** against **{_plain(comparison.a)}**", ""]
+    if comparison.differences:
+        lines += ["| | by | A | B | B − A | 95 % | better / worse | p | |", "|---|---|---|---|---|---|---|---|---|"]
+        mark = {True: "🟢 better", False: "🔴 worse", None: "no clear difference"}
+        lines += [
+            f"| {_plain(_what(d))} | {' | '.join(cell.strip() for cell in _cells(d))} | {mark[_direction(d)]} |"
+            for d in comparison.differences
+        ]
+        lines.append("")
+    if comparison.same:
+        told = ", ".join(f"{_plain(model)} on {_plain(dataset)}" for model, dataset in comparison.same)
+        lines.append(f"Every verdict is the same: {told}.")
+    return "\n".join([*lines, *(f"Warning: {_plain(warning)}" for warning in comparison.warnings)])
+
+
+def _plain(text: str) -> str:
+    """Names come from branches and params: nothing in them may become markup or end a cell."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|~" else c for c in text.replace("\n", " "))
+
+
 def power_table(points: float, disagreements: Sequence[tuple[str, float]]) -> Table:
     """How many problems show a difference of `points` in four of five evaluations, by how often the two disagree.
 

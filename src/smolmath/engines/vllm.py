@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm import LLM, SamplingParams
+from vllm.platforms import current_platform
 
 from smolmath.engines import Completion, Sampling
 from smolmath.engines.transformers import load_tokenizer
@@ -18,11 +19,12 @@ class VllmEngine:
 
     def __init__(self, model: Path, *, dtype: str, hardware: HardwareParams) -> None:
         self.tokenizer = load_tokenizer(model)
+        on_cpu = current_platform.is_cpu()
         self.engine: Any = LLM(
             model=str(model),
-            dtype=dtype,
+            dtype="float32" if on_cpu else dtype,  # the same weights, and bf16 is slow on most CPUs
             gpu_memory_utilization=hardware.gpu_memory,
-            enforce_eager=hardware.device == "cpu",  # compiling pays on a GPU; on a CPU it costs minutes
+            enforce_eager=on_cpu,  # compiling pays on a GPU; on a CPU it costs minutes
             disable_log_stats=True,
         )
 

@@ -2,13 +2,14 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from smolmath.params.core import Strict
 
 
 class HardwareParams(Strict):
     device: Literal["auto", "cpu", "cuda"]
+    devices: Literal["auto", "all"] | list[int]  # GPUs: one that no other stage holds, all, or one of these
     engine: Literal["transformers", "vllm"]  # what generates completions for evaluation
     gpu_memory: float = Field(gt=0, le=1)  # share of the GPU that vLLM takes for evaluation
     vllm: Literal["off", "colocate", "server"]  # what generates in GRPO: transformers, vLLM beside it or elsewhere
@@ -19,6 +20,13 @@ class HardwareParams(Strict):
     micro_batch: int | None = Field(ge=1)  # sequences per forward and backward pass; null: the whole step at once
     checkpoint_minutes: float | None = Field(gt=0)  # a checkpoint at least so often; null: by checkpoint_steps alone
     workers: int | None = Field(ge=1)  # processes that examine raw rows; null: one for each core
+
+    @field_validator("devices")
+    @classmethod
+    def _devices_are_numbers(cls, devices: str | list[int]) -> str | list[int]:
+        if isinstance(devices, list) and (not devices or min(devices) < 0 or len(set(devices)) < len(devices)):
+            raise ValueError(f"{devices} names no GPUs: auto, all, or their numbers once each, e.g. [0, 1].")
+        return devices
 
     @model_validator(mode="after")
     def _server_is_named(self) -> Self:

@@ -5,8 +5,9 @@ import subprocess
 from dataclasses import dataclass
 
 from smolmath.comparing.compare import Comparison, Side, compare
-from smolmath.comparing.revisions import WORKSPACE, Revision, stages_of, verdict_hashes
+from smolmath.comparing.revisions import WORKSPACE, Revision, verdict_hashes
 from smolmath.errors import SmolmathError
+from smolmath.lockfile import read_lock
 from smolmath.report.reading import git
 
 LOOKED_AT = 20  # commits that touched dvc.lock; a fifth of a second each
@@ -46,9 +47,9 @@ def against_parent() -> Against | None:
     return None
 
 
-def _recorded(commit: str) -> dict[str, str | None]:
+def _recorded(commit: str) -> dict[str, str]:
     """The hashes of a commit's verdicts; none where it removed dvc.lock, or left a broken one."""
     try:
-        return verdict_hashes(stages_of(git("show", f"{commit}:dvc.lock"), commit))
+        return verdict_hashes(read_lock(git("show", f"{commit}:dvc.lock"), commit))
     except (subprocess.CalledProcessError, SmolmathError):
         return {}

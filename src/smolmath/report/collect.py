@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.graph import load_stages
+from smolmath.lockfile import workspace_lock
 from smolmath.params.core import ParamsError, load_section, lookup, read_params
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.params.phases import Phase, load_phase_params
+from smolmath.provenance.trail import journal_entry
 from smolmath.report.against import Against, against_parent
 from smolmath.report.completions import Browsed, browse
 from smolmath.report.data import DatasetRows, dataset_rows
@@ -67,7 +69,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class StageFacts:
-    """The newest journal entry of a stage; `entry` is None where the stage has none."""
+    """The journal entry of the run that dvc.lock records; `entry` is None where there is none."""
 
     stage: str
     entry: dict[str, Any] | None
@@ -180,30 +182,14 @@ def read_git() -> GitState:
     return GitState(sha, subject, len(changed.splitlines()), "")
 
 
-def newest_entry(stage: str, journal: Path = Path("journal")) -> dict[str, Any] | None:
-    """The stage's journal entry that was written last; by name among equals, as in a fresh clone."""
-    found = sorted((journal / stage).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    return read_json(found[-1]) if found else None
-
-
 def _stages(params: dict[str, Any]) -> list[StageFacts]:
-    ran_with = _params_in_lock(Path("dvc.lock"))
-    return [
-        StageFacts(
-            stage=name,
-            entry=newest_entry(name),
-            changed_params=[key for key, value in ran_with.get(name, {}).items() if _lookup(params, key) != value],
-        )
-        for name in load_stages(params)
-    ]
-
-
-def _params_in_lock(path: Path) -> dict[str, dict[str, Any]]:
-    """Stage -> the hashed params, by dotted key, that it last ran with."""
-    if not path.is_file():
-        return {}
-    stages = read_params(path).get("stages") or {}
-    return {name: (stage.get("params") or {}).get("params.yaml") or {} for name, stage in stages.items()}
+    lock = workspace_lock()
+    found = []
+    for name in load_stages(params):
+        made = lock.get(name)
+        changed = [key for key, value in made.params.items() if _lookup(params, key) != value] if made else []
+        found.append(StageFacts(stage=name, entry=journal_entry(made) if made else None, changed_params=changed))
+    return found
 
 
 def _lookup(params: dict[str, Any], dotted: str) -> Any:

@@ -1,0 +1,106 @@
+"""Several versions against one, ranked: which of the experiments is best, and is it by chance?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from rich.text import Text
+
+from smolmath.comparing.compare import (
+    MEASURES,
+    Comparison,
+    Difference,
+    Side,
+    compare,
+    in_words,
+    is_clear,
+    names,
+    p_text,
+    signed,
+)
+from smolmath.comparing.show import as_json as comparison_as_json
+from smolmath.statistics import holm
+
+LINE = "{:<26}{:>7}{:>14}{:>16}{:>13}{:>9}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Each version against `a`; every p is corrected for all tests of the ranking."""
+
+    a: str
+    comparisons: list[Comparison]
+
+    @property
+    def warnings(self) -> list[str]:
+        return list(dict.fromkeys(warning for found in self.comparisons for warning in found.warnings))
+
+
+def rank(
+    a: Side, others: Sequence[Side], *, models: Sequence[str] = (), datasets: Sequence[str] = (), common: bool = False
+) -> Ranking:
+    """Raises: RevisionError, UnpairedError as `compare`."""
+    found = [compare(a, b, models=models, datasets=datasets, common=common) for b in others]
+    tests = [(b, difference) for b, one in zip(others, found, strict=True) for difference in one.differences]
+    corrected = iter(holm([difference.paired.p for _, difference in tests]))
+    told = []
+    for b, one in zip(others, found, strict=True):
+        differences = []
+        for difference in one.differences:
+            p = next(corrected)
+            called = names(a, b, difference.model_a, difference.model_b)
+            words = in_words(difference.paired, p, len(tests), *called)
+            differences.append(replace(difference, p_corrected=p, verdict=words))
+        told.append(replace(one, differences=differences))
+    return Ranking(a.name, told)
+
+
+def ranking_lines(ranking: Ranking) -> list[Text]:
+    """A block for each model, dataset and measure, the best first. Fits 86 columns."""
+    parts = [Text(f"A: {ranking.a}", style="bold")]
+    rows = [(found.b, difference) for found in ranking.comparisons for difference in found.differences]
+    order = sorted(rows, key=lambda row: (_key(row[1]), -row[1].paired.after))
+    for key, block in groupby(order, key=lambda row: _key(row[1])):
+        entries = list(block)
+        paired = entries[0][1].paired
+        parts.append(Text(f"\n{key[0]} on {key[1]}, {MEASURES[key[2]]}, {paired.n:,} problems", style="bold"))
+        parts.append(Text(LINE.format("", "share", "to A", "95 %", "better/worse", "p"), style="dim"))
+        rival = [(b, d) for b, d in entries if d.paired.after > d.paired.before]
+        parts += [Text(_row(b, d), style=_style(d)) for b, d in rival]
+        parts.append(Text(LINE.format(_cut(ranking.a), f"{100 * paired.before:.1f}", "", "", "", "").rstrip()))
+        parts += [Text(_row(b, d), style=_style(d)) for b, d in entries if (b, d) not in rival]
+    same = [(found.b, model, dataset) for found in ranking.comparisons for model, dataset in found.same]
+    parts += [Text(f"{b}: {m} on {d}: every verdict is that of {ranking.a}.", style="dim") for b, m, d in same]
+    parts.append(Text("\nGreen and red: clearly better or worse than A, p < 0.05, corrected for all of these tests."))
+    return [*parts, *(Text(f"warning: {warning}", style="yellow") for warning in ranking.warnings)]
+
+
+def as_json(ranking: Ranking) -> dict[str, Any]:
+    return {"a": ranking.a, "ranked": [comparison_as_json(found) for found in ranking.comparisons]}
+
+
+def _row(name: str, difference: Difference) -> str:
+    paired, e = difference.paired, difference.paired.difference
+    return LINE.format(
+        _cut(name),
+        f"{100 * paired.after:.1f}",
+        f"{signed(100 * e.value)} ± {100 * e.se:.1f}",
+        f"{signed(100 * e.low)} to {signed(100 * e.high)}",
+        f"{paired.gained} / {paired.lost}",
+        p_text(difference.p_corrected).removeprefix("p = ").removeprefix("p "),
+    )
+
+
+def _key(difference: Difference) -> tuple[str, str, str]:
+    return difference.model_b, difference.dataset, difference.paired.measure
+
+
+def _style(difference: Difference) -> str:
+    if not is_clear(difference.p_corrected):
+        return ""
+    return "green" if difference.paired.difference.value > 0 else "red"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 25 else f"{name[:24]}…"

@@ -1,0 +1,160 @@
+"""The trail of a result: from a model or a metrics file back to commit, params, code, data, packages and machine.
+
+Everything is read from what the project keeps: dvc.lock (hashes and params), the journal entry that dvc.lock's record
+names (Git, versions, hardware, seconds, settings), and the manifests of the raw data.
+"""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smolmath.errors import SmolmathError
+from smolmath.lockfile import Recorded, workspace_lock
+
+
+class TrailError(SmolmathError):
+    """Nothing is recorded of what was asked for."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stage's record with the journal entry of the run that made it; None where the journal has none."""
+
+    recorded: Recorded
+    journal: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Trail:
+    """How the out at `path` was made: the stage that wrote it last, and before it all that it hangs on, in order."""
+
+    path: str
+    md5: str
+    runs: list[Run]
+    sources: dict[str, dict[str, Any]]  # dataset -> manifest of its raw rows; empty where they aren't here
+    recorded_in: str | None  # the first commit whose dvc.lock has this result; None: not committed
+
+    @property
+    def last(self) -> Run:
+        return self.runs[-1]
+
+    @property
+    def seconds(self) -> float:
+        return float(sum(run.journal["seconds"] for run in self.runs if run.journal))
+
+
+def trail(path: str) -> Trail:
+    """The trail of an out of the workspace's dvc.lock: a model's folder, a metrics file, a table or a folder of data.
+
+    Raises: TrailError if no stage is recorded as having made it; LockError if dvc.lock cannot be read.
+    """
+    lock = workspace_lock()
+    name = Path(path).as_posix()
+    made = producer(lock, name)
+    if made is None:
+        outs = [out for recorded in lock.values() for out in recorded.outs]
+        told = f"dvc.lock records: {', '.join(outs)}." if outs else "There is no dvc.lock: run `dvc repro`."
+        raise TrailError(f"{path}: no stage is recorded as having made it. {told}")
+    runs = [Run(recorded, journal_entry(recorded)) for recorded in upstream(lock, made)]
+    return Trail(
+        path=name,
+        md5=made.outs[name],
+        runs=runs,
+        sources={
+            run.recorded.stage.split("@")[1]: _manifest(run.recorded)
+            for run in runs
+            if run.recorded.stage.startswith("fetch@")
+        },
+        recorded_in=first_commit_with(made.outs[name]),
+    )
+
+
+def producer(lock: Mapping[str, Recorded], path: str) -> Recorded | None:
+    """The stage that `path` is an out of."""
+    return next((recorded for recorded in lock.values() if path in recorded.outs), None)
+
+
+def upstream(lock: Mapping[str, Recorded], made: Recorded) -> list[Recorded]:
+    """All that `made` hangs on and itself, each after what it reads."""
+    found: dict[str, Recorded] = {}
+
+    def visit(recorded: Recorded) -> None:
+        if recorded.stage in found:
+            return
+        for other in lock.values():
+            if other is not recorded and any(_reads(recorded, out) for out in other.outs):
+                visit(other)
+        found[recorded.stage] = recorded
+
+    visit(made)
+    return list(found.values())
+
+
+def _reads(recorded: Recorded, out: str) -> bool:
+    """Whether a stage depends on an out, on the folder that it lies in, or on a file in it."""
+    return any(
+        dep == out or out.startswith(f"{dep}/") or dep.startswith(f"{out}/")
+        for dep in recorded.deps
+        if not dep.startswith(("src/", "stages/"))
+    )
+
+
+def journal_entry(recorded: Recorded) -> dict[str, Any] | None:
+    """The entry of the run that dvc.lock records. Raises: TrailError if it is there and cannot be read."""
+    path = Path("journal", recorded.stage, f"{recorded.fingerprint}.json")
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise TrailError(f"{path}: no readable JSON ({error}). Put it back: git checkout {path}") from None
+    return entry if isinstance(entry, dict) else None
+
+
+def first_commit_with(md5: str) -> str | None:
+    """The first commit of this branch whose dvc.lock has a hash; None if there is none, or no Git."""
+    try:
+        found = _git("log", "--format=%H", f"-S{md5}", "--", "dvc.lock").split()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return found[-1] if found else None
+
+
+def code_at(commit: str, path: str) -> dict[str, bytes] | None:
+    """The files of a commit at `path`, by path inside it (of a file: ""); None if it holds none, or isn't here."""
+    try:
+        names = [name for name in _git("ls-tree", "-r", "-z", "--name-only", commit, "--", path).split("\0") if name]
+        return {
+            name.removeprefix(path).lstrip("/"): subprocess.run(
+                ["git", "show", f"{commit}:{name}"], capture_output=True, check=True
+            ).stdout
+            for name in names
+        } or None
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+
+
+def facts_of(runs: Sequence[Run], section: str) -> dict[str, list[str]]:
+    """What the journal says under `packages` or `machine`, by name: one value where all runs agree."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, value in ((run.journal or {}).get(section) or {}).items():
+            if value is not None:
+                found.setdefault(name, {})[str(value)] = None
+    return {name: list(values) for name, values in found.items()}
+
+
+def _manifest(fetched: Recorded) -> dict[str, Any]:
+    path = Path(next(iter(fetched.outs)), "manifest.json")
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout

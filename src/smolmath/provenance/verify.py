@@ -1,0 +1,145 @@
+"""`smolmath verify`: are results what dvc.lock says they are, made from what it says?
+
+Of each result and of all that it hangs on: its bytes hash to what is recorded; what a stage read is what the stage
+before it wrote; the code that is recorded is the workspace's, or that of the commit that the run started from; the
+journal knows the run.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from typing import Any, Literal
+
+from smolmath.hashes import content_hash, input_files, listing_hash
+from smolmath.lockfile import Recorded, workspace_lock
+from smolmath.params.core import ParamsError, lookup
+from smolmath.provenance.trail import TrailError, code_at, journal_entry, producer, upstream
+
+SHOWN = 3  # files of a folder that are named
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`wrong`: it is not what it claims; `missing`: it cannot be said; `note`: true, but not of today's code."""
+
+    stage: str
+    what: str
+    status: Literal["ok", "wrong", "missing", "note"]
+    detail: str = ""
+
+
+def verify(paths: Sequence[str], params: Mapping[str, Any]) -> list[Finding]:
+    """Look at the named outs, or at every one, and at all that they hang on.
+
+    What is not in the workspace is `missing` where it was named, and no finding where it only lies on the way.
+
+    Raises: TrailError for a path that no stage is recorded as having made; LockError.
+    """
+    lock = workspace_lock()
+    if not lock:
+        raise TrailError("there is no dvc.lock, so nothing is claimed. Run `dvc repro`.")
+    named = [Path(path).as_posix() for path in paths] or [out for made in lock.values() for out in made.outs]
+    stages: dict[str, Recorded] = {}
+    for name in named:
+        made = producer(lock, name)
+        if made is None:
+            raise TrailError(f"{name}: no stage is recorded as having made it. `dvc stage list` shows what there is.")
+        stages |= {recorded.stage: recorded for recorded in upstream(lock, made)}
+    findings = []
+    for recorded in stages.values():
+        for out, recorded_hash in recorded.outs.items():
+            findings += _out(recorded, out, recorded_hash, named=bool(paths) and out in named)
+        findings += _chain(lock, recorded)
+        findings += _inputs(recorded, params)
+    return findings
+
+
+def _out(recorded: Recorded, out: str, claimed: str, *, named: bool) -> list[Finding]:
+    try:
+        found = content_hash(Path(out))
+    except FileNotFoundError:
+        detail = "not here; dvc pull, where a remote has it"
+        return [Finding(recorded.stage, out, "missing", detail)] if named else []
+    if found == claimed:
+        return [Finding(recorded.stage, out, "ok")]
+    return [
+        Finding(recorded.stage, out, "wrong", f"dvc.lock records {claimed}, this is {found}{_which(out, claimed)}")
+    ]
+
+
+def _which(out: str, claimed: str) -> str:
+    """Which files of a folder differ, where DVC's cache has its listing."""
+    listed = cached_listing(claimed)
+    if listed is None:
+        return ""
+    here = {file.relative_to(out).as_posix(): content_hash(file) for file in input_files(Path(out))}
+    differing = sorted(name for name in here.keys() | listed if here.get(name) != listed.get(name))
+    more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    return f" ({', '.join(differing[:SHOWN])}{more})"
+
+
+def cached_listing(folder_hash: str) -> dict[str, str] | None:
+    """Path -> hash of a folder's files, from DVC's cache; None where it is not there."""
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    if not folder_hash.endswith(".dir"):
+        return None
+    try:
+        path = Path(Repo().cache.local.oid_to_path(folder_hash))
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))}
+    except (NotDvcRepoError, FileNotFoundError):
+        return None
+
+
+def _chain(lock: Mapping[str, Recorded], recorded: Recorded) -> list[Finding]:
+    """Whether what the stage read is what is recorded of the stage that wrote it."""
+    findings = []
+    for dep, claimed in recorded.deps.items():
+        made = producer(lock, dep)
+        if made is not None and made.outs[dep] != claimed:
+            detail = f"it read {claimed}, and {made.stage} has written {made.outs[dep]} since: run `dvc repro`"
+            findings.append(Finding(recorded.stage, f"read {dep}", "wrong", detail))
+    return findings
+
+
+def _inputs(recorded: Recorded, params: Mapping[str, Any]) -> list[Finding]:
+    """Whether the recorded code is to be had, whether today's is another, and whether the journal knows the run."""
+    entry = journal_entry(recorded)
+    if entry is None:
+        detail = f"journal/{recorded.stage}/{recorded.fingerprint}.json is not here: versions and hardware are unknown"
+        return [Finding(recorded.stage, "journal", "missing", detail)]
+    older: list[str] = []
+    lost: list[str] = []
+    commit = (entry.get("git") or {}).get("commit")
+    for dep, claimed in recorded.deps.items():
+        if not dep.startswith(("src/", "stages/")) or (Path(dep).exists() and content_hash(Path(dep)) == claimed):
+            continue
+        (older if commit and _hash_at(commit, dep) == claimed else lost).append(dep)
+    changed = [key for key, value in recorded.params.items() if _value(params, key) != value]
+    findings = []
+    if lost:
+        detail = f"{', '.join(lost)} as it ran is neither in the workspace nor in commit {(commit or 'none')[:12]}"
+        findings.append(Finding(recorded.stage, "code", "missing", detail))
+    if older or changed:
+        detail = ", ".join([*older, *(f"params.yaml: {key}" for key in changed)])
+        findings.append(Finding(recorded.stage, "changed since it ran", "note", detail))
+    return findings
+
+
+def _hash_at(commit: str, path: str) -> str | None:
+    """The hash that DVC would give `path` as a commit has it."""
+    files = code_at(commit, path)
+    if files is None:
+        return None
+    hashes = {name: md5(content, usedforsecurity=False).hexdigest() for name, content in files.items()}
+    return hashes[""] if list(hashes) == [""] else listing_hash(hashes)
+
+
+def _value(params: Mapping[str, Any], key: str) -> Any:
+    try:
+        return lookup(params, key)
+    except ParamsError:
+        return None

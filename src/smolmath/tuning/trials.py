@@ -1,0 +1,84 @@
+"""How a trial stands: the validations of one that runs, and what one that has ended reached, problem by problem."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+
+from smolmath import statistics
+from smolmath.comparing.revisions import Revision
+from smolmath.params.core import ParamsError, read_params
+from smolmath.runs import main_workspace
+from smolmath.statistics import Estimate
+from smolmath.tuning.search import Value, overridden
+
+COLUMNS = ("step", "kind", "question", "correct", "reward")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best validation of a phase: what its model was chosen by."""
+
+    step: int
+    estimate: Estimate
+    by_question: dict[str, float]  # accuracy: 1 or 0; reward: the weighted sum
+
+    @property
+    def n(self) -> int:
+        return len(self.by_question)
+
+
+def outcome(experiment: str, phase: str, metric: str) -> Outcome:
+    """What an experiment's phase reached by `metric`, accuracy or reward. Raises: RevisionError."""
+    revision = Revision(experiment)
+    rows = revision.table(f"results/training/{phase}.parquet", COLUMNS).to_pylist()
+    step = best_step(revision.text(f"metrics/train/{phase}.csv"), metric)
+    return Outcome(step, *_judged([row for row in rows if row["step"] == step], metric))
+
+
+def best_step(curve: str, metric: str) -> int:
+    """The step with the best validation, the later of equal ones, from a curve's CSV."""
+    scores = [(float(row[f"validation_{metric}"]), int(row["step"])) for row in csv.DictReader(StringIO(curve))
+              if row.get(f"validation_{metric}")]  # fmt: skip
+    return max(scores)[1]
+
+
+def validations(phase: str, metric: str, params: Mapping[str, Any], values: Mapping[str, Value]) -> dict[int, float]:
+    """Step -> validation of the training that runs with `values`; nothing while it has not validated.
+
+    It runs in a workspace of DVC's, whose params.yaml tells it from the others; its state lies in the main one.
+    """
+    wanted = overridden(params, values)
+    for holder in (main_workspace() / ".work" / f"train@{phase}").glob("*.pid"):
+        if _params_of(holder) == wanted:
+            try:
+                tables = {
+                    int(path.name[:8]): pq.read_table(path).to_pylist()
+                    for path in sorted(holder.with_suffix("").glob("samples/*-validation.parquet"))
+                }
+            except FileNotFoundError:  # it has just ended
+                return {}
+            return {step: _judged(rows, metric)[0].value for step, rows in tables.items()}
+    return {}
+
+
+def _params_of(holder: Path) -> dict[str, Any] | None:
+    """params.yaml where the process that holds a state runs; None if it has ended."""
+    try:
+        return read_params(Path(psutil.Process(int(holder.read_text())).cwd()) / "params.yaml")
+    except (OSError, ValueError, psutil.Error, ParamsError):
+        return None
+
+
+def _judged(rows: list[dict[str, Any]], metric: str) -> tuple[Estimate, dict[str, float]]:
+    held = [row for row in rows if row.get("kind", "validation") == "validation"]
+    if metric == "accuracy":
+        found = {row["question"]: float(row["correct"]) for row in held}
+        return statistics.share([value == 1.0 for value in found.values()]), found
+    found = {row["question"]: float(row["reward"]) for row in held if row["reward"] is not None}
+    return statistics.mean(list(found.values())), found

@@ -1,0 +1,220 @@
+"""The trail of a result and `smolmath verify`, on a small pipeline that real DVC has run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from smolmath.cli import app
+from smolmath.hashes import content_hash
+from smolmath.lockfile import read_lock
+from smolmath.provenance.trail import TrailError, trail, upstream
+from smolmath.provenance.verify import verify
+from tests.conftest import ROOT, Project
+
+DVC_YAML = """
+stages:
+  fetch:
+    foreach: ${datasets}
+    do:
+      cmd: PYTHONPATH=src python stages/fetch.py
+      deps: [stages/fetch.py, src/smolmath/errors.py]
+      params: ["datasets.${key}"]
+      outs: ["data/raw/${key}"]
+  train:
+    foreach: ${phases}
+    do:
+      cmd: PYTHONPATH=src python stages/train.py
+      deps: [data/raw/rows, stages/train.py, src/smolmath/params]
+      params: ["phases.${key}.rate"]
+      outs: ["models/${key}"]
+      metrics:
+        - metrics/${key}.json:
+            cache: false
+  other:
+    cmd: echo x > other.txt
+    outs: [other.txt]
+"""
+PARAMS = {"datasets": {"rows": {"n": 3}}, "phases": {"one": {"rate": 1e-4}}}
+STAGE = """
+import json
+from pathlib import Path
+from smolmath.runs import stage_run
+
+with stage_run({name!r}) as run:
+    folder = run.out({out!r})
+    folder.mkdir()
+    (folder / "first.txt").write_text("first")
+    (folder / "second.txt").write_text(str(run.params["phases"]["one"]["rate"]))
+    (folder / "manifest.json").write_text(json.dumps({{"revision": "abc", "files": [{{"path": "first.txt", "rows": 3, "sha256": "ff"}}]}}))
+    if {metric!r}:
+        run.out({metric!r}).write_text("{{}}")
+    run.facts["steps"] = 7
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project with two stages that have run and are committed."""
+    folder = tmp_path_factory.mktemp("provenance") / "project"
+    folder.mkdir()
+    project = Project(folder, git=True)
+    project.write("dvc.yaml", DVC_YAML)
+    project.write("params.yaml", "datasets: {rows: {n: 3}}\nphases: {one: {rate: 1.0e-4}}\nunrelated: 1\n")
+    project.write("stages/fetch.py", STAGE.format(name="fetch@rows", out="data/raw/rows", metric=""))
+    project.write("stages/train.py", STAGE.format(name="train@one", out="models/one", metric="metrics/one.json"))
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "code")
+    assert sorted(project.repro()) == ["fetch@rows", "other", "train@one"]
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "results")
+    return project
+
+
+@pytest.fixture
+def workspace(made, tmp_path, monkeypatch):
+    """A clone of it, with the same cache and its outs in place."""
+    subprocess.run(["cp", "-a", str(made.folder), str(tmp_path / "project")], check=True)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path / "project"
+
+
+def git(*arguments):
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def smolmath(*arguments):
+    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "160"})
+
+
+def test_our_hashes_are_dvcs_own(workspace):
+    lock = read_lock(Path("dvc.lock").read_text(), "it")
+    claimed = {path: md5 for made in lock.values() for path, md5 in {**made.deps, **made.outs}.items()}
+    assert {path: content_hash(Path(path)) for path in claimed} == claimed
+    assert sum(md5.endswith(".dir") for md5 in claimed.values()) == 3
+    bytecode = Path("src/smolmath/params/__pycache__")
+    bytecode.mkdir(exist_ok=True)
+    (bytecode / "core.cpython-399.pyc").write_bytes(b"compiled")  # in no hash
+    assert content_hash(bytecode.parent) == claimed["src/smolmath/params"]
+
+
+def test_a_model_leads_to_commit_params_data_versions_and_seconds(workspace):
+    found = trail("models/one")
+    assert [run.recorded.stage for run in found.runs] == ["fetch@rows", "train@one"]  # not `other`
+    assert found.last.recorded.params == {"phases.one.rate": 1e-4}
+    assert found.last.recorded.deps["data/raw/rows"] == found.runs[0].recorded.outs["data/raw/rows"]
+    assert found.last.journal["git"] == {"commit": git("rev-parse", "HEAD~1"), "changed": []}
+    assert found.recorded_in == git("rev-parse", "HEAD")
+    assert found.sources == {"rows": {"revision": "abc", "files": [{"path": "first.txt", "rows": 3, "sha256": "ff"}]}}
+    assert found.seconds == sum(run.journal["seconds"] for run in found.runs)
+    assert trail("metrics/one.json").last == found.last
+
+    said = smolmath("inspect", "models/one").output
+    for text in (
+        git("rev-parse", "HEAD~1")[:12],
+        git("rev-parse", "HEAD"),
+        "rate",
+        "0.0001",
+        "revision abc; 3 rows",
+        "pyarrow",
+        "steps",
+    ):
+        assert text in said, text
+    told = json.loads(smolmath("inspect", "models/one", "--json").output)
+    assert [stage["stage"] for stage in told["stages"]] == ["fetch@rows", "train@one"]
+    assert told["stages"][1]["journal"]["packages"]["dvc"]
+
+
+def test_a_run_on_changed_code_is_told_from_its_commit(workspace):
+    Path("stages/train.py").write_text(Path("stages/train.py").read_text() + "# edited\n")
+    Path("README.md").write_text("no code\n")
+    environment = Project.clean_environment()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], env=environment, check=True)
+    found = trail("models/one")
+    assert found.last.journal["git"] == {"commit": git("rev-parse", "HEAD"), "changed": ["stages/train.py"]}
+    assert "with changes to stages/train.py" in smolmath("inspect", "models/one").output
+
+
+def test_what_is_as_recorded_is_verified(workspace):
+    findings = verify([], PARAMS)
+    assert [f for f in findings if f.status != "ok" and f.stage != "other"] == []
+    done = smolmath("verify", "models/one", "metrics/one.json")
+    assert done.exit_code == 0, done.output
+    assert "3 results are what dvc.lock records." in done.output
+
+
+def test_an_edited_out_is_named_with_the_file_that_differs(workspace):
+    Path("models/one/second.txt").unlink()  # a link into the cache, where links are used
+    Path("models/one/second.txt").write_text("tampered")
+    done = smolmath("verify", "models/one")
+    assert done.exit_code == 1
+    assert "wrong" in done.output
+    assert "(second.txt)" in done.output
+
+
+def test_a_broken_chain_is_wrong(workspace):
+    lock = Path("dvc.lock").read_text()
+    data = read_lock(lock, "it")["fetch@rows"].outs["data/raw/rows"]
+    Path("dvc.lock").write_text(lock.replace(data, "0" * 32 + ".dir", 1))  # the stage that reads it comes first
+    wrong = [f for f in verify(["models/one"], PARAMS) if f.status == "wrong"]
+    assert any(f.what == "read data/raw/rows" and "has written" in f.detail for f in wrong)
+
+
+def test_code_and_params_of_today_are_a_note_where_the_commit_has_those_of_then(workspace):
+    Path("stages/train.py").write_text("# other code\n")
+    Path("src/smolmath/params/core.py").write_text("# other code\n")
+    findings = verify(["models/one"], {**PARAMS, "phases": {"one": {"rate": 2e-4}}})
+    notes = [f for f in findings if f.status == "note"]
+    assert [(f.stage, f.detail) for f in notes] == [
+        ("train@one", "src/smolmath/params, stages/train.py, params.yaml: phases.one.rate")
+    ]
+    assert not [f for f in findings if f.status in ("wrong", "missing")]
+
+
+def test_code_that_nobody_has_any_more_is_missing(workspace):
+    Path("stages/train.py").write_text(Path("stages/train.py").read_text() + "# never committed\n")
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], env=Project.clean_environment(), check=True)
+    git("checkout", "-q", "stages/train.py")
+    (lost,) = [f for f in verify(["models/one"], PARAMS) if f.status == "missing"]
+    assert "stages/train.py as it ran is neither in the workspace nor in commit" in lost.detail
+
+
+def test_a_run_that_the_journal_does_not_know_is_missing(workspace):
+    for path in Path("journal/train@one").iterdir():
+        path.unlink()
+    (lost,) = [f for f in verify(["models/one"], PARAMS) if f.status == "missing"]
+    assert lost.stage == "train@one"
+    assert lost.what == "journal"
+    assert "unknown: the journal has no entry of this run" in smolmath("inspect", "models/one").output
+
+
+def test_what_is_not_here_is_missing_where_it_was_named_alone(workspace):
+    subprocess.run(["rm", "-r", "data/raw/rows"], check=True)
+    assert smolmath("verify", "models/one").exit_code == 0
+    done = smolmath("verify", "data/raw/rows")
+    assert done.exit_code == 1
+    assert "not here; dvc pull" in done.output
+    assert "its raw rows are not here" in smolmath("inspect", "models/one").output
+
+
+def test_what_nobody_made_is_refused(workspace):
+    with pytest.raises(TrailError, match=r"models/two: no stage is recorded as having made it. dvc.lock records: "):
+        trail("models/two")
+    done = smolmath("verify", "models/two")
+    assert done.exit_code == 1
+    assert "no stage is recorded as having made it" in done.output
+    os.remove("dvc.lock")
+    assert "there is no dvc.lock" in smolmath("verify").output
+
+
+def test_the_committed_demos_models_hang_on_what_made_them():
+    lock = read_lock((ROOT / "dvc.lock").read_text(), "it")
+    stages = [made.stage for made in upstream(lock, lock["train@legs"])]
+    assert stages[-2:] == ["train@sums", "train@legs"]
+    assert {"check", "base", "fetch@sums", "process@legs", "split@legs"} <= set(stages)
+    assert not [stage for stage in stages if stage.startswith(("generate", "evaluate", "summarize"))]

@@ -1,0 +1,270 @@
+"""What each kind of edit runs again: the table, held against every file, against dvc.yaml, and by `dvc repro`.
+
+A row is a class of edits with one answer. `runs` are the stages that the edit itself touches. An edited comment
+changes no out, so that exactly they run; other values may change outs, and then what reads those runs too.
+"""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from smolmath.graph import load_stages
+from smolmath.params.core import lookup, read_params
+from tests.conftest import ROOT, Project, make_tiny
+
+LIBRARY = "src/smolmath"
+STAGES = {
+    "check", "base", "summarize", "fetch@sums", "fetch@legs", "process@sums", "process@legs", "split@sums", "split@legs",
+    "train@sums", "train@legs",
+    *(f"{stage}@{model}-{dataset}" for stage in ("generate", "evaluate") for model in ("base", "sums")
+      for dataset in ("sums", "legs")),
+}  # fmt: skip
+
+# Files, or folders that end in "/", of src/smolmath -> the stages that an edit of any of them runs again.
+MODULES = {
+    "what no result hangs on": (
+        """__init__.py cli.py devices.py energy.py errors.py grading.py graph.py hashes.py inspection.py journal.py
+        lockfile.py progress.py recipes.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py
+        comparing/ provenance/ report/ tuning/ sources/__init__.py sources/hub.py difficulty.py""",
+        "",
+    ),
+    "the grader": ("answers/", "check process@* train@* evaluate@*"),
+    "the answer's tags": ("tags.py", "check process@* train@* generate@* evaluate@*"),
+    "how tables are written": ("records.py", "fetch@* process@* split@* train@* generate@* evaluate@* summarize"),
+    "what a problem's id is": ("problems.py", "check fetch@* process@* split@*"),
+    "how raw tables are read": ("tables.py", "fetch@* process@*"),
+    "the generator of problems": ("sources/reasoning_gym.py", "fetch@*"),
+    "local files as a source": ("sources/files.py", "fetch@*"),
+    "layouts, filters, processing": ("datasets/ examine.py filters/ processing.py", "process@*"),
+    "the split": ("splitting.py", "split@*"),
+    "the base": ("bases.py", "base"),
+    "the kernels, engines, prompts": ("kernels.py engines/ prompts.py", "train@* generate@*"),
+    "generation in batches": ("generation.py", "generate@*"),
+    "what trainings share": ("training/", "train@*"),
+    "GRPO alone": ("grpo/__init__.py grpo/grounding.py grpo/preflight.py grpo/sampler.py grpo/scoring.py grpo/timed.py "
+                   "grpo/trainer.py", "train@sums"),
+    "rewards, which evaluation shows too": ("grpo/rewards.py grpo/shaping.py", "check train@sums evaluate@*"),
+    "SFT alone": ("sft/", "train@legs"),
+    "metrics": ("evaluation.py metrics.py", "evaluate@*"),
+    "statistics": ("statistics.py verdicts.py", "evaluate@* summarize"),
+    "what each phase keeps": ("paired.py retention.py", "summarize"),
+    "params of no stage": ("params/__init__.py params/check.py params/core.py params/difficulty.py params/hardware.py "
+                           "params/tracking.py params/trl_fields.py", "check"),
+    "params of datasets": ("params/datasets.py", "check fetch@* process@*"),
+    "params of processing": ("params/process.py", "check process@*"),
+    "params of the split": ("params/split.py", "check split@*"),
+    "params of the model": ("params/model.py", "check base"),
+    "params of evaluation": ("params/evaluate.py", "check generate@* summarize"),
+    "params of phases": ("params/phases.py", "check train@*"),
+    "params of the prompt": ("params/prompt.py", "check train@* generate@* evaluate@*"),
+}  # fmt: skip
+SCRIPTS = {
+    "check": "check", "fetch": "fetch@*", "process": "process@*", "split": "split@*", "base": "base", "difficulty": "",
+    "train_grpo": "train@sums", "train_sft": "train@legs", "generate": "generate@*", "evaluate": "evaluate@*",
+    "summarize": "summarize",
+}  # fmt: skip
+# Other files of the repository; the scratch copy gets them where it lacks them.
+OTHERS = {
+    "what people read, tests, tools": (
+        "README.md docs/page.md tests/test_x.py benchmarks/x.py tools/x.py recipes/gsm8k.yaml searches/x.yaml pyproject.toml",
+        "",
+    ),
+    "a file of the shipped base": ("bases/calc/make.py", "base"),
+    "a file of a dataset of one's own": ("rows/train.jsonl", "fetch@mine"),
+}
+# Keys and their new values. `check` reads all of params.yaml: it runs too, and nothing follows from it.
+PARAMS = {
+    "hardware": (
+        {"hardware.device": "cpu", "hardware.devices": "all", "hardware.micro_batch": 4, "hardware.threads": 1,
+         "hardware.workers": 1, "hardware.gpu_memory": 0.5, "hardware.vllm_memory": 0.5, "hardware.vllm_sleep": False,
+         "hardware.checkpoint_minutes": 1.0}, ""),
+    "tracking": (
+        {"tracking.project": "other", "tracking.group": "g", "tracking.tags": ["t"], "tracking.print_completions": 1}, ""),
+    "sampling": (
+        {"evaluate.sampling.samples": 2, "evaluate.sampling.temperature": 0.9, "evaluate.sampling.top_p": 0.9,
+         "evaluate.sampling.problems": 5, "evaluate.sampling.batch_size": 3,
+         "evaluate.sampling.max_completion_tokens": 12}, "generate@*"),
+    "a GRPO phase": (
+        {"phases.sums.rewards.soft_format": 0.5, "phases.sums.grpo.learning_rate": 1e-4, "phases.sums.prompts_per_step": 4,
+         "phases.sums.validation.patience": 3, "phases.sums.sample_steps": 2, "phases.sums.checkpoint_steps": 2,
+         "phases.sums.max_prompt_tokens": 100, "phases.sums.answer_grounding_weight": 0.1}, "train@sums summarize"),
+    "an SFT phase": (
+        {"phases.legs.sft.learning_rate": 1e-3, "phases.legs.examples_per_step": 8, "phases.legs.preflight": "warn",
+         "phases.legs.pass_rate": None, "phases.legs.max_prompt_tokens": 100}, "train@legs summarize"),
+    "where a phase begins": ({"phases.legs.init": "base"}, "train@legs summarize"),
+    "an adapter": (
+        {"phases.legs.lora": {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": ["q_proj"]}}, "train@legs summarize"),
+    "the models that are evaluated": ({"evaluate.models": ["base", "sums", "legs"]}, "generate@legs-* evaluate@legs-* summarize"),
+    "the datasets that are evaluated": ({"evaluate.datasets": ["sums"], "evaluate.models": ["base", "sums"]}, "summarize"),
+    "the seed": ({"seed": 2}, "train@* generate@*"),
+    "the prompt": ({"prompt.system": "Think.", "prompt.reasoning_tag": "think"}, "train@* generate@* evaluate@*"),
+    "the weights' type": ({"model.dtype": "bfloat16"}, "base train@* generate@*"),
+    "the split's seed": ({"split.seed": 1, "split.test_fraction": 0.2}, "split@*"),
+    "a filter": (
+        {"process.near_duplicates": 0.9, "process.question_chars": [1, 3000], "process.shard_rows": 60,
+         "process.multiple_choice": "drop"}, "process@*"),
+    "a dataset's task": ({"datasets.legs.options.max_instances": 4, "datasets.legs.seed": 2}, "fetch@legs process@legs split@*"),
+    "the protected dataset's task": ({"datasets.sums.seed": 2}, "fetch@sums process@* split@*"),
+    "a rating of problems": (
+        {"difficulty.rated": {"dataset": "sums", "model": "base", "problems": 8, "samples": 2, "temperature": 1.0,
+                              "top_p": 1.0, "max_completion_tokens": 12, "batch_size": 8}}, "difficulty@rated"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    files: tuple[str, ...]
+    params: dict
+    runs: str
+
+
+def _files(names):
+    """Every file of a list of files and folders of src/smolmath."""
+    for name in names.split():
+        path = ROOT / LIBRARY / name
+        found = [f for f in sorted(path.rglob("*")) if f.suffix in (".py", ".j2")] if path.is_dir() else [path]
+        yield from (f.relative_to(ROOT).as_posix() for f in found)
+
+
+TABLE = {
+    **{name: Row(tuple(_files(files)), {}, runs) for name, (files, runs) in MODULES.items()},
+    **{f"stages/{script}.py": Row((f"stages/{script}.py",), {}, runs) for script, runs in SCRIPTS.items()},
+    **{name: Row(tuple(files.split()), {}, runs) for name, (files, runs) in OTHERS.items()},
+    **{f"params: {name}": Row((), values, runs) for name, (values, runs) in PARAMS.items()},
+}
+
+
+def expand(patterns, stages=STAGES):
+    """`train@*` and `generate@legs-*` stand for all that begin so."""
+    return {
+        stage
+        for pattern in patterns.split()
+        for stage in {*stages, pattern}
+        if stage == pattern or stage.startswith(pattern.removesuffix("*"))
+        if "*" not in stage
+    }
+
+
+def small(params):
+    make_tiny(params)
+    params["evaluate"]["models"] = ["base", "sums"]
+
+
+def test_the_table_has_every_module_and_script_once():
+    rows = [file for row in TABLE.values() for file in row.files]
+    code = [
+        path.relative_to(ROOT).as_posix()
+        for folder in (ROOT / LIBRARY, ROOT / "stages")
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".py", ".j2")
+    ]
+    assert sorted(file for file in rows if file.startswith(("src/", "stages/"))) == code
+
+
+def test_the_table_has_every_section_and_every_key_class_of_a_stages_params():
+    params = read_params(ROOT / "recipes" / "demo.yaml")
+    keys = [key for row in TABLE.values() for key in row.params]
+    assert {key.split(".")[0] for key in keys} == set(params)
+    hashed = {key for stage in load_stages(params, ROOT / "dvc.yaml").values() for key in stage.params}
+    untouched = {
+        key for key in hashed if not any(k == key or k.startswith(f"{key}.") or key.startswith(f"{k}.") for k in keys)
+    }
+    assert untouched == set()
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.files and name not in OTHERS])
+def test_each_file_of_a_row_is_a_dep_of_exactly_its_stages(name):
+    params = read_params(ROOT / "recipes" / "demo.yaml")
+    small(params)
+    stages = load_stages(params, ROOT / "dvc.yaml")
+    assert set(stages) == STAGES
+    for file in TABLE[name].files:
+        readers = {s.name for s in stages.values() if any(file == dep or file.startswith(f"{dep}/") for dep in s.deps)}
+        if file.endswith(("__init__.py", ".j2")) and not readers:
+            continue  # of a folder whose modules are named one by one
+        assert readers == expand(TABLE[name].runs), file
+
+
+def downstream(stages, names):
+    """`names` and every stage that reads, directly or not, what they write."""
+    reached = set(names)
+    while True:
+        written = [out for name in reached for out in stages[name].outs]
+        more = {s.name for s in stages.values() if any(_overlap(dep, out) for dep in s.deps for out in written)}
+        if more <= reached:
+            return reached
+        reached |= more
+
+
+def _overlap(a, b):
+    return a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A small copy that has run to the end; rows edit it one after the other and leave their edit in place."""
+    folder = tmp_path_factory.mktemp("reruns") / "project"
+    folder.mkdir()
+    made = Project(folder, git=True)
+    made.params(small)
+    rows = [json.dumps({"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"}) + "\n" for n in range(30, 40)]
+    made.write("rows/train.jsonl", "".join(rows))
+    assert set(made.repro()) == STAGES
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.files])
+def test_an_edited_file_runs_its_stages_and_no_other(project, name):
+    row = TABLE[name]
+    if name == "a file of a dataset of one's own":
+        add_dataset(project)
+    for file in row.files:
+        path = project.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.read_text() if path.is_file() else ""
+        if file.endswith(".jsonl"):
+            path.write_text(before + '{"question": "What is 2 + 2?", "answer": "#### 4"}\n')
+        else:
+            path.write_text(before + ("{# edited #}\n" if file.endswith(".j2") else "\n# edited\n"))
+    ran = set(project.repro())
+    if file.endswith(".jsonl"):  # its rows have changed, and so has what was made of them
+        assert (
+            {"fetch@mine", "process@mine", "split@mine"}
+            <= ran
+            <= {"fetch@mine", "process@mine", "split@mine", "split@sums", "split@legs"}
+        )
+    else:
+        assert ran == expand(row.runs)
+    assert project.repro() == []
+
+
+def add_dataset(project):
+    entry = {"source": "files", "path": "rows", "sides": {"train": "train.jsonl"}}
+    project.params(lambda params: params["datasets"].update(mine=entry))
+    ran = set(project.repro())
+    # All are split again, since a train row must be in no other's test; their outs are as before.
+    assert ran == {"check", "fetch@mine", "process@mine", "split@mine", "split@sums", "split@legs"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.params])
+def test_another_value_runs_its_stages_and_what_reads_their_outs(project, name):
+    row = TABLE[name]
+
+    def change(params):
+        for key, value in row.params.items():
+            parent, _, last = key.rpartition(".")
+            (lookup(params, parent) if parent else params)[last] = value
+
+    before = read_params(project.folder / "params.yaml")
+    project.params(change)
+    after = read_params(project.folder / "params.yaml")
+    assert before != after
+    stages = load_stages(after, project.folder / "dvc.yaml")
+    ran = set(project.repro())
+    direct = expand(row.runs, set(stages)) | {"check"}
+    assert direct <= ran
+    assert ran <= downstream(stages, direct - {"check"}) | {"check"}
+    assert project.repro() == []
