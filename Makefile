@@ -41,8 +41,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m "not slow and not vllm"
 
+# Two at a time, a file each: most of their seconds are imports of the stages that they run, on one core.
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
@@ -55,6 +56,7 @@ bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/learning.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/overhead.py
 	$(MAKE) bench-harness
 
 bench-smoke: setup
@@ -63,6 +65,7 @@ bench-smoke: setup
 	$(BIN)/python benchmarks/training.py --steps 4 --rounds 1
 	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
 	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1
+	$(BIN)/python benchmarks/overhead.py --rounds 1
 	$(MAKE) bench-harness HARNESS="--problem-count 8 --tokens 48"
 
 # EleutherAI's lm-eval beside our evaluation, in an environment of its own: nothing else needs what it brings along.

@@ -169,7 +169,8 @@ def verify(
     except SmolmathError as error:
         _fail(str(error))
     bad = [finding for finding in findings if finding.status in ("wrong", "missing")]
-    for part in show.findings_parts(findings if paths else [f for f in findings if f.status != "ok"]):
+    shown = findings if paths else [finding for finding in findings if finding.status != "ok"]
+    for part in show.findings_parts(shown) if shown else []:
         console.print(part, markup=False, highlight=False)
     right = sum(finding.status == "ok" for finding in findings)
     if bad:
