@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.devices import claimed_gpu
 from smolmath.difficulty import histogram, pass_rates
 from smolmath.engines import load_engine
 from smolmath.generation import generate_batches, problems_to_answer
@@ -20,7 +19,7 @@ from smolmath.runs import stage_run
 
 
 def main(name: str, weights: str, split: str, out: str) -> None:
-    with stage_run(f"difficulty@{name}") as run, claimed_gpu(run.section("hardware", HardwareParams)):
+    with stage_run(f"difficulty@{name}", gpu=True) as run:
         sampling = run.section(f"difficulty.{name}", DifficultyParams)
         hardware = run.section("hardware", HardwareParams)
         prompt = run.section("prompt", PromptParams)

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.devices import claimed_gpu
 from smolmath.engines import load_engine
 from smolmath.generation import generate_batches, problems_to_answer, read_completions
 from smolmath.params.evaluate import SamplingParams
@@ -15,7 +14,7 @@ from smolmath.runs import stage_run
 
 
 def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
-    with stage_run(f"generate@{model}-{dataset}") as run, claimed_gpu(run.section("hardware", HardwareParams)):
+    with stage_run(f"generate@{model}-{dataset}", gpu=True) as run:
         sampling = run.section("evaluate.sampling", SamplingParams)
         hardware = run.section("hardware", HardwareParams)
         engine = load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)

@@ -7,13 +7,11 @@ import argparse
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.devices import claimed_gpu
-from smolmath.params.hardware import HardwareParams
 from smolmath.runs import stage_run
 
 
 def main(phase: str, init: str, split: str, out: str, curve: str, samples: str) -> None:
-    with stage_run(f"train@{phase}") as run, claimed_gpu(run.section("hardware", HardwareParams)):
+    with stage_run(f"train@{phase}", gpu=True) as run:
         # Only now: what these import asks CUDA which GPUs there are.
         from smolmath.sft.trainer import METHOD
         from smolmath.training.loop import train_phase

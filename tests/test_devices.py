@@ -8,8 +8,7 @@ import time
 import pynvml
 import pytest
 
-from smolmath.devices import claimed_gpu
-from smolmath.runs import StageError
+from smolmath.devices import DeviceError, claimed_gpu
 from tests.conftest import ROOT
 from tests.test_training import HARDWARE
 
@@ -86,7 +85,7 @@ def test_the_params_choose_among_those_that_the_process_may_use(two_gpus, monkey
     with claimed_gpu(with_devices("all")) as one:
         assert one is None
     with (
-        pytest.raises(StageError, match=r"there is no GPU 2; this machine shows 2, counted from 0"),
+        pytest.raises(DeviceError, match=r"there is no GPU 2; this machine shows 2, counted from 0"),
         claimed_gpu(with_devices([0, 2])),
     ):
         pass

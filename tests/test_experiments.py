@@ -193,7 +193,7 @@ def test_a_sweep_is_killed_and_resumed_and_finds_the_good_learning_rate(project)
         command, cwd=project.folder, env=environment, stdout=output, stderr=output, start_new_session=True
     )
     try:
-        wait_until(lambda: project.read("tune.log").count(" at step ") >= 2, running)
+        wait_until(lambda: "search-2: learning_rate" in project.read("tune.log"), running)  # two ended, one begun
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
         for process in psutil.process_iter(["cmdline", "cwd"]):  # the machine goes down: workers and stages too

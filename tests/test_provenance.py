@@ -22,7 +22,7 @@ stages:
     foreach: ${datasets}
     do:
       cmd: PYTHONPATH=src python stages/fetch.py
-      deps: [stages/fetch.py, src/smolmath/errors.py]
+      deps: [stages/fetch.py, src/smolmath/errors.py, own]
       params: ["datasets.${key}"]
       outs: ["data/raw/${key}"]
   train:
@@ -35,6 +35,10 @@ stages:
       metrics:
         - metrics/${key}.json:
             cache: false
+  gather:
+    cmd: PYTHONPATH=src python stages/gather.py
+    deps: [metrics, stages/gather.py]
+    outs: [gathered.txt]
   other:
     cmd: echo x > other.txt
     outs: [other.txt]
@@ -57,6 +61,14 @@ with stage_run({name!r}) as run:
 """
 
 
+GATHER = """
+from smolmath.runs import stage_run
+
+with stage_run("gather") as run:
+    run.out("gathered.txt").write_text("gathered")
+"""
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A project with two stages that have run and are committed."""
@@ -67,9 +79,11 @@ def made(tmp_path_factory):
     project.write("params.yaml", "datasets: {rows: {n: 3}}\nphases: {one: {rate: 1.0e-4}}\nunrelated: 1\n")
     project.write("stages/fetch.py", STAGE.format(name="fetch@rows", out="data/raw/rows", metric=""))
     project.write("stages/train.py", STAGE.format(name="train@one", out="models/one", metric="metrics/one.json"))
+    project.write("stages/gather.py", GATHER)
+    project.write("own/rows.txt", "rows")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "code")
-    assert sorted(project.repro()) == ["fetch@rows", "other", "train@one"]
+    assert sorted(project.repro()) == ["fetch@rows", "gather", "other", "train@one"]
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "results")
     return project
@@ -96,7 +110,7 @@ def test_our_hashes_are_dvcs_own(workspace):
     lock = read_lock(Path("dvc.lock").read_text(), "it")
     claimed = {path: md5 for made in lock.values() for path, md5 in {**made.deps, **made.outs}.items()}
     assert {path: content_hash(Path(path)) for path in claimed} == claimed
-    assert sum(md5.endswith(".dir") for md5 in claimed.values()) == 3
+    assert sum(md5.endswith(".dir") for md5 in claimed.values()) == 5
     bytecode = Path("src/smolmath/params/__pycache__")
     bytecode.mkdir(exist_ok=True)
     (bytecode / "core.cpython-399.pyc").write_bytes(b"compiled")  # in no hash
@@ -142,7 +156,9 @@ def test_a_run_on_changed_code_is_told_from_its_commit(workspace):
 
 def test_what_is_as_recorded_is_verified(workspace):
     findings = verify([], PARAMS)
-    assert [f for f in findings if f.status != "ok" and f.stage != "other"] == []
+    # A stage of one's own keeps no journal: that is worth a note, and no more.
+    assert [(f.stage, f.status) for f in findings if f.status != "ok"] == [("other", "note")]
+    assert smolmath("verify").exit_code == 0
     done = smolmath("verify", "models/one", "metrics/one.json")
     assert done.exit_code == 0, done.output
     assert "3 results are what dvc.lock records." in done.output
@@ -165,6 +181,47 @@ def test_a_broken_chain_is_wrong(workspace):
     assert any(f.what == "read data/raw/rows" and "has written" in f.detail for f in wrong)
 
 
+def test_a_folder_of_outs_that_were_written_again_is_a_broken_chain(workspace):
+    lock = Path("dvc.lock").read_text()
+    made = read_lock(lock, "it")
+    gathered = made["gather"].deps["metrics"]
+    assert gathered == content_hash(Path("metrics"))
+    Path("metrics/one.json").write_text('{"accuracy": 1}')
+    Path("dvc.lock").write_text(
+        lock.replace(made["train@one"].outs["metrics/one.json"], content_hash(Path("metrics/one.json")))
+    )
+    wrong = [(f.stage, f.what) for f in verify(["gathered.txt"], PARAMS) if f.status == "wrong"]
+    assert wrong == [("gather", "read metrics")]
+
+
+def test_an_input_that_no_stage_made_is_looked_at_too(workspace):
+    Path("own/rows.txt").write_text("edited")
+    notes = {f.stage: f.detail for f in verify(["models/one"], PARAMS) if f.status == "note"}
+    assert notes == {"fetch@rows": "own"}  # the commit has it as it was
+
+
+def test_a_journal_entry_of_other_outs_is_of_another_run(workspace):
+    (entry,) = Path("journal/train@one").iterdir()
+    told = json.loads(entry.read_text())
+    entry.write_text(json.dumps({**told, "outs": {**told["outs"], "models/one": "0" * 32 + ".dir"}}))
+    assert [(f.stage, f.what) for f in verify(["models/one"], PARAMS) if f.status == "missing"] == [
+        ("train@one", "journal")
+    ]
+
+
+def test_the_data_of_a_trail_is_that_of_the_record_and_not_what_lies_here(workspace):
+    path = Path("data/raw/rows/manifest.json")
+    path.unlink()
+    path.write_text('{"revision": "of another checkout"}')
+    assert trail("models/one").sources["rows"]["revision"] == "abc"
+
+
+def test_a_misspelt_result_is_not_taken_for_a_dataset_of_the_hub(workspace):
+    done = smolmath("inspect", "models/on")
+    assert done.exit_code == 1
+    assert "models/on: no stage is recorded as having made it" in done.output
+
+
 def test_code_and_params_of_today_are_a_note_where_the_commit_has_those_of_then(workspace):
     Path("stages/train.py").write_text("# other code\n")
     Path("src/smolmath/params/core.py").write_text("# other code\n")
@@ -181,7 +238,7 @@ def test_code_that_nobody_has_any_more_is_missing(workspace):
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], env=Project.clean_environment(), check=True)
     git("checkout", "-q", "stages/train.py")
     (lost,) = [f for f in verify(["models/one"], PARAMS) if f.status == "missing"]
-    assert "stages/train.py as it ran is neither in the workspace nor in commit" in lost.detail
+    assert "stages/train.py as it read it is neither in the workspace nor in commit" in lost.detail
 
 
 def test_a_run_that_the_journal_does_not_know_is_missing(workspace):
@@ -199,6 +256,8 @@ def test_what_is_not_here_is_missing_where_it_was_named_alone(workspace):
     done = smolmath("verify", "data/raw/rows")
     assert done.exit_code == 1
     assert "not here; dvc pull" in done.output
+    assert "revision abc" in smolmath("inspect", "models/one").output  # from the cache
+    subprocess.run(["rm", "-r", ".dvc/cache"], check=True)
     assert "its raw rows are not here" in smolmath("inspect", "models/one").output
 
 

@@ -86,6 +86,7 @@ JOURNAL_PATH, OTHER_PATH = (f"journal/{name}/{fingerprint(name, {}, {})}.json" f
 JOURNAL = {
     "stage": "train@sums",
     "fingerprint": "0123456789abcdef",
+    "outs": {},
     "seconds": 75.2,
     "peak_memory_mb": 1234,
     "machine": {"cpu": "Test CPU", "gpu": None},

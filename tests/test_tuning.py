@@ -1,5 +1,6 @@
 """`smolmath tune` without running a trial: what a search may say, what is read of a trial, what is told in the end."""
 
+import contextlib
 import subprocess
 
 import optuna
@@ -8,11 +9,13 @@ from ruamel.yaml import YAML
 
 from smolmath.params.core import ParamsError, read_params
 from smolmath.statistics import share
-from smolmath.tuning import queue, study
+from smolmath.tuning import proposals, queue, study
+from smolmath.tuning.proposals import TuneError
+from smolmath.tuning.queue import Standing
 from smolmath.tuning.search import as_overrides, overridden, read_search, rounded
 from smolmath.tuning.show import verdict
-from smolmath.tuning.study import Trial, TuneError, open_tuning
-from smolmath.tuning.trials import Outcome, best_step
+from smolmath.tuning.study import Trial, open_tuning
+from smolmath.tuning.trials import Outcome, validation_curve
 from tests.conftest import ROOT
 
 RATE = "phases.sums.grpo.learning_rate"
@@ -90,17 +93,17 @@ def test_values_become_overrides_that_dvc_reads_as_what_they_are(params, tmp_pat
     (tmp_path / "params.yaml").write_text((ROOT / "recipes" / "demo.yaml").read_text())
     apply_overrides(tmp_path / "params.yaml", told[1::2])
     assert read_params(tmp_path / "params.yaml") == overridden(params, values)
-    assert [rounded(v) for v in (0.00021337, 7, "x", 12345.6)] == [0.000213, 7, "x", 12300.0]
+    assert [rounded(v) for v in (0.00021337, 7, 12345.6)] == [0.000213, 7, 12300.0]
 
 
-def test_the_best_step_is_that_of_the_best_validation_the_later_of_equal_ones():
+def test_the_validations_are_read_from_a_curve():
     curve = "step,validation_accuracy,reward\n1,,0.5\n2,0.5,0.5\n3,0.75,1\n4,,1\n5,0.75,1\n6,0.5,1\n"
-    assert best_step(curve, "accuracy") == 5
+    assert validation_curve(curve, "accuracy") == {2: 0.5, 3: 0.75, 5: 0.75, 6: 0.5}
 
 
 def outcome(right, n=60, step=8):
     flags = [i < right for i in range(n)]
-    return Outcome(step, share(flags), {f"q{i}": float(flag) for i, flag in enumerate(flags)})
+    return Outcome(step, share(flags), {f"q{i}": float(flag) for i, flag in enumerate(flags)}, {step: right / n})
 
 
 @pytest.fixture
@@ -109,31 +112,53 @@ def tuning(params, at_root, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "main_workspace", lambda: tmp_path)
     monkeypatch.setattr(study, "ready_commit", lambda: "c" * 40)
     monkeypatch.setattr(study.time, "sleep", lambda seconds: None)
-    queued, ends = {}, {}
-    monkeypatch.setattr(queue, "add", lambda name, overrides, targets: queued.update({name: (overrides, targets)}))
+    queued, ends, stopped = {}, {}, []
+
+    def add(name, overrides, targets):
+        queued[name] = (overrides, targets)
+
+    def add_again(name, overrides, targets):
+        queued.pop(name, None)
+        ends.pop(name, None)
+        add(name, overrides, targets)
+
+    def standings():
+        return {name: ends.get(name, Standing("Success")) for name in queued}
+
+    def stop(name):
+        stopped.append(name)
+        return True
+
+    for function in (add, add_again, standings, stop):
+        monkeypatch.setattr(queue, function.__name__, function)
     monkeypatch.setattr(queue, "start", lambda jobs: None)
-    monkeypatch.setattr(queue, "statuses", lambda: {name: ends.get(name, "Success") for name in queued})
-    monkeypatch.setattr(queue, "stop", lambda name: ends.update({name: "Failed"}))
-    monkeypatch.setattr(queue, "has_workers", lambda: False)
-    right = lambda name: 10 + 40 * (1e-4 < float(queued[name][0][-1].split("=")[1]) < 1e-3)  # noqa: E731
-    monkeypatch.setattr(study, "outcome", lambda name, phase, metric: outcome(right(name)))
 
-    def opened(**change):
-        said = []
-        search = read_search(written(tmp_path, SEARCH | change), params)
-        made = open_tuning("search", search, params, said.append)
-        made.said, made.queued, made.ends = said, queued, ends
-        return made
+    def reached(name, phase, metric):
+        return outcome(50 if 1e-4 < float(queued[name][0][-1].split("=")[1]) < 1e-3 else 10)
 
-    return opened
+    monkeypatch.setattr(study, "outcome", reached)
+    with contextlib.ExitStack() as opened:
+
+        def begin(**change):
+            opened.close()  # as a process that has ended
+            said = []
+            search = read_search(written(tmp_path, SEARCH | change), params)
+            made = opened.enter_context(open_tuning("search", search, params, said.append))
+            made.said, made.queued, made.ends, made.stopped = said, queued, ends, stopped
+            return made
+
+        yield begin
 
 
-def test_the_first_trial_has_the_values_of_params_yaml_and_the_best_is_told(tuning):
+def states(made):
+    return [trial.state.name for trial in made.study.trials]
+
+
+def test_the_first_trial_has_the_values_of_params_yaml_and_the_best_is_told(tuning, params):
+    params["phases"]["sums"]["grpo"]["learning_rate"] = 0.00012345  # with all its digits
     made = tuning(trials=12)
     made.run()
-    first = made.study.trials[0]
-    assert first.user_attrs["values"] == {RATE: 2e-4}
-    assert made.queued["search-0"] == (["-S", f"{RATE}=0.0002"], [])
+    assert made.queued["search-0"] == (["-S", f"{RATE}=0.00012345"], [])
     assert len(made.trials()) == len(made.queued) == 12
     best = made.trials()[0]
     assert 1e-4 < best.values[RATE] < 1e-3
@@ -142,71 +167,141 @@ def test_the_first_trial_has_the_values_of_params_yaml_and_the_best_is_told(tuni
     assert any(f"dvc exp apply {best.experiment}" in line for line in told)
 
 
-def test_a_killed_search_takes_up_what_was_running_and_begins_no_trial_twice(tuning):
+def test_what_is_fixed_for_the_trials_is_not_applied_with_the_best(tuning):
+    made = tuning(trials=1, fixed={"phases.sums.grpo.max_steps": 7}, train_only=True)
+    made.run()
+    assert made.queued["search-0"] == (["-S", "phases.sums.grpo.max_steps=7", "-S", f"{RATE}=0.0002"], ["train@sums"])
+    told = verdict(made.trials(), made)
+    assert told[-1].strip() == f"dvc exp run -S {RATE}=0.0002 && smolmath compare HEAD"
+
+
+@pytest.mark.parametrize("left", ["before it was named", "before it was queued", "running", "ended", "failed", "dead"])
+def test_a_killed_search_takes_up_what_was_running_and_loses_no_trial(tuning, monkeypatch, left):
     made = tuning(trials=3)
-    made.ends.update({"search-0": "Running"})
-    made._begin()  # and killed
-    made.queued.clear()
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    if left == "before it was named":
+        made.study.ask(proposals.distributions(made.search))
+    elif left == "before it was queued":
+        monkeypatch.setattr(queue, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            made._begin()
+        monkeypatch.setattr(
+            queue, "add", lambda name, overrides, targets: made.queued.update({name: (overrides, targets)})
+        )
+    else:
+        made._begin()
+        standing = {
+            "running": Standing("Running"),
+            "failed": Standing("Failed"),
+            "dead": Standing("Running", alive=False),
+        }
+        made.ends.update({"search-0": standing[left]} if left in standing else {})
     again = tuning(trials=3)
+    again._take_up()
+    assert again.queued["search-0"] == (["-S", f"{RATE}=0.0002"], [])
+    if left != "before it was named":
+        assert again.said == ["search-0: taken up again"]
     again.ends.clear()
     again.run()
-    assert again.said[0] == "search-0: taken up again"
-    assert [trial.state.name for trial in again.study.trials] == ["COMPLETE"] * 3
+    assert states(again) == ["COMPLETE"] * 3
     assert sorted(again.queued) == ["search-0", "search-1", "search-2"]
+    assert again.study.trials[0].user_attrs["values"] == {RATE: 2e-4}
     more = tuning(trials=3)
     more.run()
     assert more.said == []
-    assert [t.number for t in more.study.trials] == [0, 1, 2]
+    assert len(more.study.trials) == 3
 
 
-def test_a_trial_that_was_running_on_a_machine_that_died_is_queued_again(tuning):
+def test_a_trial_whose_process_is_gone_is_queued_again_but_not_at_once(tuning, monkeypatch):
     made = tuning(trials=1)
     made._begin()
-    made.ends["search-0"] = "Running"  # DVC still thinks so; no worker answers
-    made.queued.clear()
-    made.queued["search-0"] = ([], [])
-    again = tuning(trials=1)
-    again._take_up()
-    assert again.ends["search-0"] == "Failed"  # stopped
-    assert again.queued["search-0"] == (["-S", f"{RATE}=0.0002"], [])  # and added
+    made.ends["search-0"] = Standing("Running", alive=False)
+    (trial,) = made.study.trials
+    for _ in range(study.DEAD - 1):  # its worker may be collecting it
+        made._look_at(trial, made.ends["search-0"])
+    assert "search-0" in made.ends
+    made._look_at(trial, made.ends["search-0"])
+    assert "search-0" not in made.ends
+    assert made.said[-1] == "search-0: its process is gone; queued again"
 
 
-def test_equal_values_are_one_experiment(tuning, monkeypatch):
-    made = tuning(space={"phases.sums.prompts_per_step": {"choices": [4, 8]}}, trials=5)
+def test_a_trial_that_one_look_at_the_queue_missed_has_not_failed(tuning):
+    made = tuning(trials=1)
+    made._begin()
+    (trial,) = made.study.trials
+    for _ in range(study.MISSED - 1):
+        made._look_at(trial, None)
+    made._look_at(trial, Standing("Running"))
+    made._look_at(trial, None)
+    assert states(made) == ["RUNNING"]
+    for _ in range(study.MISSED - 1):
+        made._look_at(trial, None)
+    assert states(made) == ["FAIL"]
+
+
+def test_equal_values_are_one_experiment_unless_it_failed(tuning, monkeypatch):
     monkeypatch.setattr(study, "outcome", lambda name, phase, metric: outcome(30))
+    made = tuning(space={"phases.sums.prompts_per_step": {"choices": [4, 8]}}, trials=5)
+    made._begin()
+    made._fail(made.study.trials[0], "out of memory")
     made.run()
-    assert len(made.study.trials) == 5
-    assert len(made.queued) == 2
+    assert states(made) == ["FAIL"] + ["COMPLETE"] * 5
+    assert sorted(t.user_attrs["values"]["phases.sums.prompts_per_step"] for t in made.study.trials[1:])[0] == 4
+    assert len(made.queued) == 3  # one of them twice, since its first try failed
 
 
-def test_several_failures_in_a_row_end_the_search(tuning):
-    made = tuning(trials=9)
-    made.ends.update({f"search-{i}": "Failed" for i in range(9)})
+def test_several_failures_in_a_row_end_the_search_and_the_same_command_tries_again(tuning):
+    made = tuning(trials=3)
+    made.ends.update({f"search-{i}": Standing("Failed") for i in range(9)})
     with pytest.raises(
         TuneError, match=r"the last 3 trials failed, so it is not the values\. See `dvc queue logs search-2`"
     ):
         made.run()
+    made.ends.clear()  # mended
+    again = tuning(trials=3)
+    again.run()
+    assert states(again) == ["FAIL"] * 3 + ["COMPLETE"] * 3
 
 
 def test_a_trial_below_the_median_is_ended_early(tuning, monkeypatch):
     made = tuning(trials=4, prune={"undisturbed_trials": 1, "after_step": 0})
-    curves = {"search-0": {10: 0.5}, "search-1": {10: 0.9}, "search-2": {10: 0.1}, "search-3": {10: 0.95}}
-    looked = []
+    curves = {"search-0": {8: 0.5}, "search-1": {8: 0.9}, "search-2": {8: 0.1}, "search-3": {8: 0.95}}
 
     def validations(phase, metric, params, values):
-        looked.append(values)
         (name,) = [t.user_attrs["experiment"] for t in made.study.trials if t.user_attrs.get("values") == values]
-        made.ends[name] = "Success"  # at the next look
+        made.ends[name] = Standing("Success")  # at the next look
         return curves[name]
 
     monkeypatch.setattr(study, "validations", validations)
-    made.ends.update(dict.fromkeys(curves, "Running"))
+    monkeypatch.setattr(study, "outcome", lambda name, phase, metric: outcome(30))
+    made.ends.update(dict.fromkeys(curves, Standing("Running")))
     made.run()
-    states = [trial.state.name for trial in made.study.trials]
-    assert states == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE"]
-    assert "search-2: ended early, 10.0 % at step 10 is below the median" in made.said
+    assert states(made) == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE"]
+    assert made.stopped == ["search-2"]
+    assert "search-2: ended early, 0.100 at step 8 is below the median" in made.said
     assert made.trials()[-1].state == "pruned"
     assert made.trials()[-1].reached == 0.1
+
+
+def test_a_search_on_edited_code_begins_no_trial(tuning, monkeypatch):
+    made = tuning()
+    monkeypatch.setattr(study, "ready_commit", lambda: "d" * 40)
+    with pytest.raises(TuneError, match=r"the search began on commit c{12}, and another is checked out now"):
+        made.run()
+
+
+def test_a_study_has_one_process_and_a_name_that_git_takes(tuning, params):
+    tuning()
+    with (
+        pytest.raises(TuneError, match="another process is at work on the study 'search'"),
+        open_tuning("search", None, params, print),
+    ):
+        pass
+    with pytest.raises(TuneError, match="a study can't be called 'a/b'"), open_tuning("a/b", None, params, print):
+        pass
 
 
 def test_another_search_or_another_commit_is_another_study(tuning, monkeypatch):
@@ -246,19 +341,19 @@ def test_experiments_need_a_commit_clean_code_and_a_user(tmp_path, monkeypatch):
         subprocess.run(["git", *arguments], check=True, capture_output=True)
 
     with pytest.raises(TuneError, match="this folder is no Git repository with one"):
-        study.ready_commit()
+        proposals.ready_commit()
     git("init", "-q")
     (tmp_path / "params.yaml").write_text("seed: 1\n")
     git("add", "-A")
     git("-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "first")
     with pytest.raises(TuneError, match=r"Git does not know you: git config user\.name"):
-        study.ready_commit()
+        proposals.ready_commit()
     git("config", "user.name", "x")
     git("config", "user.email", "x@example.invalid")
-    assert len(study.ready_commit()) == 40
+    assert len(proposals.ready_commit()) == 40
     (tmp_path / "params.yaml").write_text("seed: 2\n")
     with pytest.raises(TuneError, match=r"params\.yaml differ from the commit"):
-        study.ready_commit()
+        proposals.ready_commit()
 
 
 def test_a_refused_experiment_has_dvcs_words(tmp_path, monkeypatch):

@@ -132,11 +132,12 @@ def inspect(
     from smolmath.inspection import inspect_dataset, inspection_tables
     from smolmath.lockfile import workspace_lock
     from smolmath.provenance import show
-    from smolmath.provenance.trail import producer, trail
+    from smolmath.provenance.trail import is_place_of_results, producer, trail
 
     try:
-        made = producer(workspace_lock(), Path(target).as_posix()) is not None
-        if as_json or (made and not target.startswith("data/")):
+        lock = workspace_lock()
+        dataset = target.startswith("data/") and producer(lock, Path(target).as_posix()) is not None
+        if as_json or (is_place_of_results(lock, target) and not dataset):
             found = trail(target)
             if as_json:
                 print(json.dumps(show.as_json(found), indent=1, ensure_ascii=False))
@@ -235,13 +236,14 @@ def tune(
     try:
         params = read_params()
         asked = {key: value for key, value in (("trials", trials), ("jobs", jobs)) if value is not None}
-        tuning = open_tuning(name or search.stem, read_search(search, params).model_copy(update=asked), params, say)
-        try:
-            tuning.run()
-        except KeyboardInterrupt:
-            print("\ninterrupted: what is queued goes on (`dvc queue status`); the same command takes it up again.")
-        for part in study_parts(tuning):
-            console.print(part, markup=False, highlight=False)
+        wanted = read_search(search, params).model_copy(update=asked)
+        with open_tuning(name or search.stem, wanted, params, say) as tuning:
+            try:
+                tuning.run()
+            except KeyboardInterrupt:
+                print("\ninterrupted: what is queued goes on; the same command takes it up again.")
+            for part in study_parts(tuning):
+                console.print(part, markup=False, highlight=False)
     except SmolmathError as error:
         _fail(str(error))
 

@@ -13,11 +13,15 @@ from pathlib import Path
 import pynvml
 from filelock import FileLock, Timeout
 
+from smolmath.errors import SmolmathError
 from smolmath.params.hardware import HardwareParams
-from smolmath.runs import StageError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_S = 5.0
+
+
+class DeviceError(SmolmathError):
+    """hardware.devices asks for a GPU that is not there."""
 
 
 @contextmanager
@@ -26,12 +30,12 @@ def claimed_gpu(hardware: HardwareParams) -> Iterator[str | None]:
 
     Enter it before anything asks CUDA for its devices: importing vllm or trl does, and the answer is kept.
 
-    Raises: StageError if hardware.devices names a GPU that is not there.
+    Raises: DeviceError if hardware.devices names a GPU beyond those that there are.
     """
     candidates = [] if hardware.device == "cpu" or hardware.devices == "all" else visible_gpus()
     if isinstance(hardware.devices, list) and candidates:
         if beyond := [number for number in hardware.devices if number >= len(candidates)]:
-            raise StageError(
+            raise DeviceError(
                 f"hardware.devices: there is no GPU {beyond[0]}; this machine shows {len(candidates)}, counted from 0."
             )
         candidates = [candidates[number] for number in hardware.devices]

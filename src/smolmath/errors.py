@@ -11,6 +11,8 @@
     ├── InspectionError    something to inspect that is no dataset
     ├── TokenizerError     what tokens are counted by
     ├── RecordsError       a table of ours that is missing or broken
+    ├── RankingError       what several versions cannot be asked
+    ├── DeviceError        a GPU that is not there
     ├── LockError          a dvc.lock that is none
     ├── TuneError          a search that cannot begin or go on
     ├── QueueError         an experiment that DVC refuses

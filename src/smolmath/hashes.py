@@ -11,7 +11,7 @@ def content_hash(path: Path) -> str:
     """What dvc.lock has under `md5` for this file, or for this folder (`….dir`).
 
     A folder's is the md5 of the JSON list of its files' paths and hashes (dvc_data/hashfile/tree.py). Files that
-    .dvcignore leaves out are left out; a test holds it against DVC's own.
+    our .dvcignore leaves out are left out; a test holds it against DVC's own.
 
     Raises: FileNotFoundError.
     """
@@ -46,4 +46,4 @@ def input_files(path: Path) -> list[Path]:
 
 
 def _is_no_input(name: str) -> bool:
-    return name == "__pycache__" or name.endswith(".part")
+    return name == "__pycache__" or (name.startswith(".") and name.endswith(".part"))

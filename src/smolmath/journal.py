@@ -30,18 +30,29 @@ PACKAGES = (
 )
 
 
-CODE = ("src", "stages", "dvc.yaml", "params.yaml")  # what a result's commit must hold to make it again
+CODE = ("src", "stages", "bases", "dvc.yaml", "params.yaml")  # what a result's commit must hold to make it again
 
 
 def write_journal(
-    path: Path, *, stage: str, fingerprint: str, git: dict[str, Any] | None, seconds: float, facts: dict[str, Any]
+    path: Path,
+    *,
+    stage: str,
+    fingerprint: str,
+    outs: dict[str, str],
+    git: dict[str, Any] | None,
+    seconds: float,
+    facts: dict[str, Any],
 ) -> None:
-    """Write one entry, unless this fingerprint has one: a rerun of the same inputs adds nothing to the trail."""
-    if path.exists():
+    """Write one entry, unless there is one of a run that made the same `outs` (path -> hash) of the same inputs.
+
+    Another machine may make other outs of them, and then the entry is that of the run whose outs are here.
+    """
+    if known_outs(path) == outs:
         return
     entry = {
         "stage": stage,
         "fingerprint": fingerprint,
+        "outs": outs,
         "git": git,
         "seconds": round(seconds, 1),
         "peak_memory_mb": peak_memory_mb(),
@@ -53,6 +64,14 @@ def write_journal(
     part = path.with_suffix(".part")
     part.write_text(json.dumps(entry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(part, path)
+
+
+def known_outs(path: Path) -> dict[str, str] | None:
+    """The outs of the run that an entry tells of; None without one."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["outs"])
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def git_state() -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -26,12 +26,14 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 import smolmath
+from smolmath.devices import claimed_gpu
 from smolmath.energy import EnergyMeter
 from smolmath.errors import SmolmathError
 from smolmath.graph import Stage, load_stages
 from smolmath.hashes import content_hash, fingerprint, input_files
 from smolmath.journal import git_state, write_journal
 from smolmath.params.core import ParamsError, load_section, lookup, read_params
+from smolmath.params.hardware import HardwareParams
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -118,8 +120,11 @@ class StageRun:
 
 
 @contextmanager
-def stage_run(name: str) -> Iterator[StageRun]:
+def stage_run(name: str, *, gpu: bool = False) -> Iterator[StageRun]:
     """Run the body as stage `name` (DVC's address, `train@sums`); see the module's docstring.
+
+    Args: gpu: take a GPU that no other stage holds, where there is one. What asks CUDA for its devices (trl, vllm)
+    must be imported in the body.
 
     On an error that a person can mend the message is printed and the process exits with 1.
     """
@@ -129,18 +134,22 @@ def stage_run(name: str) -> Iterator[StageRun]:
         params = read_params()
         run = StageRun(_find_stage(name, params), params)
         run.state.mkdir(parents=True, exist_ok=True)
-        with _held(run.state), EnergyMeter() as energy:
-            try:
-                yield run
-                run.publish()
-            finally:
-                run.discard()
-            if watt_hours := energy.watt_hours():
-                run.facts["energy_wh"] = round(watt_hours, 3)
+        waiting = time.monotonic()
+        with _held(run.state), claimed_gpu(run.section("hardware", HardwareParams)) if gpu else nullcontext():
+            started += time.monotonic() - waiting  # for a GPU: no time of this stage
+            with EnergyMeter() as energy:
+                try:
+                    yield run
+                    run.publish()
+                finally:
+                    run.discard()
+                if watt_hours := energy.watt_hours():
+                    run.facts["energy_wh"] = round(watt_hours, 3)
             write_journal(
                 main_workspace() / "journal" / name / f"{run.fingerprint}.json",
                 stage=name,
                 fingerprint=run.fingerprint,
+                outs={out: content_hash(Path(out)) for out in run.stage.outs},
                 git=run.git,
                 seconds=time.monotonic() - started,
                 facts=run.facts,

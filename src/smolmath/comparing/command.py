@@ -8,8 +8,8 @@ from rich.console import Console
 
 from smolmath.comparing import show
 from smolmath.comparing.compare import Side, compare, names, with_texts
+from smolmath.comparing.ranking import RankingError, rank, ranking_lines
 from smolmath.comparing.ranking import as_json as ranked_as_json
-from smolmath.comparing.ranking import rank, ranking_lines
 
 
 def run(
@@ -36,7 +36,11 @@ def run(
         console.print(show.power_table(power, show.assumed()))
         return
     if len(others) > 1:
-        ranking = rank(Side.parse(a), [Side.parse(b) for b in others], models=models, datasets=datasets, common=common)
+        if asked := [name for name, value in (("flips", flips), ("power", power), ("common", common)) if value]:
+            raise RankingError(
+                f"--{' and --'.join(asked)}: of two versions alone; several are ranked on what all answered."
+            )
+        ranking = rank(Side.parse(a), [Side.parse(b) for b in others], models=models, datasets=datasets)
         if as_json:
             print(json.dumps(ranked_as_json(ranking), indent=1, ensure_ascii=False))
         elif as_markdown:

@@ -20,9 +20,14 @@ from smolmath.comparing.compare import (
     signed,
 )
 from smolmath.comparing.show import as_json as comparison_as_json
+from smolmath.errors import SmolmathError
 from smolmath.statistics import holm
 
 LINE = "{:<26}{:>7}{:>14}{:>16}{:>13}{:>9}"
+
+
+class RankingError(SmolmathError):
+    """What can be asked of two versions and not of several."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,9 @@ class Ranking:
         return list(dict.fromkeys(warning for found in self.comparisons for warning in found.warnings))
 
 
-def rank(
-    a: Side, others: Sequence[Side], *, models: Sequence[str] = (), datasets: Sequence[str] = (), common: bool = False
-) -> Ranking:
+def rank(a: Side, others: Sequence[Side], *, models: Sequence[str] = (), datasets: Sequence[str] = ()) -> Ranking:
     """Raises: RevisionError, UnpairedError as `compare`."""
-    found = [compare(a, b, models=models, datasets=datasets, common=common) for b in others]
+    found = [compare(a, b, models=models, datasets=datasets) for b in others]
     tests = [(b, difference) for b, one in zip(others, found, strict=True) for difference in one.differences]
     corrected = iter(holm([difference.paired.p for _, difference in tests]))
     told = []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.errors import SmolmathError
+from smolmath.hashes import content_hash, input_files, listing_hash
 from smolmath.lockfile import Recorded, workspace_lock
 
 
@@ -77,6 +78,12 @@ def producer(lock: Mapping[str, Recorded], path: str) -> Recorded | None:
     return next((recorded for recorded in lock.values() if path in recorded.outs), None)
 
 
+def is_place_of_results(lock: Mapping[str, Recorded], path: str) -> bool:
+    """Whether the pipeline writes where `path` lies: models, metrics, results, data."""
+    top = Path(path).parts[:1]
+    return len(Path(path).parts) > 1 and any(Path(out).parts[:1] == top for made in lock.values() for out in made.outs)
+
+
 def upstream(lock: Mapping[str, Recorded], made: Recorded) -> list[Recorded]:
     """All that `made` hangs on and itself, each after what it reads."""
     found: dict[str, Recorded] = {}
@@ -103,7 +110,10 @@ def _reads(recorded: Recorded, out: str) -> bool:
 
 
 def journal_entry(recorded: Recorded) -> dict[str, Any] | None:
-    """The entry of the run that dvc.lock records. Raises: TrailError if it is there and cannot be read."""
+    """The entry of the run that dvc.lock records: of these inputs, with these outs; None if there is none.
+
+    Raises: TrailError if it is there and cannot be read.
+    """
     path = Path("journal", recorded.stage, f"{recorded.fingerprint}.json")
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
@@ -111,7 +121,7 @@ def journal_entry(recorded: Recorded) -> dict[str, Any] | None:
         return None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise TrailError(f"{path}: no readable JSON ({error}). Put it back: git checkout {path}") from None
-    return entry if isinstance(entry, dict) else None
+    return entry if isinstance(entry, dict) and entry.get("outs") == recorded.outs else None
 
 
 def first_commit_with(md5: str) -> str | None:
@@ -147,13 +157,64 @@ def facts_of(runs: Sequence[Run], section: str) -> dict[str, list[str]]:
     return {name: list(values) for name, values in found.items()}
 
 
-def _manifest(fetched: Recorded) -> dict[str, Any]:
-    path = Path(next(iter(fetched.outs)), "manifest.json")
+def listing(lock: Mapping[str, Recorded], folder: str) -> dict[str, str] | None:
+    """Path -> hash of the files that lay in a folder of outs when they were recorded; None where nobody can say.
+
+    Of an out that is a folder itself, DVC's cache has the listing, or the workspace if it is the recorded one.
+    """
+    files: dict[str, str] = {}
+    for made in lock.values():
+        for out, recorded in made.outs.items():
+            if out != folder and not out.startswith(f"{folder}/"):
+                continue
+            if not recorded.endswith(".dir"):
+                files[out] = recorded
+                continue
+            listed = cached_listing(recorded) or _listing_here(out, recorded)
+            if listed is None:
+                return None
+            files |= {f"{out}/{name}": md5 for name, md5 in listed.items()}
+    return {name.removeprefix(f"{folder}/"): md5 for name, md5 in files.items()}
+
+
+def cached_listing(folder_hash: str) -> dict[str, str] | None:
+    """Path -> hash of a folder's files, from DVC's cache; None where it is not there."""
+    path = _cached(folder_hash)
+    if path is None:
+        return None
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))}
+
+
+def _listing_here(folder: str, recorded: str) -> dict[str, str] | None:
+    path = Path(folder)
+    if not path.is_dir():
+        return None
+    found = {file.relative_to(path).as_posix(): content_hash(file) for file in input_files(path)}
+    return found if listing_hash(found) == recorded else None
+
+
+def _cached(md5: str) -> Path | None:
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        with Repo() as repo:
+            path = Path(repo.cache.local.oid_to_path(md5))
+    except NotDvcRepoError:
+        return None
+    return path if path.is_file() else None
+
+
+def _manifest(fetched: Recorded) -> dict[str, Any]:
+    """manifest.json of the raw rows as recorded, which need not be those that lie in the workspace now."""
+    ((folder, recorded),) = fetched.outs.items()
+    listed = cached_listing(recorded) or _listing_here(folder, recorded)
+    md5 = (listed or {}).get("manifest.json")
+    if md5 is None:
         return {}
-    return loaded if isinstance(loaded, dict) else {}
+    here = Path(folder, "manifest.json")
+    path = here if here.is_file() and content_hash(here) == md5 else _cached(md5)
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path else {}
 
 
 def _git(*arguments: str) -> str:

@@ -1,11 +1,10 @@
 """`smolmath verify`: are results what dvc.lock says they are, made from what it says?
 
 Of each result and of all that it hangs on: its bytes hash to what is recorded; what a stage read is what the stage
-before it wrote; the code that is recorded is the workspace's, or that of the commit that the run started from; the
-journal knows the run.
+before it wrote; the code and files that are recorded are the workspace's, or those of the commit that the run started
+from; the journal knows the run.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import md5
@@ -15,7 +14,7 @@ from typing import Any, Literal
 from smolmath.hashes import content_hash, input_files, listing_hash
 from smolmath.lockfile import Recorded, workspace_lock
 from smolmath.params.core import ParamsError, lookup
-from smolmath.provenance.trail import TrailError, code_at, journal_entry, producer, upstream
+from smolmath.provenance.trail import TrailError, cached_listing, code_at, journal_entry, listing, producer, upstream
 
 SHOWN = 3  # files of a folder that are named
 
@@ -52,7 +51,7 @@ def verify(paths: Sequence[str], params: Mapping[str, Any]) -> list[Finding]:
         for out, recorded_hash in recorded.outs.items():
             findings += _out(recorded, out, recorded_hash, named=bool(paths) and out in named)
         findings += _chain(lock, recorded)
-        findings += _inputs(recorded, params)
+        findings += _inputs(lock, recorded, params)
     return findings
 
 
@@ -80,49 +79,49 @@ def _which(out: str, claimed: str) -> str:
     return f" ({', '.join(differing[:SHOWN])}{more})"
 
 
-def cached_listing(folder_hash: str) -> dict[str, str] | None:
-    """Path -> hash of a folder's files, from DVC's cache; None where it is not there."""
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
-
-    if not folder_hash.endswith(".dir"):
-        return None
-    try:
-        path = Path(Repo().cache.local.oid_to_path(folder_hash))
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))}
-    except (NotDvcRepoError, FileNotFoundError):
-        return None
-
-
 def _chain(lock: Mapping[str, Recorded], recorded: Recorded) -> list[Finding]:
-    """Whether what the stage read is what is recorded of the stage that wrote it."""
+    """Whether what the stage read is what is recorded of the stages that wrote it."""
     findings = []
     for dep, claimed in recorded.deps.items():
-        made = producer(lock, dep)
-        if made is not None and made.outs[dep] != claimed:
-            detail = f"it read {claimed}, and {made.stage} has written {made.outs[dep]} since: run `dvc repro`"
-            findings.append(Finding(recorded.stage, f"read {dep}", "wrong", detail))
+        if made := producer(lock, dep):
+            if made.outs[dep] != claimed:
+                detail = f"it read {claimed}, and {made.stage} has written {made.outs[dep]} since: run `dvc repro`"
+                findings.append(Finding(recorded.stage, f"read {dep}", "wrong", detail))
+        elif _holds_outs(lock, dep):
+            files = listing(lock, dep)
+            here = content_hash(Path(dep)) if Path(dep).exists() else None
+            known = {here, *([] if files is None else [listing_hash(files)])} - {None}
+            if known and claimed not in known:
+                detail = "what lies in it was written again since: run `dvc repro`"
+                findings.append(Finding(recorded.stage, f"read {dep}", "wrong", detail))
     return findings
 
 
-def _inputs(recorded: Recorded, params: Mapping[str, Any]) -> list[Finding]:
-    """Whether the recorded code is to be had, whether today's is another, and whether the journal knows the run."""
+def _holds_outs(lock: Mapping[str, Recorded], dep: str) -> bool:
+    return any(out.startswith(f"{dep}/") for made in lock.values() for out in made.outs)
+
+
+def _inputs(lock: Mapping[str, Recorded], recorded: Recorded, params: Mapping[str, Any]) -> list[Finding]:
+    """Whether the code and files that it read are to be had, whether today's are others, if the journal knows it."""
     entry = journal_entry(recorded)
+    findings = []
     if entry is None:
-        detail = f"journal/{recorded.stage}/{recorded.fingerprint}.json is not here: versions and hardware are unknown"
-        return [Finding(recorded.stage, "journal", "missing", detail)]
+        ours = "python stages/" in recorded.cmd  # a stage of one's own may keep no journal
+        detail = f"no entry in journal/{recorded.stage} is of this run: versions and machine are unknown"
+        findings.append(Finding(recorded.stage, "journal", "missing" if ours else "note", detail))
     older: list[str] = []
     lost: list[str] = []
-    commit = (entry.get("git") or {}).get("commit")
+    commit = ((entry or {}).get("git") or {}).get("commit")
     for dep, claimed in recorded.deps.items():
-        if not dep.startswith(("src/", "stages/")) or (Path(dep).exists() and content_hash(Path(dep)) == claimed):
+        if dep == "params.yaml" or producer(lock, dep) or _holds_outs(lock, dep):
+            continue
+        if Path(dep).exists() and content_hash(Path(dep)) == claimed:
             continue
         (older if commit and _hash_at(commit, dep) == claimed else lost).append(dep)
     changed = [key for key, value in recorded.params.items() if _value(params, key) != value]
-    findings = []
     if lost:
-        detail = f"{', '.join(lost)} as it ran is neither in the workspace nor in commit {(commit or 'none')[:12]}"
-        findings.append(Finding(recorded.stage, "code", "missing", detail))
+        detail = f"{', '.join(lost)} as it read it is neither in the workspace nor in commit {(commit or 'none')[:12]}"
+        findings.append(Finding(recorded.stage, "inputs", "missing", detail))
     if older or changed:
         detail = ", ".join([*older, *(f"params.yaml: {key}" for key in changed)])
         findings.append(Finding(recorded.stage, "changed since it ran", "note", detail))

@@ -4,18 +4,22 @@ Changes go through the command line, DVC's public interface; the state of the qu
 since `dvc queue status` prints for people.
 """
 
+import contextlib
+import hashlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from smolmath.errors import SmolmathError
 
-# A name can occur several times, when it was queued again after a failure: what it is now counts.
-_LATEST_FIRST = ("Running", "Queued", "Success", "Failed")
-_LOCKED = ("Unable to acquire lock", "is busy, it is being blocked by", "is locked by")
+_LOCKED = ("Unable to acquire lock", "is busy, it is being blocked by")
 ATTEMPTS = 30  # two seconds apart
 
 
@@ -23,44 +27,80 @@ class QueueError(SmolmathError):
     """DVC refused an experiment; the message has its words."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How an experiment stands. DVC calls one running whose machine went down: `alive` says whether its process is
+    there, or is about to be."""
+
+    status: str  # Running, Queued, Success or Failed
+    alive: bool = True
+
+
 def add(name: str, overrides: Sequence[str], targets: Sequence[str]) -> None:
-    """Queue an experiment on the workspace as it is. An old one of the same name is replaced."""
-    dvc("exp", "run", "--queue", "--force", "--name", name, *overrides, *targets)
+    """Queue an experiment on the workspace as it is."""
+    # Without --force, which would run every stage anew, and not only replace an experiment of this name.
+    dvc("exp", "run", "--queue", "--name", name, *overrides, *targets)
+
+
+def add_again(name: str, overrides: Sequence[str], targets: Sequence[str]) -> None:
+    """Queue an experiment in place of one of this name that died or failed. A training goes on from its checkpoint."""
+    for forget in (("queue", "kill", name), ("queue", "remove", name), ("exp", "remove", name)):
+        with contextlib.suppress(QueueError):  # each where there is something
+            dvc(*forget)
+    add(name, overrides, targets)
 
 
 def start(jobs: int) -> None:
     """Start workers up to `jobs`; those that have nothing to do end by themselves."""
-    dvc("queue", "start", "--jobs", str(jobs))
+    if workers() < jobs:
+        dvc("queue", "start", "--jobs", str(jobs))
 
 
-def stop(name: str) -> None:
-    """End a running experiment: its stage saves its state and exits. One that has just ended is left alone."""
+def stop(name: str) -> bool:
+    """End a running experiment: its stage saves its state and exits. False if it can't be, since it just begins or
+    ends."""
     try:
         dvc("queue", "kill", name)
     except QueueError:
-        if statuses().get(name) == "Running":
-            raise
+        return False
+    return True
 
 
-def statuses() -> dict[str, str]:
-    """Name -> Running, Queued, Success or Failed, of every experiment that the queue knows."""
+def standings() -> dict[str, Standing]:
+    """Name -> how it stands, of every experiment that the queue knows; of several with one name the latest."""
     from dvc.repo import Repo
 
     with Repo() as repo:
-        found: dict[str, str] = {}
-        for entry in repo.experiments.celery_queue.status():
-            name, status = entry["name"], entry["status"]
-            if name and (name not in found or _LATEST_FIRST.index(status) < _LATEST_FIRST.index(found[name])):
-                found[name] = status
-    return found
+        queue = repo.experiments.celery_queue
+        entries = sorted(queue.status(), key=lambda entry: str(entry["timestamp"]))
+        return {
+            entry["name"]: Standing(entry["status"], entry["status"] != "Running" or _is_alive(queue, entry["rev"]))
+            for entry in entries
+            if entry["name"]
+        }
 
 
-def has_workers() -> bool:
-    """Whether a worker answers: after a crash or a reboot, what is called running no longer is."""
+def workers() -> int:
+    """Worker processes of this repository's queue."""
     from dvc.repo import Repo
 
     with Repo() as repo:
-        return bool(repo.experiments.celery_queue.worker_status())
+        folder = repo.experiments.celery_queue.wdir
+    name = f"dvc-exp-{hashlib.sha256(folder.encode()).hexdigest()[:6]}-"  # as dvc names them (queue/celery.py)
+    return sum(
+        any(word.startswith(name) for word in p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])
+    )
+
+
+def _is_alive(queue: Any, rev: str) -> bool:
+    process = queue.proc.get(rev)
+    if process is None:  # its workspace is being set up
+        return workers() > 0
+    try:
+        found = psutil.Process(process.pid)
+        return found.status() != psutil.STATUS_ZOMBIE and any("dvc" in word for word in found.cmdline())
+    except psutil.Error:
+        return False
 
 
 def dvc(*arguments: str) -> str:

@@ -132,5 +132,5 @@ def as_overrides(params: Mapping[str, Any], values: Mapping[str, Value]) -> list
     return arguments
 
 
-def rounded(value: Value) -> Value:
+def rounded(value: int | float) -> int | float:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

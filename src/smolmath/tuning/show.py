@@ -7,6 +7,7 @@ from rich.table import Table
 
 from smolmath import statistics
 from smolmath.comparing.compare import is_clear, p_text, signed
+from smolmath.tuning.search import as_overrides
 from smolmath.tuning.study import Trial, Tuning, as_text, estimate_text
 from smolmath.tuning.trials import Outcome
 
@@ -36,17 +37,22 @@ def verdict(trials: Sequence[Trial], tuning: Tuning) -> list[str]:
     rivals = {t.number: t for t in (others[:1] + ([first] if first and first.experiment != best.experiment else []))}
     for rival in rivals.values():
         assert rival.outcome is not None
-        lines.append(f"      {_against(best.outcome, rival.outcome)} {rival.experiment}")
-    lines.append("The best of several looks better than it is: what counts is the test side, once it is applied:")
-    lines.append(f"      dvc exp apply {best.experiment} && dvc repro && smolmath compare HEAD")
-    lines.append(f"      dvc exp branch {best.experiment} NAME    # or as a branch; `dvc exp show` lists all")
+        lines.append(f"      {_against(best.outcome, rival.outcome, tuning.metric)} {rival.experiment}")
+    lines.append("The best of several looks better than it is: what counts is the test side, once it is evaluated:")
+    if tuning.search.fixed:  # the experiment has those too
+        lines.append(
+            f"      dvc exp run {' '.join(as_overrides(tuning.params, best.values))} && smolmath compare HEAD"
+        )
+    else:
+        lines.append(f"      dvc exp apply {best.experiment} && dvc repro && smolmath compare HEAD")
+        lines.append(f"      dvc exp branch {best.experiment} NAME    # or as a branch; `dvc exp show` lists all")
     return lines
 
 
-def _against(best: Outcome, other: Outcome) -> str:
+def _against(best: Outcome, other: Outcome, metric: str) -> str:
     shared = best.by_question.keys() & other.by_question.keys()
     one, two = ([found.by_question[q] for q in sorted(shared)] for found in (other, best))
-    if {*one, *two} <= {0.0, 1.0}:
+    if metric == "accuracy":
         difference = statistics.paired_share([v == 1 for v in one], [v == 1 for v in two])
         p = statistics.mcnemar(
             sum(b > a for a, b in zip(one, two, strict=True)), sum(a > b for a, b in zip(one, two, strict=True))
@@ -55,7 +61,10 @@ def _against(best: Outcome, other: Outcome) -> str:
         difference = statistics.paired_mean(one, two)
         p = statistics.bootstrap_p([b - a for a, b in zip(one, two, strict=True)])
     clear = "clearly better than" if is_clear(p) else "not clearly better than"
-    return f"{signed(100 * difference.value)} ± {100 * difference.se:.1f} points, {p_text(p)}: {clear}"
+    told = f"{signed(100 * difference.value)} ± {100 * difference.se:.1f} points"
+    if metric != "accuracy":
+        told = f"{difference.value:+.3f} ± {difference.se:.3f}"
+    return f"{told}, {p_text(p)}: {clear}"
 
 
 def _cells(trial: Trial) -> tuple[str, str, str]:

@@ -1,37 +1,34 @@
 """The loop of `smolmath tune`: Optuna proposes values, DVC's queue runs them, the validation side judges.
 
 The study lies in SQLite under .work/tune and every trial is a DVC experiment, so that a loop that was killed goes on:
-trials that ran meanwhile are taken up as they are.
+trials that ran meanwhile are taken up as they are, those that died are queued again.
 """
 
-import json
-import subprocess
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
 from smolmath.comparing.revisions import RevisionError
-from smolmath.errors import SmolmathError
-from smolmath.journal import git_state
-from smolmath.params.core import ParamsError, lookup
+from smolmath.params.core import lookup
 from smolmath.runs import main_workspace
 from smolmath.tuning import queue
-from smolmath.tuning.search import Choices, Range, Search, Value, as_overrides, rounded
+from smolmath.tuning.proposals import TuneError, distributions, drawn_value, open_study, ready_commit
+from smolmath.tuning.search import Search, Value, as_overrides, overridden
 from smolmath.tuning.trials import Outcome, outcome, validations
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # part of the names of experiments, which are Git references
 POLL_S = 2.0
-RANDOM_TRIALS = 5  # before the sampler has enough to model
 FAILURES = 3  # in a row, and the search ends: the fault is not the values'
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
-
-class TuneError(SmolmathError):
-    """A search that cannot begin, or go on."""
+MISSED = 5  # looks in a row that did not find a trial: between two lists of the queue one can be in neither
+DEAD = 30  # looks in a row that found no process of a trial: a worker may still be collecting it
 
 
 @dataclass(frozen=True)
@@ -41,40 +38,43 @@ class Trial:
     number: int
     experiment: str  # of DVC; equal values share one
     values: dict[str, Value]
-    state: str  # running, complete, pruned, failed
+    state: str  # running, complete, pruned, failed, removed
     outcome: Outcome | None = None
     reached: float | None = None  # of a pruned one: its last validation
 
 
 @dataclass
 class Tuning:
-    """A study and where its trials stand. `say` gets a line for each that ends."""
+    """A study and where its trials stand. `say` gets a line for each that begins or ends."""
 
     name: str
     search: Search
     params: Mapping[str, Any]
+    commit: str
     study: optuna.Study
     say: Callable[[str], None]
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _failed: int = 0  # in a row, since the loop began
+    _looks: Counter[str] = field(default_factory=Counter)  # in a row that found nothing, by experiment
 
     @property
     def metric(self) -> str:
-        return str(self.params["phases"][self.search.phase]["validation"]["metric"])
+        return str(lookup(overridden(self.params, self.search.fixed), f"phases.{self.search.phase}.validation.metric"))
 
     def run(self) -> None:
-        """Try values until `search.trials` have ended.
+        """Try values until `search.trials` have a result; a trial that failed has none.
 
-        Raises: TuneError after several failures in a row, QueueError if DVC refuses an experiment.
+        Raises: TuneError after several failures in a row, or if the code was edited; QueueError if DVC refuses one.
         """
         self._take_up()
         while True:
-            for trial in self._of(TrialState.RUNNING):
-                self._look_at(trial)
-            ended, running = self._of(*ENDED), self._of(TrialState.RUNNING)
-            if len(ended) >= self.search.trials and not running:
+            running = self._of(TrialState.RUNNING)
+            for trial, standing in self._standings(running):
+                self._look_at(trial, standing)
+            done, running = self._of(TrialState.COMPLETE, TrialState.PRUNED), self._of(TrialState.RUNNING)
+            if len(done) >= self.search.trials and not running:
                 return
-            self._refuse_a_row_of_failures(ended)
-            for _ in range(min(self.search.jobs - len(running), self.search.trials - len(ended) - len(running))):
+            for _ in range(min(self.search.jobs - len(running), self.search.trials - len(done) - len(running))):
                 self._begin()
             time.sleep(POLL_S)
 
@@ -85,73 +85,119 @@ class Tuning:
 
     def _take_up(self) -> None:
         """Trials that were running when the last loop ended: ended by now, still running, or dead with the machine."""
-        left = self._of(TrialState.RUNNING)
-        if not left:
-            return
-        statuses, alive = queue.statuses(), queue.has_workers()
-        for trial in left:
-            name, status = trial.user_attrs.get("experiment"), None
-            if name is None:  # killed before it was queued
-                self.study.tell(trial.number, state=TrialState.FAIL)
+        for trial, standing in self._standings(self._of(TrialState.RUNNING)):
+            if "experiment" not in trial.user_attrs:  # killed before it was named
+                self._put(optuna.Trial(self.study, trial._trial_id), trial.params)
                 continue
-            status = statuses.get(name)
-            if status == "Running" and not alive:
-                queue.stop(name)
-                status = None
-            if status is None:
-                queue.add(name, self._overrides(trial.user_attrs["values"]), self._targets())
+            name = trial.user_attrs["experiment"]
+            if trial.user_attrs.get("ended early"):
+                self.study.tell(trial.number, state=TrialState.PRUNED)
+            elif standing is None or standing.status == "Failed" or not standing.alive:
+                self._put_again(trial)
             self.say(f"{name}: taken up again")
-        queue.start(self.search.jobs)
+        if self._of(TrialState.RUNNING):
+            queue.start(self.search.jobs)
+
+    def _standings(self, trials: list[FrozenTrial]) -> Iterator[tuple[FrozenTrial, queue.Standing | None]]:
+        found = queue.standings() if trials else {}
+        return ((trial, found.get(trial.user_attrs.get("experiment", ""))) for trial in trials)
 
     def _begin(self) -> None:
-        trial = self.study.ask({key: _distribution(dimension) for key, dimension in self.search.space.items()})
-        values = {key: _value(dimension, trial.params[key]) for key, dimension in self.search.space.items()}
-        twin = next((t for t in self.study.get_trials(deepcopy=False) if t.user_attrs.get("values") == values), None)
+        trial = self.study.ask(distributions(self.search))
+        self._put(trial, trial.params)
+
+    def _put(self, trial: optuna.Trial, drawn: Mapping[str, Any]) -> None:
+        """Name a proposed trial's experiment and queue it, unless equal values were tried."""
+        values = {key: drawn_value(self.search, self.params, key, drawn[key]) for key in self.search.space}
+        twins = [t for t in self.study.get_trials(deepcopy=False) if t.user_attrs.get("values") == values]
+        twin = next((t for t in twins if "experiment" in t.user_attrs and t.state != TrialState.FAIL), None)
         name = twin.user_attrs["experiment"] if twin else f"{self.name}-{trial.number}"
         trial.set_user_attr("values", values)
         trial.set_user_attr("experiment", name)
+        if twin and twin.state == TrialState.PRUNED:
+            self.study.tell(trial.number, state=TrialState.PRUNED)
+            return
         if twin is None:
-            queue.add(name, self._overrides(values), self._targets())
+            self._refuse_other_code()
+            try:
+                queue.add(name, self._overrides(values), self._targets())
+            except queue.QueueError:
+                self.study.tell(trial.number, state=TrialState.FAIL)
+                raise
             queue.start(self.search.jobs)
         self.say(f"{name}: {as_text(values)}")
 
-    def _look_at(self, trial: FrozenTrial) -> None:
+    def _put_again(self, trial: FrozenTrial) -> None:
+        self._refuse_other_code()
+        queue.add_again(trial.user_attrs["experiment"], self._overrides(trial.user_attrs["values"]), self._targets())
+        queue.start(self.search.jobs)
+
+    def _look_at(self, trial: FrozenTrial, standing: queue.Standing | None) -> None:
         name, values = trial.user_attrs["experiment"], trial.user_attrs["values"]
-        status = queue.statuses().get(name)
-        if status == "Success":
-            try:
-                found = self._outcome(name)
-            except RevisionError as error:
-                self._fail(trial, str(error))
-                return
-            self.study.tell(trial.number, found.estimate.value)
-            self.say(f"{name}: {estimate_text(found)}, at step {found.step}")
-        elif status in (None, "Failed"):
-            self._fail(trial, "dvc queue logs has what it said" if status else "it is in the queue no more")
-        elif status == "Running" and self.search.prune:
+        self._looks[name] = 0 if standing and standing.alive else self._looks[name] + 1
+        if standing is None:
+            if self._looks[name] >= MISSED:
+                self._fail(trial, "it is in the queue no more")
+        elif standing.status == "Success":
+            self._complete(trial, name)
+        elif standing.status == "Failed":
+            if trial.user_attrs.get("ended early"):
+                self.study.tell(trial.number, state=TrialState.PRUNED)
+            else:
+                self._fail(trial, f"dvc queue logs {name} has what it said")
+        elif not standing.alive and self._looks[name] >= DEAD:
+            self._looks[name] = 0
+            self.say(f"{name}: its process is gone; queued again")
+            self._put_again(trial)
+        elif standing.status == "Queued":
+            queue.start(self.search.jobs)
+        elif self.search.prune and not trial.user_attrs.get("ended early"):
             self._prune(trial, name, validations(self.search.phase, self.metric, self.params, self._all(values)))
 
-    def _prune(self, trial: FrozenTrial, name: str, found: Mapping[int, float]) -> None:
+    def _complete(self, trial: FrozenTrial, name: str) -> None:
+        try:
+            found = self._outcome(name)
+        except RevisionError as error:
+            self._fail(trial, str(error))
+            return
+        self._report(trial, found.curve)
+        self.study.tell(trial.number, found.estimate.value)
+        self._failed = 0
+        self.say(f"{name}: {estimate_text(found)}, at step {found.step}")
+
+    def _report(self, trial: FrozenTrial, curve: Mapping[int, float]) -> optuna.Trial:
         live = optuna.Trial(self.study, trial._trial_id)
-        for step in sorted(found.keys() - trial.intermediate_values.keys()):
-            live.report(found[step], step)
-        if found and live.should_prune():
-            queue.stop(name)
-            self.study.tell(trial.number, state=TrialState.PRUNED)
-            step = max(found)
-            self.say(f"{name}: ended early, {100 * found[step]:.1f} % at step {step} is below the median")
+        for step in sorted(curve.keys() - trial.intermediate_values.keys()):
+            live.report(curve[step], step)
+        return live
+
+    def _prune(self, trial: FrozenTrial, name: str, curve: Mapping[int, float]) -> None:
+        if not curve or not self._report(trial, curve).should_prune():
+            return
+        live = optuna.Trial(self.study, trial._trial_id)
+        live.set_user_attr("ended early", True)
+        if not queue.stop(name):
+            return  # it just ends: the next look has its result, which counts as well
+        self.study.tell(trial.number, state=TrialState.PRUNED)
+        step = max(curve)
+        self.say(f"{name}: ended early, {curve[step]:.3f} at step {step} is below the median")
 
     def _fail(self, trial: FrozenTrial, why: str) -> None:
+        name = trial.user_attrs["experiment"]
         self.study.tell(trial.number, state=TrialState.FAIL)
-        self.say(f"{trial.user_attrs['experiment']}: failed: {why}")
-
-    def _refuse_a_row_of_failures(self, ended: list[FrozenTrial]) -> None:
-        last = [trial.state for trial in ended[-FAILURES:]]
-        if len(last) == FAILURES and set(last) == {TrialState.FAIL}:
-            name = ended[-1].user_attrs.get("experiment", self.name)
+        self.say(f"{name}: failed: {why}")
+        self._failed += 1
+        if self._failed >= FAILURES:
             raise TuneError(
                 f"the last {FAILURES} trials failed, so it is not the values. See `dvc queue logs {name}`, mend it, "
                 "and start the same command again."
+            )
+
+    def _refuse_other_code(self) -> None:
+        if ready_commit() != self.commit:
+            raise TuneError(
+                f"the search began on commit {self.commit[:12]}, and another is checked out now: its trials would not "
+                "be comparable. Go back to it, and start the same command again."
             )
 
     def _of(self, *states: TrialState) -> list[FrozenTrial]:
@@ -185,52 +231,25 @@ class Tuning:
         return [f"train@{self.search.phase}"] if self.search.train_only else []
 
 
-def open_tuning(name: str, search: Search, params: Mapping[str, Any], say: Callable[[str], None]) -> Tuning:
-    """The study `name`, begun anew or gone on with.
+@contextmanager
+def open_tuning(name: str, search: Search, params: Mapping[str, Any], say: Callable[[str], None]) -> Iterator[Tuning]:
+    """The study `name`, begun anew or gone on with, held by this process alone.
 
-    Raises: TuneError if it was begun with another search or on other code, or if Git is not ready for experiments.
+    Raises: TuneError if another process has it, if it was begun with another search or on another commit, or if Git is
+    not ready for experiments.
     """
+    if not NAME.fullmatch(name):
+        raise TuneError(f"a study can't be called {name!r}: letters, digits, - and _. Choose another: --name NAME.")
     commit = ready_commit()
     folder = main_workspace() / ".work" / "tune"
     folder.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=name, storage=f"sqlite:///{folder / name}.db", load_if_exists=True, direction="maximize"
-    )
-    # A sampler's state is not stored: one that goes on must not draw again what it drew first.
-    study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials), n_startup_trials=RANDOM_TRIALS)
-    if search.prune:
-        study.pruner = optuna.pruners.MedianPruner(search.prune.undisturbed_trials, search.prune.after_step)
-    else:
-        study.pruner = optuna.pruners.NopPruner()
-    claims = {"search": json.dumps(search.terms(), sort_keys=True), "commit": commit}
-    for what, value in claims.items():
-        before = study.user_attrs.get(what)
-        if before is not None and before != value:
-            raise TuneError(
-                f"the study {name!r} was begun {'on commit' if what == 'commit' else 'with the search'} {before}, and "
-                f"this is {value}: their trials can't be compared. Go on there, or begin another: --name NAME."
+    try:
+        with FileLock(folder / f"{name}.lock", timeout=0):
+            yield Tuning(
+                name, search, params, commit, open_study(folder / f"{name}.db", name, search, params, commit), say
             )
-        study.set_user_attr(what, value)
-    if not study.trials and (today := _todays_values(search, params)):
-        study.enqueue_trial(today)
-    return Tuning(name, search, params, study, say)
-
-
-def ready_commit() -> str:
-    """HEAD, on which experiments are based. Raises: TuneError for what a person must do first."""
-    state = git_state()
-    if state is None:
-        raise TuneError("experiments are commits, and this folder is no Git repository with one. `git init`, commit.")
-    if state["changed"]:
-        raise TuneError(
-            f"{', '.join(state['changed'])} differ from the commit, and trials that start later would start from "
-            "other code. Commit first."
-        )
-    for key, example in (("user.name", "Ada Lovelace"), ("user.email", "ada@example.org")):
-        if not subprocess.run(["git", "config", key], capture_output=True, text=True, check=False).stdout.strip():
-            raise TuneError(f"DVC commits each experiment, and Git does not know you: git config {key} {example!r}")
-    return str(state["commit"])
+    except Timeout:
+        raise TuneError(f"another process is at work on the study {name!r}.") from None
 
 
 def as_text(values: Mapping[str, Value]) -> str:
@@ -241,37 +260,3 @@ def as_text(values: Mapping[str, Value]) -> str:
 def estimate_text(found: Outcome) -> str:
     e = found.estimate
     return f"{e.value:.3f} ± {e.se:.3f} ({e.low:.3f} to {e.high:.3f}) on {found.n} problems"
-
-
-def _todays_values(search: Search, params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The values of params.yaml as the first trial, to be beaten; None if they lie outside of the search."""
-    drawn: dict[str, Any] = {}
-    for key, dimension in search.space.items():
-        try:
-            value = lookup(params, key)
-        except ParamsError:
-            return None
-        if isinstance(dimension, Choices):
-            if value not in dimension.choices:
-                return None
-            drawn[key] = dimension.choices.index(value)
-        elif isinstance(value, int | float) and dimension.low <= value <= dimension.high:
-            drawn[key] = value
-        else:
-            return None
-    return drawn
-
-
-def _distribution(dimension: Range | Choices) -> BaseDistribution:
-    if isinstance(dimension, Choices):  # by number: a choice may be a list
-        return CategoricalDistribution(list(range(len(dimension.choices))))
-    if isinstance(dimension.low, int) and isinstance(dimension.high, int):
-        return IntDistribution(dimension.low, dimension.high, log=dimension.log)
-    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-
-
-def _value(dimension: Range | Choices, drawn: Any) -> Value:
-    if isinstance(dimension, Choices):
-        chosen: Value = dimension.choices[drawn]
-        return chosen
-    return rounded(drawn)

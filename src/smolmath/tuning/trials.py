@@ -27,6 +27,7 @@ class Outcome:
     step: int
     estimate: Estimate
     by_question: dict[str, float]  # accuracy: 1 or 0; reward: the weighted sum
+    curve: dict[int, float]  # step -> validation
 
     @property
     def n(self) -> int:
@@ -37,15 +38,15 @@ def outcome(experiment: str, phase: str, metric: str) -> Outcome:
     """What an experiment's phase reached by `metric`, accuracy or reward. Raises: RevisionError."""
     revision = Revision(experiment)
     rows = revision.table(f"results/training/{phase}.parquet", COLUMNS).to_pylist()
-    step = best_step(revision.text(f"metrics/train/{phase}.csv"), metric)
-    return Outcome(step, *_judged([row for row in rows if row["step"] == step], metric))
+    curve = validation_curve(revision.text(f"metrics/train/{phase}.csv"), metric)
+    best = max(curve, key=lambda step: (curve[step], step))  # of equal ones the later, as the phase chooses
+    return Outcome(best, *_judged([row for row in rows if row["step"] == best], metric), curve)
 
 
-def best_step(curve: str, metric: str) -> int:
-    """The step with the best validation, the later of equal ones, from a curve's CSV."""
-    scores = [(float(row[f"validation_{metric}"]), int(row["step"])) for row in csv.DictReader(StringIO(curve))
-              if row.get(f"validation_{metric}")]  # fmt: skip
-    return max(scores)[1]
+def validation_curve(curve: str, metric: str) -> dict[int, float]:
+    """Step -> validation, from a curve's CSV."""
+    rows = csv.DictReader(StringIO(curve))
+    return {int(row["step"]): float(row[f"validation_{metric}"]) for row in rows if row.get(f"validation_{metric}")}
 
 
 def validations(phase: str, metric: str, params: Mapping[str, Any], values: Mapping[str, Value]) -> dict[int, float]:

@@ -1,0 +1,111 @@
+"""What Optuna is asked: the study's file, a search's space as its distributions, what a trial sets of what it drew."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from smolmath.errors import SmolmathError
+from smolmath.journal import git_state
+from smolmath.params.core import ParamsError, lookup
+from smolmath.tuning.search import Choices, Range, Search, Value, rounded
+
+RANDOM_TRIALS = 5  # before the sampler has enough to model
+
+
+class TuneError(SmolmathError):
+    """A search that cannot begin, or go on."""
+
+
+def open_study(path: Path, name: str, search: Search, params: Mapping[str, Any], commit: str) -> optuna.Study:
+    """The study in the SQLite file `path`. Raises: TuneError if it was begun with another search or commit."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name, storage=f"sqlite:///{path}", load_if_exists=True, direction="maximize"
+    )
+    # A sampler's state is not stored: one that goes on must not draw again what it drew first.
+    study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials), n_startup_trials=RANDOM_TRIALS)
+    if search.prune:
+        study.pruner = optuna.pruners.MedianPruner(search.prune.undisturbed_trials, search.prune.after_step)
+    else:
+        study.pruner = optuna.pruners.NopPruner()
+    claims = {"search": json.dumps(search.terms(), sort_keys=True), "commit": commit}
+    for what, value in claims.items():
+        before = study.user_attrs.get(what)
+        if before is not None and before != value:
+            raise TuneError(
+                f"the study {name!r} was begun {'on commit' if what == 'commit' else 'with the search'} {before}, and "
+                f"this is {value}: their trials can't be compared. Go on there, or begin another: --name NAME."
+            )
+        study.set_user_attr(what, value)
+    if not study.trials and (today := todays_values(search, params)):
+        study.enqueue_trial(today)
+    return study
+
+
+def ready_commit() -> str:
+    """HEAD, on which experiments are based. Raises: TuneError for what a person must do first."""
+    state = git_state()
+    if state is None:
+        raise TuneError("experiments are commits, and this folder is no Git repository with one. `git init`, commit.")
+    if state["changed"]:
+        raise TuneError(
+            f"{', '.join(state['changed'])} differ from the commit, and trials that start later would start from "
+            "other code. Commit first."
+        )
+    for key, example in (("user.name", "Ada Lovelace"), ("user.email", "ada@example.org")):
+        if not subprocess.run(["git", "config", key], capture_output=True, text=True, check=False).stdout.strip():
+            raise TuneError(f"DVC commits each experiment, and Git does not know you: git config {key} {example!r}")
+    return str(state["commit"])
+
+
+def distributions(search: Search) -> dict[str, BaseDistribution]:
+    """The space as Optuna has it; a choice by its number, since it may be a list."""
+    return {key: _distribution(dimension) for key, dimension in search.space.items()}
+
+
+def drawn_value(search: Search, params: Mapping[str, Any], key: str, drawn: Any) -> Value:
+    """What a trial sets `key` to, of what Optuna drew."""
+    dimension = search.space[key]
+    if isinstance(dimension, Choices):
+        chosen: Value = dimension.choices[drawn]
+        return chosen
+    if drawn == (today := _today(params, key)):
+        exact: Value = today  # the value of params.yaml, with all its digits
+        return exact
+    return min(max(rounded(drawn), dimension.low), dimension.high)
+
+
+def todays_values(search: Search, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values of params.yaml as the first trial, to be beaten; None if they lie outside of the search."""
+    drawn: dict[str, Any] = {}
+    for key, dimension in search.space.items():
+        value = _today(params, key)
+        if isinstance(dimension, Choices):
+            if value not in dimension.choices:
+                return None
+            drawn[key] = dimension.choices.index(value)
+        elif isinstance(value, int | float) and dimension.low <= value <= dimension.high:
+            drawn[key] = value
+        else:
+            return None
+    return drawn
+
+
+def _today(params: Mapping[str, Any], key: str) -> Any:
+    try:
+        return lookup(params, key)
+    except ParamsError:
+        return None
+
+
+def _distribution(dimension: Range | Choices) -> BaseDistribution:
+    if isinstance(dimension, Choices):
+        return CategoricalDistribution(list(range(len(dimension.choices))))
+    if isinstance(dimension.low, int) and isinstance(dimension.high, int):
+        return IntDistribution(dimension.low, dimension.high, log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
