@@ -43,6 +43,8 @@ class Project:
             self.run("git", "config", "user.email", "tester@example.invalid")
         self.dvc("init", "-q", *([] if git else ["--no-scm"]))
         shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
+        with (folder / ".dvc" / "config").open("a") as config:  # how the cache links, as the project has it
+            config.write("[cache]" + (ROOT / ".dvc" / "config").read_text().partition("[cache]")[2])
 
     @staticmethod
     def clean_environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The README's numbers are the committed ones, its commands exist, its links lead somewhere."""
 
 import json
+import os
 import re
 
 import pytest
@@ -51,3 +52,18 @@ def test_every_smolmath_command_in_the_readme_exists():
     assert {"check", "report", "recipe list", "recipe use"} <= set(found)
     for command in found:
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0, command
+
+
+def test_what_the_workflow_runs_exists():
+    workflow = read_params(ROOT / ".github" / "workflows" / "ci.yml")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert {"make setup", "make lint", "make test", "make demo"} <= set(commands)
+    for command in commands:
+        word, rest = command.split(maxsplit=1)
+        assert rest in targets if word == "make" else os.access(ROOT / word, os.X_OK), command
+
+
+def test_no_page_has_an_empty_place():
+    for page in (ROOT / "docs").glob("*.md"):
+        assert re.findall(r"^[A-Z]{4,}$", page.read_text(), re.MULTILINE) == [], page.name

@@ -70,3 +70,14 @@ def test_a_misspelt_recipe_names_the_nearest_and_changes_nothing(workspace):
 
 def test_every_recipe_says_what_it_is():
     assert [name for name, purpose in recipes.recipes().items() if len(purpose) < 20] == []
+
+
+def test_every_phase_of_a_recipe_is_a_registered_model_and_has_a_description():
+    registered = read_params(ROOT / "dvc.yaml")["artifacts"]
+    phases = {name for path in (ROOT / "recipes").glob("*.yaml") for name in read_params(path)["phases"]}
+    assert set(registered) == {"base", *phases}
+    for name, entry in registered.items():
+        assert entry["path"] == f"models/{name}"
+        assert entry["type"] == "model"
+        assert len(entry["desc"]) > 20
+        assert "smolmath" in entry["labels"]
