@@ -16,7 +16,7 @@ export WANDB_SILENT ?= true
 # Images that set this make every start of a stage compile torch and trl anew: empty, bytecode is kept.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test test-slow test-vllm lint bench bench-smoke bench-harness lock clean
+.PHONY: setup demo test test-slow test-reruns test-vllm lint bench bench-smoke bench-harness lock clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,10 @@ test: setup
 # Two at a time, a file each: most of their seconds are imports of the stages that they run, on one core.
 test-slow: setup
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+
+# The rerun table with the stages' real work.
+test-reruns: setup
+	REAL_STAGES=1 $(BIN)/python -m pytest -m slow tests/test_reruns.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -67,3 +67,7 @@ def test_what_the_workflow_runs_exists():
 def test_no_page_has_an_empty_place():
     for page in (ROOT / "docs").glob("*.md"):
         assert re.findall(r"^[A-Z]{4,}$", page.read_text(), re.MULTILINE) == [], page.name
+
+
+def test_the_search_in_the_docs_is_the_shipped_one():
+    assert (ROOT / "searches" / "demo.yaml").read_text() in (ROOT / "docs" / "experiments.md").read_text()

@@ -1,5 +1,6 @@
 """Recipes: complete params files under recipes/, put in place of params.yaml, and what a switch leaves behind."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -73,8 +74,10 @@ def prune(params: Mapping[str, Any]) -> dict[str, list[str]]:
     gone = leftovers(params)
     if not gone:
         return {}
-    for out in (out for outs in gone.values() for out in outs):
-        remove(Path(out))
+    for out in (Path(out) for outs in gone.values() for out in outs):
+        remove(out)
+        with contextlib.suppress(OSError):  # that of a model that had several, once it is empty
+            out.parent.rmdir()
     yaml = YAML()
     yaml.width = 4096
     lock = yaml.load(Path("dvc.lock").read_text(encoding="utf-8"))
