@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from smolmath.lockfile import read_lock
-from smolmath.params.core import read_params
 from tests.conftest import ROOT, Project, make_tiny
 
 pytestmark = pytest.mark.slow
@@ -178,20 +177,20 @@ train_only: true
 
 
 def searchable(params):
-    """SFT of the base on legs: at a good rate a few steps teach it, at others they teach nothing or destroy it."""
+    """SFT of the base on sums: a dozen steps at a good rate teach it to work them out; at others it stays or breaks."""
     make_tiny(params)
-    params["datasets"]["legs"]["rows"] = 800
-    params["phases"]["legs"]["sft"] |= {"max_steps": 16, "warmup_steps": 2, "learning_rate": 1.0e-8}
+    params["datasets"]["sums"]["rows"] = 800
+    params["phases"]["legs"]["sft"] |= {"max_steps": 12, "warmup_steps": 2, "learning_rate": 1.0e-8}
     params["phases"]["legs"] |= {
-        "examples_per_step": 32, "checkpoint_steps": 8, "init": "base",
-        "validation": {"problems": 60, "every_steps": 8, "metric": "accuracy", "patience": None},
+        "dataset": "sums", "examples_per_step": 32, "checkpoint_steps": 12, "preflight": "off",
+        "validation": {"problems": 60, "every_steps": 12, "metric": "accuracy", "patience": None},
     }  # fmt: skip
 
 
 def test_a_sweep_is_killed_and_resumed_and_finds_the_good_learning_rate(project):
     project.params(searchable)
     project.write("search.yaml", SEARCH)
-    project.repro("base", "split@legs")
+    project.repro("base", "split@sums")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "before the search")
     environment = project.environment | {"PYTHONPATH": "src"}
@@ -216,20 +215,15 @@ def test_a_sweep_is_killed_and_resumed_and_finds_the_good_learning_rate(project)
     assert "taken up again" in said
     best = next(line for line in said.splitlines() if line.startswith("best: search-"))
     rate = float(best.rpartition("learning_rate ")[2])
-    assert 5e-5 < rate < 5e-2, said  # planted: outside of this it learns nothing
-    names = sorted(shown(project))
+    assert 3e-5 < rate < 5e-3, said  # planted: below it stays at 0.72, above it breaks
+    assert float(best.split()[2]) > 0.85, said
+    names = project.dvc("exp", "list", "--name-only").stdout.split()
     assert len(names) == 8
     assert all(name.startswith("search-") for name in names)
-    experiment = best.split()[1].rstrip(",")
-    project.dvc("exp", "apply", experiment)
-    assert read_params(project.folder / "params.yaml")["phases"]["legs"]["sft"]["learning_rate"] == rate
-    assert "train@legs" not in project.repro("train@legs")
     # Once more: everything has been tried, so nothing runs.
-    again = project.run(*command, check=False, PYTHONPATH="src")
-    assert "differ from the commit" in again.stderr  # params.yaml was applied and is not committed
-    project.run("git", "checkout", "-q", ".")
     again = project.run(*command, PYTHONPATH="src", COLUMNS="160")
-    assert "at step" not in again.stdout.replace(best, "")
+    assert best in again.stdout
+    assert "on 60 problems, at step" not in again.stdout
 
 
 def test_switching_recipes_leaves_nothing_of_the_old_one_in_the_summary(copy):
@@ -253,7 +247,8 @@ def test_switching_recipes_leaves_nothing_of_the_old_one_in_the_summary(copy):
     assert not (copy.folder / "models" / "legs").exists()
     assert not (copy.folder / "metrics" / "eval" / "legs").exists()
     assert "train@legs" not in copy.read("dvc.lock")
-    assert copy.repro() == []
+    assert copy.repro() == ["summarize"]  # it reads a folder that has changed, and says the same
+    assert list(json.loads(copy.read("metrics/summary.json"))) == ["base", "counting"]
 
 
 def test_the_compare_table_against_another_commit_is_made_on_this_machine(copy):

@@ -39,7 +39,7 @@ def verdict(trials: Sequence[Trial], tuning: Tuning) -> list[str]:
         assert rival.outcome is not None
         lines.append(f"      {_against(best.outcome, rival.outcome, tuning.metric)} {rival.experiment}")
     lines.append("The best of several looks better than it is: what counts is the test side, once it is evaluated:")
-    if tuning.search.fixed:  # the experiment has those too
+    if tuning.search.fixed or tuning.search.train_only:  # the experiment has those too, or lacks what follows
         lines.append(
             f"      dvc exp run {' '.join(as_overrides(tuning.params, best.values))} && smolmath compare HEAD"
         )
