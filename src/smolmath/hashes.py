@@ -20,7 +20,12 @@ def content_hash(path: Path) -> str:
             return hashlib.file_digest(opened, "md5").hexdigest()
     if not path.exists():
         raise FileNotFoundError(path)
-    return listing_hash({file.relative_to(path).as_posix(): content_hash(file) for file in input_files(path)})
+    return listing_hash(file_hashes(path))
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Path inside a folder -> hash, of the files that count."""
+    return {file.relative_to(folder).as_posix(): content_hash(file) for file in input_files(folder)}
 
 
 def listing_hash(files: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from smolmath.graph import load_stages
-from smolmath.params.core import ParamsError, listing, nearest, read_params
+from smolmath.params.core import ParamsError, flat, listing, nearest, read_params
 from smolmath.runs import remove
 
 FOLDER = Path("recipes")
@@ -35,7 +35,7 @@ def recipe_path(name: str) -> Path:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(dotted key, old value, new value) of every key that differs; `—` where one side has none."""
-    before, after = _flat(old), _flat(new)
+    before, after = flat(old), flat(new)
     return [
         (key, before.get(key, "—"), after.get(key, "—"))
         for key in [*before, *(k for k in after if k not in before)]
@@ -86,11 +86,3 @@ def prune(params: Mapping[str, Any]) -> dict[str, list[str]]:
     with Path("dvc.lock").open("w", encoding="utf-8") as file:
         yaml.dump(lock, file)
     return gone
-
-
-def _flat(value: Any, dotted: str = "") -> dict[str, str]:
-    if isinstance(value, Mapping) and value:
-        return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{dotted}.{key}" if dotted else key).items()
-        }
-    return {dotted: str(value)}

@@ -32,7 +32,7 @@ from smolmath.errors import SmolmathError
 from smolmath.graph import Stage, load_stages
 from smolmath.hashes import content_hash, fingerprint, input_files
 from smolmath.journal import git_state, write_journal
-from smolmath.params.core import ParamsError, load_section, lookup, read_params
+from smolmath.params.core import load_section, lookup_or_none, read_params
 from smolmath.params.hardware import HardwareParams
 
 M = TypeVar("M", bound=BaseModel)
@@ -112,7 +112,9 @@ class StageRun:
         # Sizes and times first: a 10 GB dataset is not read twice when nothing touched it.
         params_now = read_params()
         changed = self._edited_before_hashing()
-        changed += [f"params.yaml: {key}" for key, value in self._params.items() if _get(params_now, key) != value]
+        changed += [
+            f"params.yaml: {key}" for key, value in self._params.items() if lookup_or_none(params_now, key) != value
+        ]
         if _signatures(self.stage) != self._signatures:
             now, _ = inputs(self.stage, self.params)
             changed += [dep for dep in self.stage.deps if now[dep] != self._deps[dep]]
@@ -222,7 +224,7 @@ def inputs(stage: Stage, params: Mapping[str, Any]) -> tuple[dict[str, str], dic
             raise StageError(
                 f"{stage.name}: {dep} does not exist. Run `dvc repro {stage.name}`, which makes it first."
             ) from None
-    return hashes, {key: _get(params, key) for key in stage.params}
+    return hashes, {key: lookup_or_none(params, key) for key in stage.params}
 
 
 def _find_stage(name: str, params: dict[str, Any]) -> Stage:
@@ -261,13 +263,6 @@ def _signatures(stage: Stage) -> dict[str, tuple[tuple[str, int, int], ...]]:
         dep: tuple((str(f), s.st_size, s.st_mtime_ns) for f in input_files(Path(dep)) for s in [f.stat()])
         for dep in stage.deps
     }
-
-
-def _get(params: Mapping[str, Any], key: str) -> Any:
-    try:
-        return lookup(params, key)
-    except ParamsError:
-        return None
 
 
 def remove(path: Path) -> None:

@@ -68,6 +68,23 @@ def lookup(params: Mapping[str, Any], dotted: str) -> Any:
     return value
 
 
+def lookup_or_none(params: Mapping[str, Any], dotted: str) -> Any:
+    """The value at `a.b.c`; None if there is none."""
+    try:
+        return lookup(params, dotted)
+    except ParamsError:
+        return None
+
+
+def flat(value: Any, dotted: str = "") -> dict[str, str]:
+    """Dotted key -> value as text, of every key that holds no mapping of its own."""
+    if isinstance(value, Mapping) and value:
+        return {
+            k: v for key, inner in value.items() for k, v in flat(inner, f"{dotted}.{key}" if dotted else key).items()
+        }
+    return {dotted: str(value)}
+
+
 def load_section(params: Mapping[str, Any], dotted: str, model: type[M]) -> M:
     """The section at `dotted` as `model`. Raises: ParamsError with one line per mistake."""
     return parse(lookup(params, dotted), dotted, model)

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from smolmath.params.core import flat
 from smolmath.provenance.trail import Run, Trail, facts_of
 from smolmath.provenance.verify import Finding
 
@@ -51,7 +52,7 @@ def trail_parts(found: Trail) -> list[Any]:
     for name, value in _outcome(last.journal):
         head.add_row(name, value)
     parts: list[Any] = [Text(found.path, style="bold"), head, ""]
-    parts += _section("params", _params(last))
+    parts += _section("params", flat(last.recorded.params))
     parts += _section("data", _sources(found))
     parts += ["", _stages(found), ""]
     for section in ("machine", "packages"):
@@ -109,19 +110,6 @@ def _outcome(entry: dict[str, Any] | None) -> list[tuple[str, str]]:
         if value not in ("", None):
             told.append((name.replace("_", " "), str(value)))
     return told
-
-
-def _params(run: Run) -> dict[str, str]:
-    """Dotted key -> value, of every hashed param of the stage."""
-    return dict(_flat("", run.recorded.params))
-
-
-def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
-    else:
-        yield prefix, str(value)
 
 
 def _sources(found: Trail) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.errors import SmolmathError
-from smolmath.hashes import content_hash, input_files, listing_hash
+from smolmath.hashes import content_hash, file_hashes, listing_hash
 from smolmath.lockfile import Recorded, workspace_lock
 
 
@@ -170,7 +170,7 @@ def listing(lock: Mapping[str, Recorded], folder: str) -> dict[str, str] | None:
             if not recorded.endswith(".dir"):
                 files[out] = recorded
                 continue
-            listed = cached_listing(recorded) or _listing_here(out, recorded)
+            listed = _recorded_listing(out, recorded)
             if listed is None:
                 return None
             files |= {f"{out}/{name}": md5 for name, md5 in listed.items()}
@@ -185,12 +185,12 @@ def cached_listing(folder_hash: str) -> dict[str, str] | None:
     return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))}
 
 
-def _listing_here(folder: str, recorded: str) -> dict[str, str] | None:
-    path = Path(folder)
-    if not path.is_dir():
-        return None
-    found = {file.relative_to(path).as_posix(): content_hash(file) for file in input_files(path)}
-    return found if listing_hash(found) == recorded else None
+def _recorded_listing(folder: str, recorded: str) -> dict[str, str] | None:
+    """From DVC's cache, or from the workspace if what lies there is what was recorded."""
+    if listed := cached_listing(recorded):
+        return listed
+    here = file_hashes(Path(folder)) if Path(folder).is_dir() else {}
+    return here if listing_hash(here) == recorded else None
 
 
 def _cached(md5: str) -> Path | None:
@@ -208,8 +208,7 @@ def _cached(md5: str) -> Path | None:
 def _manifest(fetched: Recorded) -> dict[str, Any]:
     """manifest.json of the raw rows as recorded, which need not be those that lie in the workspace now."""
     ((folder, recorded),) = fetched.outs.items()
-    listed = cached_listing(recorded) or _listing_here(folder, recorded)
-    md5 = (listed or {}).get("manifest.json")
+    md5 = (_recorded_listing(folder, recorded) or {}).get("manifest.json")
     if md5 is None:
         return {}
     here = Path(folder, "manifest.json")

@@ -11,9 +11,9 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any, Literal
 
-from smolmath.hashes import content_hash, input_files, listing_hash
+from smolmath.hashes import content_hash, file_hashes, listing_hash
 from smolmath.lockfile import Recorded, workspace_lock
-from smolmath.params.core import ParamsError, lookup
+from smolmath.params.core import lookup_or_none
 from smolmath.provenance.trail import TrailError, cached_listing, code_at, journal_entry, listing, producer, upstream
 
 SHOWN = 3  # files of a folder that are named
@@ -73,7 +73,7 @@ def _which(out: str, claimed: str) -> str:
     listed = cached_listing(claimed)
     if listed is None:
         return ""
-    here = {file.relative_to(out).as_posix(): content_hash(file) for file in input_files(Path(out))}
+    here = file_hashes(Path(out))
     differing = sorted(name for name in here.keys() | listed if here.get(name) != listed.get(name))
     more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
     return f" ({', '.join(differing[:SHOWN])}{more})"
@@ -118,7 +118,7 @@ def _inputs(lock: Mapping[str, Recorded], recorded: Recorded, params: Mapping[st
         if Path(dep).exists() and content_hash(Path(dep)) == claimed:
             continue
         (older if commit and _hash_at(commit, dep) == claimed else lost).append(dep)
-    changed = [key for key, value in recorded.params.items() if _value(params, key) != value]
+    changed = [key for key, value in recorded.params.items() if lookup_or_none(params, key) != value]
     if lost:
         detail = f"{', '.join(lost)} as it read it is neither in the workspace nor in commit {(commit or 'none')[:12]}"
         findings.append(Finding(recorded.stage, "inputs", "missing", detail))
@@ -135,10 +135,3 @@ def _hash_at(commit: str, path: str) -> str | None:
         return None
     hashes = {name: md5(content, usedforsecurity=False).hexdigest() for name, content in files.items()}
     return hashes[""] if list(hashes) == [""] else listing_hash(hashes)
-
-
-def _value(params: Mapping[str, Any], key: str) -> Any:
-    try:
-        return lookup(params, key)
-    except ParamsError:
-        return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from smolmath.graph import load_stages
 from smolmath.lockfile import workspace_lock
-from smolmath.params.core import ParamsError, load_section, lookup, read_params
+from smolmath.params.core import load_section, lookup, lookup_or_none, read_params
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.params.phases import Phase, load_phase_params
 from smolmath.provenance.trail import journal_entry
@@ -187,21 +187,14 @@ def _stages(params: dict[str, Any]) -> list[StageFacts]:
     found = []
     for name in load_stages(params):
         made = lock.get(name)
-        changed = [key for key, value in made.params.items() if _lookup(params, key) != value] if made else []
+        changed = [key for key, value in made.params.items() if lookup_or_none(params, key) != value] if made else []
         found.append(StageFacts(stage=name, entry=journal_entry(made) if made else None, changed_params=changed))
     return found
 
 
-def _lookup(params: dict[str, Any], dotted: str) -> Any:
-    try:
-        return lookup(params, dotted)
-    except ParamsError:
-        return None
-
-
 def _on_its_dataset(phase: Phase, params: dict[str, Any]) -> Phase:
     """A phase on rated problems trains on, and is evaluated on, the dataset that they are of."""
-    rated = _lookup(params, f"difficulty.{phase.dataset}.dataset")
+    rated = lookup_or_none(params, f"difficulty.{phase.dataset}.dataset")
     return phase if rated is None else phase.model_copy(update={"dataset": rated})
 
 

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from smolmath.errors import SmolmathError
 from smolmath.journal import git_state
-from smolmath.params.core import ParamsError, lookup
+from smolmath.params.core import lookup_or_none
 from smolmath.tuning.search import Choices, Range, Search, Value, rounded
 
 RANDOM_TRIALS = 5  # before the sampler has enough to model
@@ -74,7 +74,7 @@ def drawn_value(search: Search, params: Mapping[str, Any], key: str, drawn: Any)
     if isinstance(dimension, Choices):
         chosen: Value = dimension.choices[drawn]
         return chosen
-    if drawn == (today := _today(params, key)):
+    if drawn == (today := lookup_or_none(params, key)):
         exact: Value = today  # the value of params.yaml, with all its digits
         return exact
     return min(max(rounded(drawn), dimension.low), dimension.high)
@@ -84,7 +84,7 @@ def todays_values(search: Search, params: Mapping[str, Any]) -> dict[str, Any] |
     """The values of params.yaml as the first trial, to be beaten; None if they lie outside of the search."""
     drawn: dict[str, Any] = {}
     for key, dimension in search.space.items():
-        value = _today(params, key)
+        value = lookup_or_none(params, key)
         if isinstance(dimension, Choices):
             if value not in dimension.choices:
                 return None
@@ -94,13 +94,6 @@ def todays_values(search: Search, params: Mapping[str, Any]) -> dict[str, Any] |
         else:
             return None
     return drawn
-
-
-def _today(params: Mapping[str, Any], key: str) -> Any:
-    try:
-        return lookup(params, key)
-    except ParamsError:
-        return None
 
 
 def _distribution(dimension: Range | Choices) -> BaseDistribution:

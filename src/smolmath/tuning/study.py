@@ -172,9 +172,9 @@ class Tuning:
         return live
 
     def _prune(self, trial: FrozenTrial, name: str, curve: Mapping[int, float]) -> None:
-        if not curve or not self._report(trial, curve).should_prune():
+        live = self._report(trial, curve)
+        if not curve or not live.should_prune():
             return
-        live = optuna.Trial(self.study, trial._trial_id)
         live.set_user_attr("ended early", True)
         if not queue.stop(name):
             return  # it just ends: the next look has its result, which counts as well
