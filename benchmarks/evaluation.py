@@ -94,7 +94,9 @@ def measured(side: str, options: argparse.Namespace, scratch: Path) -> dict[str,
     command = [sys.executable, __file__, "--side", side, "--scratch", str(scratch), "--tokens", str(options.tokens)]
     command += ["--model", str(options.model), "--batch", str(options.batch), "--dtype", options.dtype]
     subprocess.run(command, check=True, env=os.environ | CPU_VLLM, stdout=sys.stderr)
-    return dict(json.loads(out.read_text()))
+    run = dict(json.loads(out.read_text()))
+    print(f"{side}: start {run['start']:.1f} s, generation {run['seconds']:.1f} s", file=sys.stderr, flush=True)
+    return run
 
 
 def agreements(runs: dict[str, list[dict[str, Any]]]) -> list[tuple[str, list[str], list[str]]]:

@@ -19,12 +19,13 @@ WANTED = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    "smolmath.json",
 )
 
 
 def copy_base(model: Model, out: Path) -> None:
     """Copy the model's files into `out`. Raises: StageError if it can't be had or is no usable model directory."""
-    source = _from_hub(model) if isinstance(model, HubModel) else Path(model.path)
+    source = model_from_hub(model.id, model.revision) if isinstance(model, HubModel) else Path(model.path)
     if not source.is_dir():
         raise StageError(f"model.path: the model directory {source} does not exist.")
     out.mkdir(parents=True)
@@ -37,19 +38,20 @@ def copy_base(model: Model, out: Path) -> None:
         raise StageError(f"{source} lacks config.json or *.safetensors, so it is no model directory.{hint}")
 
 
-def _from_hub(model: HubModel) -> Path:
+def model_from_hub(name: str, revision: str | None) -> Path:
+    """The folder of the hub's cache with a model's files. Raises: StageError if they can't be had."""
     import httpx
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
-        info = huggingface_hub.HfApi().model_info(model.id, revision=model.revision)
-        if model.revision != info.sha:
-            print(f"warning: {model.id} can move. Pin it in params.yaml: revision: {info.sha}", file=sys.stderr)
-        return Path(huggingface_hub.snapshot_download(model.id, revision=info.sha, allow_patterns=list(WANTED)))
+        info = huggingface_hub.HfApi().model_info(name, revision=revision)
+        if revision != info.sha:
+            print(f"warning: {name} can move. Pin it in params.yaml: revision: {info.sha}", file=sys.stderr)
+        return Path(huggingface_hub.snapshot_download(name, revision=info.sha, allow_patterns=list(WANTED)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
-            f"the Hugging Face hub cannot be reached for the model {model.id} ({reason}). Check network and id, "
+            f"the Hugging Face hub cannot be reached for the model {name} ({reason}). Check network and id, "
             "or use source: files with a local model directory."
         ) from None

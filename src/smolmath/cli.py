@@ -1,14 +1,13 @@
 """The command line `smolmath`. Commands import what they need when they run: `smolmath check` must not load torch."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from smolmath.commands import console, fail
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
 from smolmath.tags import DEFAULT_TAGS, Tags
@@ -23,7 +22,6 @@ recipe_app = typer.Typer(
     help="Complete params files: list them, compare them, put one in place.", no_args_is_help=True
 )
 app.add_typer(recipe_app, name="recipe")
-console = Console()
 
 
 @app.command()
@@ -36,7 +34,7 @@ def check() -> None:
     except ParamsError as error:
         mistakes = str(error).splitlines()
     if mistakes:
-        _fail("params.yaml:\n  " + "\n  ".join(mistakes))
+        fail("params.yaml:\n  " + "\n  ".join(mistakes))
     print("params.yaml is sound.")
 
 
@@ -48,7 +46,7 @@ def report(out: Annotated[Path, typer.Option(help="Folder to write into.")] = Pa
     try:
         page = write_report(out)
     except SmolmathError as error:
-        _fail(str(error))
+        fail(str(error))
     print(f"wrote {page}")
 
 
@@ -77,14 +75,14 @@ def compare(
     from smolmath.comparing import command
 
     if a is None and power is None:
-        _fail("name what to compare: smolmath compare A [B], or --power POINTS alone.")
+        fail("name what to compare: smolmath compare A [B], or --power POINTS alone.")
     try:
         command.run(
             console, a, b or ["workspace"], models=model or [], datasets=dataset or [], flips=flips, common=common,
             power=power, as_json=as_json, as_markdown=as_markdown,
         )  # fmt: skip
     except SmolmathError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -107,7 +105,7 @@ def grade(
     try:
         summary = grade_file(file, out, columns=columns, workers=workers, tags=Tags(reasoning_tag, answer_tag))
     except (SmolmathError, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     for table in summary_tables(summary):
         console.print(table, "")
     for line in summary.unreadable[:5]:
@@ -146,7 +144,7 @@ def inspect(
         else:
             parts = inspection_tables(inspect_dataset(target, rows, config))
     except SmolmathError as error:
-        _fail(str(error))
+        fail(str(error))
     for part in parts:
         console.print(part, markup=False, highlight=False)
 
@@ -168,14 +166,14 @@ def verify(
     try:
         findings = verify(paths or [], read_params())
     except SmolmathError as error:
-        _fail(str(error))
+        fail(str(error))
     bad = [finding for finding in findings if finding.status in ("wrong", "missing")]
     shown = findings if paths else [finding for finding in findings if finding.status != "ok"]
     for part in show.findings_parts(shown) if shown else []:
         console.print(part, markup=False, highlight=False)
     right = sum(finding.status == "ok" for finding in findings)
     if bad:
-        _fail(f"{len(bad)} things are wrong or cannot be said; {right} results are what dvc.lock records.")
+        fail(f"{len(bad)} things are wrong or cannot be said; {right} results are what dvc.lock records.")
     print(f"{right} results are what dvc.lock records.")
 
 
@@ -192,12 +190,12 @@ def work(
     from smolmath.training.samples import as_text
 
     if fingerprint and not clean:
-        _fail("name a state only with --clean, which removes it.")
+        fail("name a state only with --clean, which removes it.")
     try:
         found = work.states(read_params())
         removed = work.clean(found, fingerprints=fingerprint or []) if clean else []
     except SmolmathError as error:
-        _fail(str(error))
+        fail(str(error))
     if not found:
         print("no stage has left anything under .work.")
     table = Table("stage", "fingerprint", "step", "MB", "last written", "", box=None)
@@ -245,7 +243,7 @@ def tune(
             for part in study_parts(tuning):
                 console.print(part, markup=False, highlight=False)
     except SmolmathError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @recipe_app.command("list")
@@ -267,7 +265,7 @@ def recipe_diff(name: str) -> None:
     try:
         _print_changes(differences(read_params(), read_params(recipe_path(name))))
     except ParamsError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @recipe_app.command("use")
@@ -285,7 +283,7 @@ def recipe_use(
         params = read_params()
         left = recipes.prune(params) if prune else recipes.leftovers(params)
     except ParamsError as error:
-        _fail(str(error))
+        fail(str(error))
     if left:
         outs = sorted(out for outs in left.values() for out in outs)
         done = "Removed" if prune else f"Left over from before (smolmath recipe use {name} --prune removes them)"
@@ -298,11 +296,6 @@ def _print_changes(changes: list[tuple[str, str, str]]) -> None:
         return
     for key, old, new in changes:  # a line each: a table would cut long keys where the terminal is narrow
         print(f"{key}: {old} → {new}")
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,29 @@
 </answer>
 """
 
+import json
 import re
 
 from smolmath.params.prompt import PromptParams
 
 Message = dict[str, str]  # {"role": …, "content": …}
+_OWN_TEMPLATE = "{# smolmath: above, the system prompt of training; below, the model's own template #}"
 
 
 def chat_prompt(question: str, prompt: PromptParams) -> list[Message]:
     """The chat messages that ask for one problem; the system message is left out where it is empty."""
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     return [*system, {"role": "user", "content": question}]
+
+
+def with_default_system(template: str, system: str) -> str:
+    """A chat template that puts the system prompt before chats that have none; chats that have one read as before."""
+    template = template.split(_OWN_TEMPLATE)[-1]
+    if not system:
+        return template
+    message = f"{{'role': 'system', 'content': {json.dumps(system, ensure_ascii=False)}}}"  # a literal of Jinja too
+    added = f"{{% if messages[0]['role'] != 'system' %}}{{% set messages = [{message}] + messages %}}{{% endif %}}"
+    return added + _OWN_TEMPLATE + template
 
 
 def worked_completion(reasoning: str, reference_answer: str, prompt: PromptParams) -> list[Message]:

@@ -1,7 +1,7 @@
 """Engines that write completions, behind one interface: `transformers` anywhere, `vllm` on a GPU box."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -40,8 +40,16 @@ class Engine(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens of a rendered prompt."""
 
-    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> list[list[Completion]]:
-        """`sampling.samples` completions for each prompt, in the prompts' order; equal calls give equal results."""
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        write: Callable[[str], None] | None = None,
+    ) -> list[list[Completion]]:
+        """`sampling.samples` completions for each prompt, in the prompts' order; equal calls give equal results.
+
+        Args: write: for a single completion of a single prompt: is given its text piece by piece, as it comes.
+        """
 
 
 def load_engine(model: Path, *, dtype: str, hardware: HardwareParams) -> Engine:

@@ -1,11 +1,11 @@
 """Generation with transformers: prompts padded on the left and generated together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TextStreamer
 from transformers.utils import logging as hf_logging
 
 from smolmath.engines import Completion, Sampling
@@ -43,7 +43,12 @@ class TransformersEngine:
     def count_tokens(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> list[list[Completion]]:
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        write: Callable[[str], None] | None = None,
+    ) -> list[list[Completion]]:
         greedy = sampling.temperature == 0
         texts = [self.render(prompt) for prompt in prompts]
         batch = self.tokenizer(
@@ -66,6 +71,7 @@ class TransformersEngine:
                 num_return_sequences=sampling.samples,
                 pad_token_id=self.tokenizer.pad_token_id,
                 use_cache=True,
+                streamer=None if write is None else _Pieces(self.tokenizer, write),
                 **draw,
             )
         completions = [self._completion(ids) for ids in output[:, batch["input_ids"].shape[1] :].tolist()]
@@ -77,6 +83,18 @@ class TransformersEngine:
         length = next((i + 1 for i, token in enumerate(ids) if token in ends), None)
         text = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
         return Completion(text, "length" if length is None else "stop", length or len(ids))
+
+
+class _Pieces(TextStreamer):  # type: ignore[misc]  # transformers' class is Any here
+    """Hands on a completion's text as it is decoded."""
+
+    def __init__(self, tokenizer: Any, write: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self.write = write
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        if text:
+            self.write(text)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -1,7 +1,8 @@
 """Generation with vLLM: continuous batching, many times faster than transformers on a GPU."""
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class VllmEngine:
             enforce_eager=on_cpu,  # compiling pays on a GPU; on a CPU it costs minutes
             disable_log_stats=True,
         )
+        self._names = itertools.count()
 
     @property
     def device(self) -> str:
@@ -38,7 +40,12 @@ class VllmEngine:
     def count_tokens(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def generate(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> list[list[Completion]]:
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        write: Callable[[str], None] | None = None,
+    ) -> list[list[Completion]]:
         drawn = [
             SamplingParams(
                 n=sampling.samples,
@@ -53,7 +60,10 @@ class VllmEngine:
             {"prompt_token_ids": self.tokenizer(self.render(prompt), add_special_tokens=False)["input_ids"]}
             for prompt in prompts
         ]
-        results = self.engine.generate(tokenised, drawn, use_tqdm=False)
+        if write is None:
+            results = self.engine.generate(tokenised, drawn, use_tqdm=False)
+        else:
+            results = [self._stream(tokenised[0], drawn[0], write)]
         return [
             [
                 Completion(one.text, "stop" if one.finish_reason == "stop" else "length", len(one.token_ids))
@@ -61,6 +71,22 @@ class VllmEngine:
             ]
             for result in results
         ]
+
+    def _stream(self, prompt: Any, drawn: SamplingParams, write: Callable[[str], None]) -> Any:
+        """The finished request of one prompt, stepped by hand: `LLM.generate` returns when all is done."""
+        engine, name, written = self.engine.llm_engine, str(next(self._names)), 0
+        engine.add_request(name, prompt, drawn)
+        try:
+            while engine.has_unfinished_requests():
+                for result in engine.step():
+                    text = result.outputs[0].text
+                    if len(text) > written:
+                        write(text[written:])
+                        written = len(text)
+        except BaseException:  # Ctrl-C too: the engine must not go on with a completion that nobody reads
+            engine.abort_request([name])
+            raise
+        return result
 
 
 def _seed(seed: int, index: int) -> int:

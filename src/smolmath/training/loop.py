@@ -80,8 +80,9 @@ def train_phase(
             _train(run, name, phase, trainer, watch, checkpoint, done, max_steps)
         step = _take_the_best(run, phase, trainer)
         write_curve(trainer.state.log_history, curve_out)
-        save_model(trainer.model, tokenizer, model_out, dtype=run.params["model"]["dtype"])
-        _write_origin(model_out, name, phase, step, trainer.state.log_history)
+        prompt = run.section("prompt", PromptParams)
+        save_model(trainer.model, tokenizer, model_out, dtype=run.params["model"]["dtype"], prompt=prompt)
+        _write_origin(model_out, name, phase, step, trainer.state.log_history, prompt)
         watch.samples.join(samples_out, trainer.state.global_step)
         run.facts |= {
             "steps": trainer.state.global_step,
@@ -228,11 +229,14 @@ def _take_the_best(run: StageRun, phase: Phase, trainer: Any) -> int:
     return step
 
 
-def _write_origin(model: Path, name: str, phase: Phase, step: int, history: list[dict[str, Any]]) -> None:
-    """smolmath.json in the model's directory: which step of which phase it is."""
+def _write_origin(
+    model: Path, name: str, phase: Phase, step: int, history: list[dict[str, Any]], prompt: PromptParams
+) -> None:
+    """smolmath.json in the model's directory: which step of which phase it is, and the prompt that it knows."""
     row: dict[str, Any] = next((row for row in history if row["step"] == step), {})
     origin: dict[str, Any] = {"phase": name, "method": phase.method, "init": phase.init, "step": step}
     origin |= {key: row[key] for key in ("validation_accuracy", "validation_reward") if key in row}
+    origin["prompt"] = prompt.model_dump()
     (model / "smolmath.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 

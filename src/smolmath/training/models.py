@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
-from smolmath.engines.transformers import load_tokenizer
+from smolmath.engines.transformers import eos_ids, load_tokenizer
 from smolmath.params.core import listing, nearest
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import LoraParams
+from smolmath.params.prompt import PromptParams
+from smolmath.prompts import with_default_system
 from smolmath.runs import StageError
 
 
@@ -44,11 +46,21 @@ def lora_config(lora: LoraParams | None, model: Any, phase: str) -> LoraConfig |
     )
 
 
-def save_model(model: Any, tokenizer: Any, out: Path, *, dtype: str) -> None:
-    """Weights, configs and tokenizer in Hugging Face layout; a LoRA's adapter in adapter/, merged on top."""
+def save_model(model: Any, tokenizer: Any, out: Path, *, dtype: str, prompt: PromptParams) -> None:
+    """Weights, configs and tokenizer in Hugging Face layout; a LoRA's adapter in adapter/, merged on top.
+
+    Whoever loads it later gets the model as it was trained, without being told how: the chat template adds the system
+    prompt where a chat has none, and the generation config names the tokens that end a completion and nothing else
+    (a base may ask for a repetition penalty, which training and evaluation don't use).
+    """
     if isinstance(model, PeftModel):
         model.save_pretrained(out / "adapter")
         (out / "adapter" / "README.md").unlink(missing_ok=True)  # peft's generated card
         model = model.merge_and_unload()
+    ends = sorted(eos_ids(model, tokenizer))
+    model.generation_config = GenerationConfig(
+        bos_token_id=model.generation_config.bos_token_id, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
+    )
     model.to(getattr(torch, dtype)).save_pretrained(out)
+    tokenizer.chat_template = with_default_system(tokenizer.chat_template, prompt.system)
     tokenizer.save_pretrained(out)

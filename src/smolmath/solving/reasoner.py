@@ -1,0 +1,120 @@
+"""A loaded model that is asked questions: one completion as it comes, or several and a majority vote."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from smolmath.answers import extract_answer
+from smolmath.engines import Completion, Engine, Sampling, load_engine
+from smolmath.errors import SmolmathError
+from smolmath.evaluation import AnswerGroups
+from smolmath.params.core import load_section, read_params
+from smolmath.params.hardware import HardwareParams
+from smolmath.prompts import Message, chat_prompt
+from smolmath.solving.models import FoundModel, find_model
+from smolmath.solving.parts import split_parts
+
+
+class QuestionError(SmolmathError):
+    """A question that can't be asked."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    question: str
+    completion: str  # of several: the first that gives the answer
+    reasoning: str  # the text of its reasoning block; the whole completion where it has none
+    answer: str | None  # the predicted answer: of several completions, the one that most agree on
+    votes: list[tuple[str, int]]  # each different answer and how many completions gave it, most first
+    samples: int
+    finished: bool  # False: cut off at the limit
+    tokens: int  # of all completions
+
+
+@dataclass(frozen=True)
+class Reasoner:
+    """A model with its engine. `load` takes seconds; then each question is asked with `solve`."""
+
+    model: FoundModel
+    engine: Engine
+
+    @classmethod
+    def load(cls, asked: str | None, params: Mapping[str, Any] | None = None) -> Self:
+        """Raises: ModelError, StageError as `find_model` and `load_engine`."""
+        params = read_params() if params is None else params
+        model = find_model(asked, params)
+        hardware = load_section(params, "hardware", HardwareParams)
+        return cls(model, load_engine(model.folder, dtype=model.dtype, hardware=hardware))
+
+    def solve(
+        self,
+        question: str,
+        *,
+        samples: int = 1,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        max_completion_tokens: int | None = None,
+        seed: int = 0,
+        history: list[Message] | None = None,
+        write: Callable[[str], None] | None = None,
+    ) -> Solution:
+        """Ask one question.
+
+        Args:
+            temperature: 0 is greedy, as evaluation has it; more than one sample needs more.
+            max_completion_tokens: evaluation's limit if not named.
+            history: earlier messages of a conversation, without the system prompt.
+            write: is given the completion piece by piece, as it comes; of a single sample only.
+        Raises: QuestionError if the question is empty, or with the completion doesn't fit the model.
+        """
+        if not question.strip():
+            raise QuestionError("the question is empty.")
+        if samples > 1 and temperature == 0:
+            raise QuestionError(
+                "several samples of a greedy completion are all the same: set a temperature, e.g. 1.0."
+            )
+        prompt = chat_prompt(question, self.model.prompt)
+        if history:
+            prompt = [*prompt[:-1], *history, prompt[-1]]
+        limit = self._limit(prompt, max_completion_tokens or self.model.max_completion_tokens)
+        sampling = Sampling(temperature, top_p, samples, limit, seed)
+        (completions,) = self.engine.generate([prompt], sampling, write if samples == 1 else None)
+        return self._solution(question, completions)
+
+    def _limit(self, prompt: list[Message], wanted: int) -> int:
+        room = self.context() - self.engine.count_tokens(self.engine.render(prompt))
+        if room < 1:
+            raise QuestionError(
+                f"the question is too long: with the system prompt it has {self.context() - room:,} tokens, and "
+                f"{self.model.name} reads {self.context():,}."
+            )
+        return min(room, wanted)
+
+    def context(self) -> int:
+        """Tokens that the model can read, prompt and completion together."""
+        config = json.loads((self.model.folder / "config.json").read_text(encoding="utf-8"))
+        return int(config.get("max_position_embeddings") or 1 << 30)
+
+    def _solution(self, question: str, completions: list[Completion]) -> Solution:
+        tags = self.model.prompt.tags
+        answers = [
+            extract_answer(one.text, finished=one.finish_reason == "stop", tags=tags).text for one in completions
+        ]
+        groups = AnswerGroups()
+        numbers = [groups.number("", answer, correct=False) for answer in answers]
+        counted = Counter(number for number in numbers if number is not None).most_common()
+        votes = [(str(answers[numbers.index(number)]), count) for number, count in counted]
+        shown = completions[numbers.index(counted[0][0]) if counted else 0]
+        parts = split_parts(shown.text, tags)
+        return Solution(
+            question=question,
+            completion=shown.text,
+            reasoning=parts["reasoning"] or (shown.text.strip() if not parts["answer"] else parts["text"]),
+            answer=votes[0][0] if votes else None,
+            votes=votes,
+            samples=len(completions),
+            finished=shown.finish_reason == "stop",
+            tokens=sum(one.tokens for one in completions),
+        )
