@@ -129,7 +129,7 @@ def main(variants: list[str], seeds: list[int], steps: int | None, problems: int
 
 
 def demo_params() -> dict:
-    return YAML(typ="safe", pure=True).load((ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8"))
+    return YAML(typ="safe").load((ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8"))
 
 
 def shorten(params: dict, steps: int | None, problems: int | None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -166,6 +167,18 @@ def wait_until(condition, process, seconds=600):
         time.sleep(0.05)
 
 
+def wait_for_end(project):
+    """No stage of this project is at work any more."""
+    deadline = time.monotonic() + 60
+    while stages := [
+        process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if str(project.folder) in (process.info["cwd"] or "") and "--phase" in (process.info["cmdline"] or [])
+    ]:
+        assert time.monotonic() < deadline, stages
+        time.sleep(0.5)
+
+
 SEARCH = """
 phase: legs
 space:
@@ -224,6 +237,39 @@ def test_a_sweep_is_killed_and_resumed_and_finds_the_good_learning_rate(project)
     again = project.run(*command, PYTHONPATH="src", COLUMNS="160")
     assert best in again.stdout
     assert "on 60 problems, at step" not in again.stdout
+
+
+def test_a_trial_that_validates_below_the_others_is_ended_early(project):
+    def params(values):
+        searchable(values)
+        values["phases"]["legs"]["sft"]["max_steps"] = 100
+        values["phases"]["legs"]["validation"]["every_steps"] = 4
+
+    project.params(params)
+    project.write(
+        "search.yaml",
+        """
+        phase: legs
+        space:
+          phases.legs.sft.learning_rate: {low: 1.0e-8, high: 1.0}
+        fixed: {phases.legs.init: base}
+        trials: 2
+        train_only: true
+        prune: {undisturbed_trials: 1, after_step: 1}
+        """,
+    )
+    project.repro("base", "split@sums")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "before the search")
+    said = project.run("smolmath", "tune", "search.yaml", PYTHONPATH="src", COLUMNS="160").stdout
+    assert "search-0: learning_rate 1e-08" in said  # today's value first: nothing is learnt, and nothing breaks
+    assert re.search(r"search-1: ended early, 0\.\d+ at step \d+ is below the median", said), said
+    assert "best: search-0" in said
+    assert re.search(r"search-1 .*pruned", said), said
+    assert project.dvc("exp", "list", "--name-only").stdout.split() == ["search-0"]
+    wait_for_end(project)
+    again = project.run("smolmath", "tune", "search.yaml", PYTHONPATH="src", COLUMNS="160").stdout
+    assert "ended early" not in again  # a result, though without a value: nothing is run a second time
 
 
 def test_switching_recipes_leaves_nothing_of_the_old_one_in_the_summary(copy):

@@ -33,7 +33,7 @@ class Stage:
 def load_stages(params: Mapping[str, Any], dvc_yaml: Path | str = "dvc.yaml") -> dict[str, Stage]:
     """Every stage of dvc.yaml by address, foreach and matrix unrolled."""
     stages: dict[str, Stage] = {}
-    for name, body in YAML(typ="safe", pure=True).load(Path(dvc_yaml).read_text(encoding="utf-8"))["stages"].items():
+    for name, body in YAML(typ="safe").load(Path(dvc_yaml).read_text(encoding="utf-8"))["stages"].items():
         for address, template, scope in _unrolled(name, body, params):
             stages[address] = Stage(
                 name=address,

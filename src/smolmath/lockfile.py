@@ -35,7 +35,7 @@ class Recorded:
 def read_lock(text: str, name: str) -> dict[str, Recorded]:
     """Stage -> its entry, in the file's order, of the text of `name`'s dvc.lock. Raises: LockError if it is none."""
     try:
-        stages = YAML(typ="safe", pure=True).load(text)["stages"]
+        stages = YAML(typ="safe").load(text)["stages"]
         return {stage: _recorded(stage, entry) for stage, entry in stages.items()}
     except (YAMLError, TypeError, KeyError, ValueError, AttributeError):
         raise LockError(

@@ -48,7 +48,7 @@ def leftovers(params: Mapping[str, Any]) -> dict[str, list[str]]:
     lock = Path("dvc.lock")
     if not lock.is_file():
         return {}
-    recorded = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
+    recorded = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))["stages"]
     current = load_stages(params)
     wanted = {out for stage in current.values() for out in stage.outs}
     return {
