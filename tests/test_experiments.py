@@ -242,7 +242,7 @@ def test_a_sweep_is_killed_and_resumed_and_finds_the_good_learning_rate(project)
 def test_a_trial_that_validates_below_the_others_is_ended_early(project):
     def params(values):
         searchable(values)
-        values["phases"]["legs"]["sft"]["max_steps"] = 100
+        values["phases"]["legs"]["sft"]["max_steps"] = 60
         values["phases"]["legs"]["validation"]["every_steps"] = 4
 
     project.params(params)

@@ -9,6 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,12 +108,18 @@ def dvc(*arguments: str) -> str:
     """Run DVC; waits while another DVC process holds a lock. Raises: QueueError with what it says."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     for attempt in range(ATTEMPTS):
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments], env=environment, capture_output=True, text=True, check=False
-        )
-        said = (done.stderr.strip() or done.stdout.strip()).removeprefix("ERROR: ")
+        # Files, no pipes: `queue start` leaves workers behind that hold both ends' copies, and a pipe is read until
+        # the last of them has ended.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(
+                [sys.executable, "-m", "dvc", *arguments], env=environment, stdout=out, stderr=err, check=False
+            )
+            out.seek(0)
+            err.seek(0)
+            printed, warned = out.read(), err.read()
+        said = (warned.strip() or printed.strip()).removeprefix("ERROR: ")
         if done.returncode == 0:
-            return done.stdout
+            return printed
         if not any(words in said for words in _LOCKED) or attempt == ATTEMPTS - 1:
             break
         time.sleep(2)
