@@ -137,7 +137,7 @@ def stage_run(name: str, *, gpu: bool = False) -> Iterator[StageRun]:
         run = StageRun(_find_stage(name, params), params)
         run.state.mkdir(parents=True, exist_ok=True)
         waiting = time.monotonic()
-        with _held(run.state), claimed_gpu(run.section("hardware", HardwareParams)) if gpu else nullcontext():
+        with held(run.state), claimed_gpu(run.section("hardware", HardwareParams)) if gpu else nullcontext():
             started += time.monotonic() - waiting  # for a GPU: no time of this stage
             with EnergyMeter() as energy:
                 try:
@@ -235,8 +235,12 @@ def _find_stage(name: str, params: dict[str, Any]) -> Stage:
 
 
 @contextmanager
-def _held(state: Path) -> Iterator[None]:
-    """The state directory's lock: killing `dvc` leaves its stage running, and two equal experiments would share it."""
+def held(state: Path, what: str = "the same stage on the same inputs") -> Iterator[None]:
+    """The state directory's lock: killing `dvc` leaves its stage running, and two equal experiments would share it.
+
+    Args: what: what another process that holds it is doing, for the message.
+    Raises: StageError that names the holder's pid.
+    """
     holder = state.with_suffix(".pid")
     try:
         with FileLock(lock_of(state), timeout=0):
@@ -247,10 +251,7 @@ def _held(state: Path) -> Iterator[None]:
                 holder.unlink(missing_ok=True)
     except Timeout:
         pid = holder.read_text() if holder.is_file() else "unknown"
-        raise StageError(
-            f"{state} is in use by process {pid}: the same stage on the same inputs. Wait for it, or end it: "
-            f"kill {pid}"
-        ) from None
+        raise StageError(f"{state} is in use by process {pid}: {what}. Wait for it, or end it: kill {pid}") from None
 
 
 def lock_of(state: Path) -> Path:

@@ -19,6 +19,8 @@ from smolmath.graph import load_stages
 from smolmath.hashes import fingerprint
 from smolmath.runs import alive, inputs, lock_of, main_workspace
 
+SYNTHESIS = "synthesize"  # a command with states of its own, which hang on its arguments
+
 
 class WorkError(SmolmathError):
     """A state that cannot be removed, or that there is none of."""
@@ -35,12 +37,14 @@ class State:
     megabytes: float
     changed: datetime  # when anything in it was last written
     pid: int | None  # of the process that uses it
-    current: bool | None  # of today's inputs; None: they can't be read, e.g. since an earlier stage has not run
+    current: bool | None  # of today's inputs; None: they can't be read (a stage has not run), or it is of no stage
 
     @property
     def status(self) -> str:
         if self.pid is not None:
             return f"in use by process {self.pid}"
+        if self.stage == SYNTHESIS:
+            return "the same `smolmath synthesize` goes on from it"
         if self.current is None:
             return "unknown: an input is missing"
         return "`dvc repro` goes on from it" if self.current else "of other inputs"
@@ -57,7 +61,7 @@ def states(params: Mapping[str, Any]) -> list[State]:
         files = [file for file in path.rglob("*") if file.is_file()]
         if not files and _holder(path) is None:
             continue  # a stage that keeps nothing and was killed
-        current: bool | None = False
+        current: bool | None = None if path.parent.name == SYNTHESIS else False
         if stage := stages.get(path.parent.name):
             try:
                 current = fingerprint(stage.name, *inputs(stage, params)) == path.name
