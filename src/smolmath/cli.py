@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from smolmath.commands import console, fail
+from smolmath.commands import console, fail, synthesize
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
 from smolmath.tags import DEFAULT_TAGS, Tags
@@ -297,6 +297,8 @@ def _print_changes(changes: list[tuple[str, str, str]]) -> None:
     for key, old, new in changes:  # a line each: a table would cut long keys where the terminal is narrow
         print(f"{key}: {old} → {new}")
 
+
+app.command()(synthesize.synthesize)
 
 if __name__ == "__main__":
     app()

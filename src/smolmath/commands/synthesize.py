@@ -1,0 +1,66 @@
+"""`smolmath synthesize`: a model's right solutions as a dataset."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smolmath.commands import console, fail
+from smolmath.errors import SmolmathError
+
+
+def synthesize(
+    target: Annotated[
+        str, typer.Argument(metavar="DATASET_OR_FILE", help="A dataset of params.yaml, or a data file.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write: a new one, or the same synthesis to make anew.")],
+    model: Annotated[
+        str | None, typer.Option(help="A phase, a directory or a hub id; the last phase trained.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Completions of each problem.")] = 4,
+    temperature: Annotated[float, typer.Option(min=0.01, help="At which they are drawn.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many problems, lowest id first.")] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Solutions of each problem, the first that are right.")] = 1,
+    side: Annotated[str, typer.Option(help="Of a dataset: train or validation.")] = "train",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of a completion; evaluation's if not named.")] = None,
+    question: Annotated[str | None, typer.Option(help="Column of a file's questions.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Column of a file's reference answers.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Yield and cost, for a program.")] = False,
+) -> None:
+    """Draw solutions of problems whose answer is known, and keep those that the grader finds right.
+
+    smolmath synthesize sums --out synthetic/sums             by the last phase, 4 samples a problem
+    smolmath synthesize mine.jsonl --model legs --out mine    problems of a file with questions and answers
+
+    Killed or interrupted, the same command goes on where it was.
+    """
+    try:
+        from smolmath.synthesis.run import Wanted, synthesize
+        from smolmath.synthesis.run import as_json as to_json
+        from smolmath.synthesis.show import summary_parts
+
+        wanted = Wanted(
+            target=target,
+            model=model,
+            out=out,
+            samples=samples,
+            temperature=temperature,
+            limit=limit,
+            keep=keep,
+            side=side,
+            seed=seed,
+            max_completion_tokens=max_tokens,
+            columns={"question": question, "reference_answer": reference},
+        )
+        summary = synthesize(wanted)
+    except (SmolmathError, OSError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on where it was.")
+        raise typer.Exit(130) from None
+    if as_json:
+        print(to_json(summary))
+        return
+    for part in summary_parts(summary):
+        console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))  # params are to be copied
