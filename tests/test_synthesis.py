@@ -270,7 +270,7 @@ def test_an_interrupted_synthesis_goes_on_and_ends_the_same(world, engine, stop_
     engine["engine"] = ScriptedEngine(stop_after)
     interrupted = run("sums", out="killed")
     assert interrupted.exit_code == 130
-    assert "the same command goes on where it was" in interrupted.stdout
+    assert "the same command goes on where it was" in interrupted.stderr
     assert {path.name for path in world.iterdir()} == {"data", ".work", "dvc.yaml", "params.yaml", "undisturbed"}
     engine["engine"] = ScriptedEngine()
     said = succeed("sums", out="killed")

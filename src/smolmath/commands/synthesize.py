@@ -1,5 +1,6 @@
 """`smolmath synthesize`: a model's right solutions as a dataset."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,7 @@ def synthesize(
     except (SmolmathError, OSError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on where it was.")
+        print("\ninterrupted: the same command goes on where it was.", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:
         print(to_json(summary))
