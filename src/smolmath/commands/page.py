@@ -1,0 +1,57 @@
+"""`smolmath page`: a web page to try a model on."""
+
+import importlib.util
+from typing import Annotated
+
+import typer
+
+from smolmath.commands import fail
+from smolmath.commands.serve import HOST_HELP
+from smolmath.errors import SmolmathError
+
+
+def page(
+    model: Annotated[str | None, typer.Option(help="A phase, base, a directory or a hub id; the last phase.")] = None,
+    against: Annotated[str | None, typer.Option(help="A second model beside it, or none; base where it is here.")] = None,
+    host: Annotated[str, typer.Option(help=HOST_HELP)] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 7860,
+) -> None:
+    """Open a web page to try a model on: ask, see it reason, compare it with its base.
+
+    smolmath page
+    smolmath page --model sums --against legs
+    """
+    from smolmath.serving import web
+
+    web.end_at_once_on_signals()
+    try:
+        _page(model, against, host, port)
+    except SmolmathError as error:
+        fail(str(error))
+
+
+def _page(asked: str | None, against: str | None, host: str, port: int) -> None:
+    from pathlib import Path
+
+    from smolmath.params.core import read_params
+    from smolmath.serving import web
+    from smolmath.solving.models import find_model, has_weights
+
+    if importlib.util.find_spec("gradio") is None:
+        fail('gradio: not installed. Run: pip install "smolmath[web]" (or make setup)')
+    params = read_params()
+    # One person tries things: transformers loads two models side by side, which vLLM's share of a GPU doesn't allow.
+    params |= {"hardware": params["hardware"] | {"engine": "transformers"}}
+    model = find_model(asked, params)
+    if against is None and model.name != "base" and has_weights(Path("models/base")):
+        against = "base"
+    names = [model.name] if against in (None, "none") else [model.name, find_model(against, params).name]
+    with web.listen(host, port) as listening:
+        print(f"loading {' and '.join(names)} …", flush=True)
+        from smolmath.serving.page import page
+        from smolmath.solving.reasoner import Reasoner
+
+        app = page([Reasoner.load(name, params) for name in names])
+        print(f"the page is at {web.address(listening)} (Ctrl-C stops it)", flush=True)
+        web.warn_if_open(host)
+        web.run(app, listening, log_requests=False)

@@ -1,0 +1,66 @@
+"""`smolmath serve`: an OpenAI-compatible endpoint."""
+
+import importlib.util
+import os
+import shlex
+from typing import Annotated
+
+import typer
+
+from smolmath.commands import fail
+from smolmath.errors import SmolmathError
+
+HOST_HELP = "127.0.0.1 is this machine alone; 0.0.0.0 opens it to every network that it is in."
+
+
+def serve(
+    model: Annotated[str | None, typer.Option(help="A phase, base, a directory or a hub id; the last phase.")] = None,
+    host: Annotated[str, typer.Option(help=HOST_HELP)] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+) -> None:
+    """Serve a model to OpenAI clients: vLLM's server where hardware.engine is vllm, else transformers'.
+
+    smolmath serve
+    smolmath serve --model base --port 8001
+    """
+    from smolmath.serving import web
+
+    web.end_at_once_on_signals()
+    try:
+        _serve(model, host, port)
+    except SmolmathError as error:
+        fail(str(error))
+
+
+def _serve(asked: str | None, host: str, port: int) -> None:
+    from smolmath.params.core import load_section, read_params
+    from smolmath.params.hardware import HardwareParams
+    from smolmath.serving import web
+    from smolmath.solving.models import find_model
+
+    params = read_params()
+    hardware = load_section(params, "hardware", HardwareParams)
+    model = find_model(asked, params)
+    with web.listen(host, port) as listening:
+        if hardware.engine == "vllm":
+            from smolmath.serving import vllm
+
+            if vllm.vllm_is_here():
+                command = vllm.vllm_command(model, hardware, host, listening.getsockname()[1])
+                print(shlex.join(command), flush=True)
+                listening.close()
+                os.execv(vllm.executable(), command)
+            print("hardware.engine is vllm, which is not installed: serving with transformers.")
+        needed = ("fastapi", "uvicorn", "openai")
+        if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+            fail(f'{", ".join(missing)}: not installed. Run: pip install "smolmath[serve]" (or make setup)')
+        print(f"loading {model.name} from {model.folder} …", flush=True)
+        from smolmath.engines.transformers import TransformersEngine
+        from smolmath.serving.api import model_server
+        from smolmath.solving.reasoner import Reasoner
+
+        engine = TransformersEngine.load(model.folder, dtype=model.dtype, hardware=hardware)
+        app = model_server(model, engine, Reasoner(model, engine).context())
+        print(f"serving {model.name} at {web.address(listening)}/v1 (Ctrl-C stops it)", flush=True)
+        web.warn_if_open(host)
+        web.run(app, listening, log_requests=True)

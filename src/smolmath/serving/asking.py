@@ -1,0 +1,106 @@
+"""Questions put to one model or several, one after the other, and what each has written so far."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from smolmath.errors import SmolmathError
+from smolmath.solving.parts import PartsReader
+from smolmath.solving.reasoner import Reasoner, Solution
+
+_Items = queue.SimpleQueue[str | Solution | Exception]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How completions are drawn."""
+
+    samples: int
+    temperature: float
+    max_completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What there is to see of one model's work at one moment."""
+
+    model: str
+    state: Literal["idle", "waiting", "writing", "done", "stopped", "refused"]
+    reasoning: str = ""
+    answer: str | None = None
+    solution: Solution | None = None  # when done
+    reason: str = ""  # when refused
+
+
+class _NobodyReads(Exception):
+    """Raised inside a generation to end it."""
+
+
+class Asking:
+    """Reasoners that work one at a time: they share the machine, and torch's random numbers."""
+
+    def __init__(self, reasoners: Sequence[Reasoner]) -> None:
+        self.reasoners = list(reasoners)
+        self._working = threading.Lock()
+
+    def ask(self, question: str, drawn: Drawn, gone: threading.Event) -> Iterator[list[Shown]]:
+        """What each model shows, again and again until all are done.
+
+        Args: gone: set it to stop; what was written so far stays. Closing the iterator stops too. A completion ends with
+            its next token; of several samples there is no telling until they are whole.
+        """
+        shown = [Shown(reasoner.model.name, "waiting") for reasoner in self.reasoners]
+        try:
+            yield list(shown)
+            for number, reasoner in enumerate(self.reasoners):
+                for now in self._watch(reasoner, question, drawn, gone):
+                    shown[number] = now
+                    yield list(shown)
+        finally:
+            gone.set()
+
+    def _watch(self, reasoner: Reasoner, question: str, drawn: Drawn, gone: threading.Event) -> Iterator[Shown]:
+        items: _Items = queue.SimpleQueue()
+        arguments = (reasoner, question, drawn, gone, items)
+        threading.Thread(target=self._work, args=arguments, daemon=True).start()
+        reader, text = PartsReader(reasoner.model.prompt.tags), {"reasoning": "", "answer": "", "text": ""}
+        shown = Shown(reasoner.model.name, "writing")
+        yield shown
+        while isinstance(item := items.get(), str):
+            for part, piece in reader.feed(item):
+                text[part] += piece
+            if items.empty():  # else the next piece is there already, and nobody reads so fast
+                reasoning = (text["reasoning"] or text["text"]).strip()
+                shown = replace(shown, reasoning=reasoning, answer=text["answer"].strip() or None)
+                yield shown
+        if isinstance(item, Solution):
+            yield replace(shown, state="done", reasoning=item.reasoning, answer=item.answer, solution=item)
+        elif isinstance(item, _NobodyReads):
+            yield replace(shown, state="stopped")
+        elif isinstance(item, SmolmathError):
+            yield replace(shown, state="refused", reason=str(item))
+        else:
+            raise item
+
+    def _work(self, reasoner: Reasoner, question: str, drawn: Drawn, gone: threading.Event, items: _Items) -> None:
+        def write(piece: str) -> None:
+            if gone.is_set():
+                raise _NobodyReads
+            items.put(piece)
+
+        try:
+            with self._working:
+                write("")  # stopped while it waited?
+                items.put(
+                    reasoner.solve(
+                        question,
+                        samples=drawn.samples,
+                        temperature=drawn.temperature,
+                        max_completion_tokens=drawn.max_completion_tokens,
+                        write=write,
+                    )
+                )
+        except Exception as error:  # to the thread that waits for it, which raises what it can't show
+            items.put(error)

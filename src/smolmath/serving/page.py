@@ -1,0 +1,142 @@
+"""The page to try a model on: a question, the reasoning as it is written, the answer; two models side by side.
+
+Completions are shown as text whatever they hold: every piece of one is escaped here. Nothing is loaded from elsewhere.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from smolmath.serving.asking import Asking, Drawn, Shown
+from smolmath.solving.reasoner import Reasoner
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+import gradio as gr
+from fastapi import FastAPI
+
+_EXAMPLES = 4
+_MOST_SAMPLES = 16
+
+
+def page(reasoners: Sequence[Reasoner]) -> FastAPI:
+    """The page's app. Args: reasoners: one model, or two to compare."""
+    asking, running = Asking(reasoners), _Running()
+    limit = max(reasoner.model.max_completion_tokens for reasoner in reasoners)
+    names = " and ".join(f"<b>{escape(reasoner.model.name)}</b>" for reasoner in reasoners)
+
+    def ask(
+        question: str, samples: int, temperature: float, tokens: int, request: gr.Request
+    ) -> Iterator[list[dict[str, Any]]]:
+        gone = running.begin(str(request.session_hash))
+        for shown in asking.ask(question, Drawn(int(samples), float(temperature), int(tokens)), gone):
+            yield [gr.update(value=as_html(one, int(samples))) for one in shown]
+
+    def stop(request: gr.Request) -> None:
+        running.stop(str(request.session_hash))
+
+    with gr.Blocks(title="smolmath", analytics_enabled=False, fill_width=True) as blocks:
+        gr.HTML(f"<h1>smolmath</h1><p>Ask {names} a question.</p>", elem_id="head")
+        question = gr.Textbox(
+            lines=1, max_lines=8, label="Question", show_label=False, container=False, placeholder="A question",
+            elem_id="question",
+        )  # fmt: skip
+        with gr.Row(elem_id="buttons"):
+            button = gr.Button("Ask", variant="primary", scale=4, elem_id="ask")
+            stopping = gr.Button("Stop", scale=1, elem_id="stop")
+        if examples := example_questions(Path("data/split")):
+            labels = [f"{dataset}: {_shortened(one)}" for dataset, one in examples]
+            gr.Examples([[one] for _, one in examples], [question], label="From the data", example_labels=labels,
+                        elem_id="examples")  # fmt: skip
+        with gr.Accordion("Sampling", open=False, elem_id="sampling"), gr.Row():
+            samples = gr.Slider(1, _MOST_SAMPLES, 1, step=1, label="Completions (majority vote)")
+            temperature = gr.Slider(0, 2, 0, step=0.1, label="Temperature (0: greedy)")
+            tokens = gr.Slider(16, max(4 * limit, 512), limit, step=16, label="Tokens, at most")
+        with gr.Row(elem_id="columns"):
+            columns = [
+                gr.HTML(as_html(Shown(reasoner.model.name, "idle"), 1), elem_classes="model", min_width=0)
+                for reasoner in reasoners
+            ]
+        gr.on(
+            [button.click, question.submit], ask, [question, samples, temperature, tokens], columns,
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        stopping.click(stop, None, None, queue=False, show_progress="hidden", api_visibility="private")
+    blocks.queue(default_concurrency_limit=8)  # the lock in Asking decides who works; the others see that they wait
+    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
+                           font_mono=["ui-monospace", "monospace"])  # fmt: skip
+    return gr.mount_gradio_app(
+        FastAPI(), blocks, path="/", footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False,
+        theme=theme, css_paths=[Path(__file__).with_name("page.css")],
+    )  # fmt: skip
+
+
+class _Running:
+    """The latest question of each browser tab."""
+
+    def __init__(self) -> None:
+        self._gone: dict[str, threading.Event] = {}
+
+    def begin(self, session: str) -> threading.Event:
+        self.stop(session)
+        self._gone = {name: gone for name, gone in self._gone.items() if not gone.is_set()}
+        self._gone[session] = threading.Event()
+        return self._gone[session]
+
+    def stop(self, session: str) -> None:
+        if session in self._gone:
+            self._gone[session].set()
+
+
+def as_html(shown: Shown, samples: int) -> str:
+    """A model's column: its name, the reasoning, the answer, and what is to be known of both."""
+    parts = [f"<h2>{escape(shown.model)}</h2>"]
+    if shown.state == "refused":
+        parts.append(f'<p class="refused">{escape(shown.reason)}</p>')
+    elif shown.reasoning or shown.state == "writing":
+        parts.append(f'<pre class="reasoning">{escape(shown.reasoning)}</pre>')
+    if shown.answer is not None:
+        parts.append(f'<p class="answer"><span>Answer</span> {escape(shown.answer)}</p>')
+    elif shown.state == "done":
+        parts.append('<p class="answer none">no answer</p>')
+    if note := _note(shown, samples):
+        parts.append(f'<p class="note">{escape(note)}</p>')
+    return f'<section class="solution {shown.state}" aria-live="polite">{"".join(parts)}</section>'
+
+
+def _note(shown: Shown, samples: int) -> str:
+    if shown.state == "waiting":
+        return "waits for its turn …"
+    if shown.state == "writing":
+        return f"writes {samples} completions …" if samples > 1 and not shown.reasoning else ""
+    if shown.state != "done" or shown.solution is None:
+        return "stopped." if shown.reasoning else ""
+    solution = shown.solution
+    told = [f"{solution.tokens} tokens"]
+    if not solution.finished:
+        told.append("cut off at the limit")
+    if solution.samples > 1:
+        votes = ", ".join(f"{answer} ({count})" for answer, count in solution.votes) or "none"
+        told.append(f"answers of {solution.samples} completions: {votes}")
+    return "; ".join(told)
+
+
+def example_questions(split: Path) -> list[tuple[str, str]]:
+    """A few (dataset, question) of each dataset that is here, from its validation side."""
+    sides = [path for path in sorted(split.glob("*/validation.parquet")) if pq.read_metadata(path).num_rows]
+    each = max(1, _EXAMPLES // max(1, len(sides)))
+    found = []
+    for path in sides[:_EXAMPLES]:
+        batch = next(pq.ParquetFile(path).iter_batches(each, columns=["question"]))
+        found += [(path.parent.name, str(question)) for question in batch["question"].to_pylist()]
+    return found
+
+
+def _shortened(question: str) -> str:
+    """Its end, which tells questions of one kind apart."""
+    words = question.split()
+    return " ".join(words) if len(question) < 45 else "… " + " ".join(words)[-45:].partition(" ")[2]  # gradio cuts at 60
