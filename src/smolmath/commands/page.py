@@ -12,7 +12,7 @@ from smolmath.errors import SmolmathError
 
 def page(
     model: Annotated[str | None, typer.Option(help="A phase, base, a directory or a hub id; the last phase.")] = None,
-    against: Annotated[str | None, typer.Option(help="A second model beside it, or none; base where it is here.")] = None,
+    against: Annotated[str | None, typer.Option(help="A model beside it, or none; base, where it is here.")] = None,
     host: Annotated[str, typer.Option(help=HOST_HELP)] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 7860,
 ) -> None:

@@ -2,13 +2,13 @@
 
 Departures from `transformers serve models/x`, each because a client would be misled:
 
-- The model is loaded as evaluation loads it (float32 on a processor, the same end tokens), goes by its phase's name, and
-  no request can load another one.
-- Temperature counts. The server samples only where the model's generation config says `do_sample`; here a request without
-  a temperature has 1.0, one with 0 is greedy, and no top_k or repetition penalty of the base model's stays in effect.
+- The model is loaded as evaluation loads it (float32 on a processor, the same end tokens), goes by its phase's name,
+  and no request can load another one.
+- Temperature counts. The server samples only where the model's generation config says `do_sample`; here a request
+  without a temperature has 1.0, one with 0 is greedy, and no top_k or repetition penalty of a base model's applies.
 - A chat without a system message gets the one of training, also for `base`, whose own template has none.
-- A prompt that the model can't read is refused (400) instead of filling the memory, `max_completion_tokens` is heard, and
-  `n` above 1 is refused instead of ignored.
+- A prompt that the model can't read is refused (400) instead of filling the memory, `max_completion_tokens` is heard,
+  `n` above 1 is refused instead of ignored, and errors have OpenAI's form.
 """
 
 from typing import Any
@@ -60,11 +60,20 @@ def model_server(model: FoundModel, engine: TransformersEngine, context: int) ->
     )
     app.router.routes[:] = [route for route in app.router.routes if _path(route) not in _NOT_FOR_ONE_MODEL]
 
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return _error(error.status_code, error.detail)
+
     @app.exception_handler(TemplateError)
-    async def refuse(request: Request, error: TemplateError) -> JSONResponse:
-        return JSONResponse({"detail": f"messages don't fit the chat template: {error}"}, status_code=400)
+    async def unfit(request: Request, error: TemplateError) -> JSONResponse:
+        return _error(400, f"the messages don't fit the model's chat template: {error}")
 
     return app
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    """In OpenAI's form, which is the only one that its client shows to people."""
+    return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status_code=status)
 
 
 def _path(route: Any) -> str | None:

@@ -48,8 +48,8 @@ class Asking:
     def ask(self, question: str, drawn: Drawn, gone: threading.Event) -> Iterator[list[Shown]]:
         """What each model shows, again and again until all are done.
 
-        Args: gone: set it to stop; what was written so far stays. Closing the iterator stops too. A completion ends with
-            its next token; of several samples there is no telling until they are whole.
+        Args: gone: set it to stop; what was written so far stays. Closing the iterator stops too. A completion ends
+            with its next token, several samples when they are whole.
         """
         shown = [Shown(reasoner.model.name, "waiting") for reasoner in self.reasoners]
         try:

@@ -138,5 +138,5 @@ def example_questions(split: Path) -> list[tuple[str, str]]:
 
 def _shortened(question: str) -> str:
     """Its end, which tells questions of one kind apart."""
-    words = question.split()
-    return " ".join(words) if len(question) < 45 else "… " + " ".join(words)[-45:].partition(" ")[2]  # gradio cuts at 60
+    words = " ".join(question.split())
+    return words if len(words) < 45 else "… " + words[-45:].partition(" ")[2]  # gradio cuts at 60

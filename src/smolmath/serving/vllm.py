@@ -17,8 +17,8 @@ def vllm_is_here() -> bool:
 def vllm_command(model: FoundModel, hardware: HardwareParams, host: str, port: int) -> list[str]:
     """`vllm serve` with all that it would choose otherwise.
 
-    Without --dtype vLLM turns float32 weights into bfloat16; without --generation-config vllm a base model's own repetition
-    penalty and top_k would apply to requests that don't name them. What was trained here carries its chat template.
+    Without --dtype vLLM turns float32 weights into bfloat16; without --generation-config vllm a base model's own
+    repetition penalty and top_k would apply to requests that name none. What was trained here carries its template.
     """
     command = [
         *("vllm", "serve", str(model.folder), "--served-model-name", model.name),

@@ -32,7 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
                 f"port {port} of {host} is in use by another program. Take a free one: --port {_free_port(host, port)}"
             ) from None
         if error.errno == errno.EACCES:
-            raise AddressError(f"port {port} is for the administrator alone. Take one above 1023: --port 8000") from None
+            raise AddressError(f"port {port} is the administrator's. Take one above 1023: --port 8000") from None
         reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise AddressError(
             f"{host} is no address of this machine ({reason}). 127.0.0.1 is reached from this machine alone, "
@@ -64,8 +64,8 @@ def run(app: Any, listening: socket.socket, *, log_requests: bool) -> None:
 def end_at_once_on_signals() -> None:
     """Ctrl-C and SIGTERM end this process with one line and the codes that shells expect (130, 143).
 
-    At once, since there is nothing to tidy up: an exception amid the import of torch or transformers would be swallowed or
-    reported as theirs. While the server runs it closes its connections first.
+    At once, since there is nothing to tidy up: an exception amid the import of torch or transformers would be
+    swallowed, or reported as theirs. While the server runs it closes its connections first.
     """
 
     def end(number: int, frame: FrameType | None) -> None:

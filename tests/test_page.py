@@ -1,0 +1,187 @@
+"""The page to try a model on, in a real browser without a network: ask, see it reason, stop it, compare two."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.standin_page import HOSTILE
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+SUM = "State the final answer to the following arithmetic problem: 3 + 4 - 2 ="
+
+
+@contextmanager
+def serving(*command):
+    """The address that a command serves the page at; it is stopped by Ctrl-C, and its last words and code are kept."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        try:
+            for line in server.stdout:
+                if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                    server.address = found[0]
+                    break
+            yield server
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.last_words, _ = server.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory):
+    log = tmp_path_factory.mktemp("page") / "log"
+    with serving(sys.executable, "-m", "tests.standin_page", str(log)) as server:
+        server.log = log
+        yield server
+
+
+@contextmanager
+def opened(chromium, address, **how):
+    """A tab on the page, and all that it complained of; a request that leaves this machine is a complaint."""
+    context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **how})
+    tab = context.new_page()
+    tab.complaints = []
+    tab.on("console", lambda message: tab.complaints.append(message.text))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.on("dialog", lambda dialog: (tab.complaints.append(f"a script ran: {dialog.message}"), dialog.dismiss()))
+    local = (address, "data:", "blob:")
+    tab.on("request", lambda request: request.url.startswith(local) or tab.complaints.append(request.url))
+    tab.goto(address)
+    tab.wait_for_selector("#question textarea")
+    yield tab
+    assert tab.complaints == []
+    context.close()
+
+
+@pytest.fixture
+def tab(chromium, standin):
+    with opened(chromium, standin.address) as tab:
+        yield tab
+
+
+def ask(tab, question):
+    tab.fill("#question textarea", question)
+    tab.click("#ask")
+
+
+def wait_for(tab, state, count=2):
+    tab.wait_for_function(f"document.querySelectorAll('.solution.{state}').length == {count}")
+
+
+def test_the_reasoning_comes_bit_by_bit_then_the_answer_one_model_after_the_other(tab):
+    ask(tab, "anything")
+    tab.wait_for_selector(".solution.waiting >> text=waits for its turn")
+    seen = set()
+    while tab.locator(".solution.done").count() < 1:
+        seen.add(tab.locator(".solution").first.inner_text())
+    assert len(seen) > 5
+    assert not any("<" in text for text in seen)  # no tag is shown, not even half of one
+    wait_for(tab, "done")
+    assert tab.locator(".solution h2").all_inner_texts() == ["trained", "base"]
+    assert tab.locator(".reasoning").all_inner_texts() == ["\n".join(f"step {i}" for i in range(30))] * 2
+    assert tab.locator(".answer").all_inner_texts() == ["Answer 7"] * 2
+
+
+def test_a_completion_is_text_whatever_it_holds(tab):
+    ask(tab, "hostile")
+    wait_for(tab, "done")
+    assert tab.locator(".reasoning").first.inner_text() == HOSTILE
+    assert tab.locator(".answer").first.inner_text() == "Answer <b>42</b>"
+    assert tab.locator(".solution script, .solution img, .solution b").count() == 0
+
+
+def test_stop_ends_the_completion_and_keeps_what_was_written(tab, standin):
+    ask(tab, "endless")
+    tab.wait_for_selector("text=line 3")
+    tab.click("#stop")
+    wait_for(tab, "stopped")
+    assert "line 3" in tab.locator(".reasoning").first.inner_text()
+    assert standin.log.read_text().endswith("ends endless\n")
+    ask(tab, "hostile")
+    wait_for(tab, "done")
+
+
+def test_who_leaves_stops_the_model(chromium, standin):
+    with opened(chromium, standin.address) as tab:
+        ask(tab, "endless")
+        tab.wait_for_selector("text=line 3")
+    deadline = time.monotonic() + 30
+    while not standin.log.read_text().endswith("ends endless\n"):
+        assert time.monotonic() < deadline, "still writing, for nobody"
+        time.sleep(0.1)
+
+
+def test_several_completions_vote(tab):
+    tab.click("#sampling button")
+    completions, temperature, _ = tab.locator("#sampling input[type=number]").all()
+    completions.fill("5")
+    completions.press("Tab")
+    ask(tab, "anything")
+    wait_for(tab, "refused")
+    assert "set a temperature, e.g. 1.0" in tab.inner_text("#columns")
+    temperature.fill("1")
+    temperature.press("Tab")
+    ask(tab, "anything")
+    wait_for(tab, "done")
+    assert "answers of 5 completions: 7 (3), 8 (2)" in tab.inner_text("#columns")
+
+
+@pytest.mark.parametrize(
+    ("question", "message"), [("  ", "the question is empty"), ("1 + " * 25_000, "the question is too long")]
+)
+def test_a_question_that_cannot_be_asked_is_told_in_its_place(tab, question, message):
+    ask(tab, question)
+    wait_for(tab, "refused")
+    assert tab.locator(".refused p").first.inner_text().startswith(message)
+    ask(tab, "hostile")  # and the page goes on
+    wait_for(tab, "done")
+
+
+def test_it_fits_a_phone_and_follows_light_and_dark(chromium, standin):
+    size = {"width": 390, "height": 844}
+    with opened(chromium, standin.address, viewport=size, color_scheme="dark") as tab:
+        ask(tab, "hostile")
+        wait_for(tab, "done")
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        boxes = [one.bounding_box() for one in tab.locator(".solution").all()]
+        assert boxes[1]["y"] > boxes[0]["y"] + boxes[0]["height"]  # one below the other
+        dark = tab.evaluate("getComputedStyle(document.querySelector('.answer')).backgroundColor")
+    with opened(chromium, standin.address, color_scheme="light") as tab:
+        ask(tab, "hostile")
+        wait_for(tab, "done")
+        left, right = [one.bounding_box() for one in tab.locator(".solution").all()]
+        assert left["y"] == right["y"]
+        assert left["height"] == right["height"]
+        assert dark != tab.evaluate("getComputedStyle(document.querySelector('.answer')).backgroundColor")
+
+
+def test_the_command_shows_two_real_models_and_ends_with_ctrl_c(chromium, tmp_path):
+    shutil.copytree(ROOT / "bases" / "calc", tmp_path / "other", ignore=shutil.ignore_patterns("make.py"))
+    command = ("page", "--model", "bases/calc", "--against", str(tmp_path / "other"), "--port", "0")
+    with serving(sys.executable, "-u", "-m", "smolmath.cli", *command) as server:
+        with opened(chromium, server.address) as tab:
+            ask(tab, SUM)
+            wait_for(tab, "done")
+            assert tab.locator(".solution h2").all_inner_texts() == ["bases/calc", str(tmp_path / "other")]
+            assert tab.locator(".answer").all_inner_texts() == ["Answer 5"] * 2
+    assert server.returncode == 130
+    assert server.last_words.endswith("\nstopped.\n")
+    assert "Traceback" not in server.last_words
