@@ -176,12 +176,14 @@ def test_it_fits_a_phone_and_follows_light_and_dark(chromium, standin):
 def test_the_command_shows_two_real_models_and_ends_with_ctrl_c(chromium, tmp_path):
     shutil.copytree(ROOT / "bases" / "calc", tmp_path / "other", ignore=shutil.ignore_patterns("make.py"))
     command = ("page", "--model", "bases/calc", "--against", str(tmp_path / "other"), "--port", "0")
-    with serving(sys.executable, "-u", "-m", "smolmath.cli", *command) as server:
-        with opened(chromium, server.address) as tab:
-            ask(tab, SUM)
-            wait_for(tab, "done")
-            assert tab.locator(".solution h2").all_inner_texts() == ["bases/calc", str(tmp_path / "other")]
-            assert tab.locator(".answer").all_inner_texts() == ["Answer 5"] * 2
+    with (
+        serving(sys.executable, "-u", "-m", "smolmath.cli", *command) as server,
+        opened(chromium, server.address) as tab,
+    ):
+        ask(tab, SUM)
+        wait_for(tab, "done")
+        assert tab.locator(".solution h2").all_inner_texts() == ["bases/calc", str(tmp_path / "other")]
+        assert tab.locator(".answer").all_inner_texts() == ["Answer 5"] * 2
     assert server.returncode == 130
     assert server.last_words.endswith("\nstopped.\n")
     assert "Traceback" not in server.last_words
