@@ -55,7 +55,7 @@ def page(reasoners: Sequence[Reasoner]) -> FastAPI:
         with gr.Accordion("Sampling", open=False, elem_id="sampling"), gr.Row():
             samples = gr.Slider(1, _MOST_SAMPLES, 1, step=1, label="Completions (majority vote)")
             temperature = gr.Slider(0, 2, 0, step=0.1, label="Temperature (0: greedy)")
-            tokens = gr.Slider(16, max(4 * limit, 512), limit, step=16, label="Tokens, at most")
+            tokens = gr.Slider(min(16, limit), max(4 * limit, 512), limit, step=16, label="Tokens, at most")
         with gr.Row(elem_id="columns"):
             columns = [
                 gr.HTML(as_html(Shown(reasoner.model.name, "idle"), 1), elem_classes="model", min_width=0)
@@ -69,10 +69,11 @@ def page(reasoners: Sequence[Reasoner]) -> FastAPI:
     blocks.queue(default_concurrency_limit=8)  # the lock in Asking decides who works; the others see that they wait
     theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
                            font_mono=["ui-monospace", "monospace"])  # fmt: skip
-    return gr.mount_gradio_app(
+    app: FastAPI = gr.mount_gradio_app(
         FastAPI(), blocks, path="/", footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False,
         theme=theme, css_paths=[Path(__file__).with_name("page.css")],
     )  # fmt: skip
+    return app
 
 
 class _Running:
