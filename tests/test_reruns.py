@@ -30,7 +30,7 @@ MODULES = {
     "what no result hangs on": (
         """__init__.py cli.py devices.py energy.py errors.py grading.py graph.py hashes.py inspection.py journal.py
         lockfile.py progress.py recipes.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py
-        comparing/ provenance/ report/ tuning/ sources/__init__.py sources/hub.py difficulty.py""",
+        agents/ commands/ comparing/ provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ sources/__init__.py sources/hub.py difficulty.py""",
         "",
     ),
     "the grader": ("answers/", "check process@* train@* evaluate@*"),
