@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from smolmath.commands import console, fail, page, serve, synthesize
+from smolmath.commands import chat, console, fail, page, serve, solve, synthesize
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
 from smolmath.tags import DEFAULT_TAGS, Tags
@@ -301,6 +301,8 @@ def _print_changes(changes: list[tuple[str, str, str]]) -> None:
 app.command()(synthesize.synthesize)
 app.command()(serve.serve)
 app.command()(page.page)
+app.command()(solve.solve)
+app.command()(chat.chat)
 
 if __name__ == "__main__":
     app()

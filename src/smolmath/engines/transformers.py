@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TextStreamer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.generation import BaseStreamer
 from transformers.utils import logging as hf_logging
 
 from smolmath.engines import Completion, Sampling
@@ -60,6 +61,7 @@ class TransformersEngine:
         # A model's own generation config may hold more (Qwen2.5 asks for a repetition penalty): training and vLLM
         # don't use it, and all three must draw from the same distribution.
         draw |= {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_p": None, "typical_p": 1.0}
+        ends = eos_ids(self.model, self.tokenizer)
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         # The seed is this call's alone: training that validates must draw what training that doesn't would draw.
         with torch.random.fork_rng(devices=devices), torch.inference_mode():
@@ -71,7 +73,7 @@ class TransformersEngine:
                 num_return_sequences=sampling.samples,
                 pad_token_id=self.tokenizer.pad_token_id,
                 use_cache=True,
-                streamer=None if write is None else _Pieces(self.tokenizer, write),
+                streamer=None if write is None else _Pieces(self.tokenizer, ends, write),
                 **draw,
             )
         completions = [self._completion(ids) for ids in output[:, batch["input_ids"].shape[1] :].tolist()]
@@ -85,16 +87,39 @@ class TransformersEngine:
         return Completion(text, "length" if length is None else "stop", length or len(ids))
 
 
-class _Pieces(TextStreamer):  # type: ignore[misc]  # transformers' class is Any here
-    """Hands on a completion's text as it is decoded."""
+class _Pieces(BaseStreamer):  # type: ignore[misc]  # transformers' class is Any here
+    """Hands on a completion's text token by token; what it has written in the end is the decoded completion.
 
-    def __init__(self, tokenizer: Any, write: Callable[[str], None]) -> None:
-        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        self.write = write
+    Not transformers' own TextStreamer, which decodes line by line: of tokenizers that leave out the space before a
+    text's first word that loses spaces, and a formula without spaces would come only when its line is full.
+    """
 
-    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        if text:
-            self.write(text)
+    def __init__(self, tokenizer: Any, ends: set[int], write: Callable[[str], None]) -> None:
+        self.tokenizer, self.ends, self.write = tokenizer, ends, write
+        self.ids: list[int] = []
+        self.shown = self.before = 0  # ids whose text was written; the first of them that is decoded with the next
+        self.asked = self.ended = False
+
+    def put(self, value: Any) -> None:
+        if not self.asked:  # the first that comes is the prompt
+            self.asked = True
+            return
+        if self.ended:
+            return
+        self.ids += value.flatten().tolist()
+        self.ended = self.ids[-1] in self.ends
+        written, text = self._decode(self.ids[self.before : self.shown]), self._decode(self.ids[self.before :])
+        if len(text) > len(written) and not text.endswith("\ufffd"):  # half of a character
+            self.write(text[len(written) :])
+            self.before, self.shown = self.shown, len(self.ids)
+
+    def end(self) -> None:
+        left = self._decode(self.ids[self.before :])[len(self._decode(self.ids[self.before : self.shown])) :]
+        if left:
+            self.write(left)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -1,5 +1,6 @@
 """Generation with vLLM: continuous batching, many times faster than transformers on a GPU."""
 
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vllm import LLM, SamplingParams
+from vllm.inputs import tokens_input
 from vllm.platforms import current_platform
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from smolmath.engines import Completion, Sampling
 from smolmath.engines.transformers import load_tokenizer
@@ -75,7 +78,7 @@ class VllmEngine:
     def _stream(self, prompt: Any, drawn: SamplingParams, write: Callable[[str], None]) -> Any:
         """The finished request of one prompt, stepped by hand: `LLM.generate` returns when all is done."""
         engine, name, written = self.engine.llm_engine, str(next(self._names)), 0
-        engine.add_request(name, prompt, drawn)
+        engine.add_request(name, tokens_input(prompt["prompt_token_ids"]), drawn)
         try:
             while engine.has_unfinished_requests():
                 for result in engine.step():
@@ -84,7 +87,8 @@ class VllmEngine:
                         write(text[written:])
                         written = len(text)
         except BaseException:  # Ctrl-C too: the engine must not go on with a completion that nobody reads
-            engine.abort_request([name])
+            with contextlib.suppress(EngineDeadError):  # a terminal's Ctrl-C ends the engine's own process too
+                engine.abort_request([name])
             raise
         return result
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from smolmath.bases import model_from_hub
 from smolmath.errors import SmolmathError
-from smolmath.params.core import load_section, nearest, parse, read_params
+from smolmath.params.core import load_section, lookup, nearest, parse, read_params
 from smolmath.params.prompt import PromptParams
 
 
@@ -34,30 +34,30 @@ def find_model(asked: str | None, params: Mapping[str, Any] | None = None) -> Fo
     Raises: ModelError if there is none of that name, or it has no weights here; StageError if the hub doesn't have it.
     """
     params = read_params() if params is None else params
-    known = ["base", *params["phases"]]
+    known = ["base", *lookup(params, "phases")]
     if asked is None:
         asked = next((name for name in reversed(known) if has_weights(Path("models", name))), None)
         if asked is None:
             raise ModelError("no model has been made here yet. Run: make demo, or dvc repro (or dvc pull models).")
-    path = Path(asked)
-    name = path.name if path.as_posix() == f"models/{path.name}" else asked
+    path, name = Path(asked), asked.rstrip("/").removeprefix("models/")
     if name in known:
         folder = Path("models", name)
         if not has_weights(folder):
             stage = name if name == "base" else f"train@{name}"
             raise ModelError(f"{name}: {folder} holds no weights. Run: dvc repro {stage} (or dvc pull {folder}).")
-    elif path.is_dir():
+    elif _is_folder(path):
         folder = path
         if not has_weights(folder):
             raise ModelError(f"{asked}: no model directory: config.json or *.safetensors is missing in it.")
-    elif asked.count("/") == 1 and not asked.startswith((".", "/", "~")):
+    elif _may_be_hub_id(asked):
         folder = model_from_hub(asked, None)
     else:
         raise ModelError(
-            f"{asked}: no model of that name.{nearest(asked, known)} There are: {', '.join(known)}; or name a "
+            f"{asked[:200]}: no model of that name.{nearest(name, known)} There are: {', '.join(known)}; or name a "
             "directory, or an id on the hub such as HuggingFaceTB/SmolLM2-135M-Instruct."
         )
-    limit = int(params["evaluate"]["sampling"]["max_completion_tokens"])
+    limit = int(lookup(params, "evaluate.sampling.max_completion_tokens"))
+    name = name if name in known else asked
     return FoundModel(name, folder, prompt_of(folder, params), _dtype(folder, name, known, params), limit)
 
 
@@ -67,17 +67,47 @@ def has_weights(folder: Path) -> bool:
 
 def prompt_of(folder: Path, params: Mapping[str, Any]) -> PromptParams:
     """The prompt that a model of ours was trained with (smolmath.json), else the project's."""
-    try:
-        trained_with = json.loads((folder / "smolmath.json").read_text(encoding="utf-8")).get("prompt")
-    except FileNotFoundError:
-        trained_with = None
+    origin = folder / "smolmath.json"
+    trained_with = read_json(origin).get("prompt") if origin.is_file() else None
     if trained_with:
-        return parse(trained_with, f"{folder}/smolmath.json: prompt", PromptParams)
+        return parse(trained_with, f"{origin}: prompt", PromptParams)
     return load_section(params, "prompt", PromptParams)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One of a model's JSON files. Raises: ModelError if it is none."""
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not readable ({error}). Copy or make the model again.") from None
+    if not isinstance(loaded, dict):
+        raise ModelError(f"{path}: holds no JSON object. Copy or make the model again.")
+    return loaded
 
 
 def _dtype(folder: Path, name: str, known: list[str], params: Mapping[str, Any]) -> str:
     if name in known:
-        return str(params["model"]["dtype"])
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str(lookup(params, "model.dtype"))
+    config = read_json(folder / "config.json")
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a question in the place of a name: too long for a file system
+        return False
+
+
+def _may_be_hub_id(asked: str) -> bool:
+    """`owner/name`; what begins with a folder of this machine is a path that was mistyped."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if asked.count("/") != 1 or asked.startswith((".", "/", "~")) or _is_folder(Path(asked).parent):
+        return False
+    try:
+        validate_repo_id(asked)
+    except HFValidationError:
+        return False
+    return True

@@ -1,11 +1,11 @@
 """A loaded model that is asked questions: one completion as it comes, or several and a majority vote."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import smolmath.kernels  # noqa: F401  # before torch: completions are those of evaluation
 from smolmath.answers import extract_answer
 from smolmath.engines import Completion, Engine, Sampling, load_engine
 from smolmath.errors import SmolmathError
@@ -13,7 +13,7 @@ from smolmath.evaluation import AnswerGroups
 from smolmath.params.core import load_section, read_params
 from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message, chat_prompt
-from smolmath.solving.models import FoundModel, find_model
+from smolmath.solving.models import FoundModel, ModelError, find_model, read_json
 from smolmath.solving.parts import split_parts
 
 
@@ -41,12 +41,26 @@ class Reasoner:
     engine: Engine
 
     @classmethod
-    def load(cls, asked: str | None, params: Mapping[str, Any] | None = None) -> Self:
-        """Raises: ModelError, StageError as `find_model` and `load_engine`."""
+    def load(cls, asked: str | None, params: Mapping[str, Any] | None = None, *, engine: str | None = None) -> Self:
+        """The model that `find_model` finds, loaded.
+
+        Args: engine: instead of `hardware.engine`.
+        Raises: ModelError, StageError as `find_model` and `load_engine`; ModelError if its files can't be used.
+        """
         params = read_params() if params is None else params
         model = find_model(asked, params)
         hardware = load_section(params, "hardware", HardwareParams)
-        return cls(model, load_engine(model.folder, dtype=model.dtype, hardware=hardware))
+        if engine is not None:
+            hardware = hardware.model_copy(update={"engine": engine})
+        try:
+            return cls(model, load_engine(model.folder, dtype=model.dtype, hardware=hardware))
+        except SmolmathError:
+            raise
+        except Exception as error:
+            # Broken weights, a kind of model that transformers doesn't know: each library has errors of its own. What
+            # else was wrong is in the error's chain.
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise ModelError(f"{model.name}: {model.folder} can't be loaded ({type(error).__name__}: {reason}).") from error
 
     def solve(
         self,
@@ -57,7 +71,7 @@ class Reasoner:
         top_p: float = 1.0,
         max_completion_tokens: int | None = None,
         seed: int = 0,
-        history: list[Message] | None = None,
+        history: Sequence[Message] | None = None,
         write: Callable[[str], None] | None = None,
     ) -> Solution:
         """Ask one question.
@@ -69,33 +83,38 @@ class Reasoner:
             write: is given the completion piece by piece, as it comes; of a single sample only.
         Raises: QuestionError if the question is empty, or with the completion doesn't fit the model.
         """
-        if not question.strip():
-            raise QuestionError("the question is empty.")
+        check_question(question)
         if samples > 1 and temperature == 0:
             raise QuestionError(
                 "several samples of a greedy completion are all the same: set a temperature, e.g. 1.0."
             )
-        prompt = chat_prompt(question, self.model.prompt)
-        if history:
-            prompt = [*prompt[:-1], *history, prompt[-1]]
-        limit = self._limit(prompt, max_completion_tokens or self.model.max_completion_tokens)
-        sampling = Sampling(temperature, top_p, samples, limit, seed)
-        (completions,) = self.engine.generate([prompt], sampling, write if samples == 1 else None)
-        return self._solution(question, completions)
-
-    def _limit(self, prompt: list[Message], wanted: int) -> int:
-        room = self.context() - self.engine.count_tokens(self.engine.render(prompt))
+        wanted = max_completion_tokens or self.model.max_completion_tokens
+        room = self.room(question, history)
         if room < 1:
             raise QuestionError(
                 f"the question is too long: with the system prompt it has {self.context() - room:,} tokens, and "
                 f"{self.model.name} reads {self.context():,}."
             )
-        return min(room, wanted)
+        sampling = Sampling(temperature, top_p, samples, min(room, wanted), seed)
+        prompt = self.prompt(question, history)
+        (completions,) = self.engine.generate([prompt], sampling, write if samples == 1 else None)
+        return self._solution(question, completions)
+
+    def prompt(self, question: str, history: Sequence[Message] | None = None) -> list[Message]:
+        """The chat that asks the question: the system prompt, what was said before, the question."""
+        *system, asked = chat_prompt(question, self.model.prompt)
+        return [*system, *(history or []), asked]
+
+    def room(self, question: str, history: Sequence[Message] | None = None) -> int:
+        """Tokens that are left for the completion; below 1 if the question doesn't fit."""
+        return self.context() - self.engine.count_tokens(self.engine.render(self.prompt(question, history)))
 
     def context(self) -> int:
         """Tokens that the model can read, prompt and completion together."""
-        config = json.loads((self.model.folder / "config.json").read_text(encoding="utf-8"))
-        return int(config.get("max_position_embeddings") or 1 << 30)
+        config = read_json(self.model.folder / "config.json")
+        of_text = config.get("text_config")
+        config = of_text if isinstance(of_text, dict) else config
+        return int(config.get("max_position_embeddings") or config.get("n_positions") or 1 << 30)
 
     def _solution(self, question: str, completions: list[Completion]) -> Solution:
         tags = self.model.prompt.tags
@@ -118,3 +137,13 @@ class Reasoner:
             finished=shown.finish_reason == "stop",
             tokens=sum(one.tokens for one in completions),
         )
+
+
+def check_question(question: str) -> None:
+    """Raises: QuestionError if there is nothing to be asked."""
+    if not question.strip():
+        raise QuestionError("the question is empty.")
+    try:
+        question.encode()
+    except UnicodeEncodeError:
+        raise QuestionError("the question is not valid UTF-8.") from None

@@ -1,0 +1,154 @@
+"""`smolmath solve`: questions from the command line, stdin or a file, answered one after the other."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+from smolmath.commands import console, fail
+from smolmath.errors import SmolmathError
+
+if TYPE_CHECKING:  # they import what takes seconds
+    from smolmath.engines import Sampling
+    from smolmath.solving.files import Question
+    from smolmath.solving.reasoner import Reasoner
+
+MODEL_HELP = "A phase, `base`, a directory, or an id on the hub; the last trained phase if not named."
+
+
+def solve(
+    question: Annotated[str | None, typer.Argument(help="What to solve; - or nothing: it is read from stdin.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Many: a .jsonl with `question` and maybe `id`, or a text file, one a line.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Completions to draw; most of them decide.")] = 1,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0, which is greedy, for one sample; evaluation's for several.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of a completion; evaluation's if not named.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
+    save: Annotated[Path | None, typer.Option(help="A .jsonl to append each solution to.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each question and nothing else.")] = False,
+) -> None:
+    """Ask a trained model: its reasoning as it comes, then the answer.
+
+    smolmath solve "3 + 4 - 2 = ?"
+    smolmath solve "3 + 4 - 2 = ?" --samples 8 --model base
+    smolmath solve --file questions.jsonl --save solutions.jsonl
+    """
+    try:
+        with loading(model):
+            from smolmath.solving.files import append_row
+
+            questions = _questions(question, file)
+            if save is not None:
+                append_row(save, None)  # a file that can't be written must not be found out after minutes
+            reasoner, sampling = _load(model, samples, temperature, max_tokens, seed)
+        failed = 0
+        for asked in questions:
+            failed += not _solve(reasoner, asked, sampling, len(questions) > 1, save, as_json)
+    except SmolmathError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        interrupted()
+    if failed:
+        fail(f"{failed} of {len(questions)} questions could not be asked.")
+
+
+def loading(model: str | None) -> Status:
+    """A sign of life on a terminal while a model is loaded."""
+    return Console(stderr=True).status(f"loading {model or 'the model'} …")
+
+
+def interrupted() -> NoReturn:
+    """The end after Ctrl-C."""
+    print("\ninterrupted.", file=sys.stderr)
+    raise typer.Exit(130)
+
+
+def _questions(question: str | None, file: Path | None) -> "list[Question]":
+    from smolmath.solving.files import Question, read_questions
+    from smolmath.solving.reasoner import QuestionError, check_question
+
+    if file is not None:
+        if question is not None:
+            raise QuestionError("name a question or --file, not both.")
+        return read_questions(file)
+    if question is None and sys.stdin.isatty():
+        raise QuestionError('name a question, e.g. smolmath solve "3 + 4 - 2 = ?", or --file.')
+    if question in (None, "-"):
+        question = sys.stdin.buffer.read().decode(errors="surrogateescape")
+    assert question is not None
+    check_question(question)
+    return [Question(question.strip())]
+
+
+def _load(
+    model: str | None, samples: int, temperature: float | None, max_tokens: int | None, seed: int
+) -> "tuple[Reasoner, Sampling]":
+    from smolmath.engines import Sampling
+    from smolmath.params.core import load_section, read_params
+    from smolmath.params.evaluate import SamplingParams
+    from smolmath.solving.reasoner import Reasoner
+
+    params = read_params()
+    evaluated = load_section(params, "evaluate.sampling", SamplingParams)
+    if temperature is None:
+        temperature = 0.0 if samples == 1 else evaluated.temperature
+    sampling = Sampling(
+        temperature=temperature,
+        top_p=evaluated.top_p if temperature else 1.0,
+        samples=samples,
+        max_completion_tokens=max_tokens or evaluated.max_completion_tokens,
+        seed=seed,
+    )
+    return Reasoner.load(model, params), sampling
+
+
+def _solve(
+    reasoner: "Reasoner", asked: "Question", sampling: "Sampling", several: bool, save: Path | None, as_json: bool
+) -> bool:
+    """Ask one question and print what came of it; False if it can't be asked, which of several is said and no more."""
+    from smolmath.solving.files import append_row, solution_row
+    from smolmath.solving.reasoner import QuestionError
+    from smolmath.solving.show import Stream, print_solution, printable
+
+    stream = Stream(console, reasoner.model.prompt.tags)
+    if several and not as_json:
+        console.print(Text(printable(asked.text), style="bold"), soft_wrap=True)
+    try:
+        solution = reasoner.solve(
+            asked.text,
+            samples=sampling.samples,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_completion_tokens=sampling.max_completion_tokens,
+            seed=sampling.seed,
+            write=None if as_json else stream.write,
+        )
+    except QuestionError as error:
+        if not several:
+            raise
+        print(f"error: {asked.place}: {error}", file=sys.stderr, flush=True)
+        if as_json:
+            print(json.dumps({"id": asked.id, "question": asked.text, "error": str(error)}, ensure_ascii=False))
+        return False
+    row = solution_row(asked, solution, reasoner.model.name, sampling)
+    if save is not None:
+        append_row(save, row)
+    if as_json:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+        return True
+    if solution.samples > 1:
+        stream.write(solution.completion)
+    stream.end()
+    print_solution(console, solution)
+    if several:
+        console.print()
+    return True
