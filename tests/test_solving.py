@@ -408,7 +408,7 @@ def test_a_question_that_alone_is_too_long_leaves_the_conversation_as_it_was():
 def test_a_conversation_that_outgrows_a_real_model_goes_on(reasoner):
     class Small(Reasoner):
         def context(self):
-            return 200
+            return 160
 
     dropped = []
     conversation = Conversation(Small(reasoner.model, reasoner.engine), 64)

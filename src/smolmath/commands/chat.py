@@ -129,7 +129,8 @@ class _Chat:
             say("error: nothing has been said yet.", "red")
         else:
             self.conversation.save(Path(path).expanduser())
-            say(f"saved {len(self.conversation.turns)} turns to {path}")
+            turns = len(self.conversation.turns)
+            say(f"saved {turns} {'turn' if turns == 1 else 'turns'} to {path}")
 
     def help(self, _: str) -> None:
         for command, what in HELP.items():

@@ -42,7 +42,8 @@ class TransformersEngine:
         return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
 
     def count_tokens(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        # verbose: of a text that is longer than the model reads it would print a warning
+        return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def generate(
         self,
