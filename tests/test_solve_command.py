@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     (folder / "models" / "base").symlink_to(ROOT / "bases" / "calc")
     endless = folder / "endless"  # the same model, which nothing stops but the limit
     shutil.copytree(ROOT / "bases" / "calc", endless)
-    (endless / "generation_config.json").write_text(json.dumps({"eos_token_id": 443, "pad_token_id": 0}))
+    (endless / "generation_config.json").write_text(json.dumps({"eos_token_id": 40, "pad_token_id": 0}))
     return folder
 
 
@@ -309,7 +309,8 @@ def test_in_a_chat_at_a_terminal_ctrl_c_stops_a_completion_and_at_the_prompt_lea
     chat.type("/new\n")
     chat.until("> ")
     chat.type(f"{SUM}\n")
-    chat.until("9+8=17")
+    chat.until("\x1b[2m")
+    chat.until("answer")
     chat.type("\x03")
     chat.until("stopped; the conversation is as it was before.")
     chat.until("> ")
@@ -329,7 +330,7 @@ def test_in_a_chat_at_a_terminal_ctrl_c_stops_a_completion_and_at_the_prompt_lea
 @pytest.mark.slow
 def test_at_a_terminal_reasoning_is_dim_and_comes_while_the_completion_is_written(terminal):
     solve = terminal("solve", SUM, "--model", "endless", "--max-tokens", "400")
-    solve.until("\x1b[2m9")
+    solve.until("\x1b[2m")
     began = time.monotonic()
     solve.until("cut off after 400 tokens")
     assert time.monotonic() - began > 0.3
