@@ -43,7 +43,11 @@ MADE = (
 
 def sessions(*arguments):
     return subprocess.run(
-        [sys.executable, "tools/sessions.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "tools/sessions.py", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -79,14 +79,18 @@ def test_several_samples_are_drawn_as_evaluation_draws_them_and_vote(smolmath):
 def test_a_file_of_questions_is_answered_saved_and_what_cannot_be_asked_is_named(smolmath, tmp_path):
     rows = [{"id": "a", "question": SUM}, {"id": 2, "question": "1 + " * 25_000}, {"question": "7 - 9 ="}]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = smolmath("solve", "--file", str(tmp_path / "q.jsonl"), "--save", str(tmp_path / "s.jsonl"), "--json", code=1)
+    done = smolmath(
+        "solve", "--file", str(tmp_path / "q.jsonl"), "--save", str(tmp_path / "s.jsonl"), "--json", code=1
+    )
     first, refused, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert (first["id"], first["answer"], first["model"], first["finished"]) == ("a", "12", "base", True)
     assert (refused["id"], last["id"]) == (2, None)
     assert "too long" in refused["error"]
     assert re.search(r"error: \S+q\.jsonl:2: the question is too long: .* tokens, and base reads 512\.", done.stderr)
     assert done.stderr.endswith("error: 1 of 3 questions could not be asked.\n")
-    assert [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()] == [first, last]
+    saved = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert all(row.pop("time").endswith("+00:00") for row in saved)
+    assert saved == [first, last]
     printed = smolmath("solve", "--file", str(tmp_path / "q.jsonl"), code=1).stdout
     assert printed.startswith(f"{SUM}\n")
     assert "\nanswer: 12\n\n" in printed
@@ -129,7 +133,9 @@ def test_bad_input_is_one_line_that_says_what_to_do(smolmath, arguments, stdin, 
 
 
 def test_a_wrong_name_is_told_without_loading_torch(folder):
-    script = "import sys; from smolmath.cli import app\ntry: app()\nfinally: assert 'torch' not in sys.modules, 'loaded'"
+    script = (
+        "import sys; from smolmath.cli import app\ntry: app()\nfinally: assert 'torch' not in sys.modules, 'loaded'"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script, "solve", SUM, "--model", "sum"],
         cwd=folder, capture_output=True, text=True, check=False, env=environment(),
@@ -166,6 +172,7 @@ def test_a_conversation_goes_on_is_saved_and_survives_mistakes(smolmath, tmp_pat
     ):
         assert expected in printed
     assert "never read" not in printed
+    assert f"> {SUM}\n" in printed
     first, second = [json.loads(line)["messages"] for line in saved.read_text().splitlines()]
     assert [message["role"] for message in second] == ["system", "user", "assistant", "user", "assistant"]
     assert second[:3] == first

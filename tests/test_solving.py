@@ -298,7 +298,12 @@ def says(*said, name="it", context=1000, folder=None):
 
 
 def test_equal_answers_vote_together_and_the_first_completion_of_the_majority_is_shown():
-    texts = ["<answer>3</answer>", "I don't know", "<reasoning>a</reasoning><answer>1/2</answer>", "<answer>0.5</answer>"]
+    texts = [
+        "<answer>3</answer>",
+        "I don't know",
+        "<reasoning>a</reasoning><answer>1/2</answer>",
+        "<answer>0.5</answer>",
+    ]
     solution = says(*((text, True) for text in texts)).solve("?", samples=4, temperature=1.0)
     assert solution.answer == "1/2"
     assert solution.votes == [("1/2", 2), ("3", 1)]
@@ -361,7 +366,10 @@ def test_what_a_model_writes_moves_no_cursor_and_is_no_markup():
 
 def test_a_cut_off_completion_and_a_missing_answer_are_said():
     text = shown(says(("<reasoning>so", False)).solve("?"), ["<reasoning>so"])
-    assert text == "so\nno answer found in the completion\nthe completion was cut off after 5 tokens: raise --max-tokens.\n"
+    assert (
+        text
+        == "so\nno answer found in the completion\nthe completion was cut off after 5 tokens: raise --max-tokens.\n"
+    )
 
 
 def test_votes_are_a_table_with_those_that_gave_no_answer():
@@ -472,7 +480,11 @@ def test_of_many_bad_lines_a_few_are_named_and_the_rest_counted(tmp_path):
 def test_files_without_a_question_are_refused(tmp_path):
     (tmp_path / "q.txt").write_text("\n\n")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\n")
-    for name, message in (("q.txt", "holds no question"), ("bytes.txt", "bytes.txt:1: no UTF-8"), ("x", "No such file")):
+    for name, message in (
+        ("q.txt", "holds no question"),
+        ("bytes.txt", "bytes.txt:1: no UTF-8"),
+        ("x", "No such file"),
+    ):
         with pytest.raises(QuestionError, match=message):
             read_questions(tmp_path / name)
 
@@ -482,7 +494,6 @@ def test_a_saved_solution_says_how_it_was_made(tmp_path):
     row = solution_row(Question("2 + 2?", "q1"), solution, "sums", Sampling(0.0, 1.0, 1, 96, 0))
     append_row(tmp_path / "deep" / "a.jsonl", row)
     read = json.loads((tmp_path / "deep" / "a.jsonl").read_text())
-    assert read.pop("time").endswith("+00:00")
     assert read == {
         "id": "q1", "question": "2 + 2?", "reasoning": "2+2=4", "answer": "4", "completion": WHOLE, "finished": True,
         "tokens": 5, "votes": [["4", 1]], "model": "sums",

@@ -73,6 +73,30 @@ def test_a_completion_that_was_cut_is_told(engines):
     assert {one.finish_reason for (one,) in vllm.generate(ASKED, cut)} == {"length"}
 
 
+def test_a_streamed_completion_comes_in_pieces_that_are_its_text(engines):
+    vllm, _ = engines
+    greedy = Sampling(temperature=0.0, top_p=1.0, samples=1, max_completion_tokens=64, seed=0)
+    pieces = []
+    ((streamed,),) = vllm.generate(ASKED[:1], greedy, pieces.append)
+    assert "".join(pieces) == streamed.text
+    assert len(pieces) > 3
+    assert vllm.generate(ASKED[:1], greedy) == [[streamed]]
+
+
+def test_a_stream_that_is_stopped_leaves_no_request_behind(engines):
+    vllm, _ = engines
+    greedy = Sampling(temperature=0.0, top_p=1.0, samples=1, max_completion_tokens=64, seed=0)
+    undisturbed = vllm.generate(ASKED[:2], greedy)
+
+    def stop(piece):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vllm.generate(ASKED[:1], greedy, stop)
+    assert not vllm.engine.llm_engine.has_unfinished_requests()
+    assert vllm.generate(ASKED[:2], greedy) == undisturbed
+
+
 @pytest.fixture
 def unpacked_linears(monkeypatch):
     """vLLM on a CPU repacks linear weights after loading them, and then takes no new ones."""

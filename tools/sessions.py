@@ -3,9 +3,9 @@
     python tools/sessions.py docs/using.md             run the commands, rewrite the page
     python tools/sessions.py --check docs/using.md     say which blocks differ and how; exit code 1 if one does
 
-A line that begins with `$ ` is a command; one that ends in a backslash goes on in the next line. Each runs in a bash of
-its own in the repository's root, with .venv/bin first on PATH, this checkout's src, 100 columns and no colour. A block
-after a line `<!-- not run: why -->` is left alone.
+A line that begins with `$ ` is a command; one that ends in a backslash goes on in the next line. Each runs in a bash
+of its own in the repository's root, with .venv/bin first on PATH, this checkout's src, 100 columns and no colour. A
+block after a line `<!-- not run: why -->` is left alone.
 """
 
 import argparse
@@ -38,7 +38,9 @@ def main() -> int:
             continue
         differing += 1
         if arguments.check:
-            sys.stdout.writelines(difflib.unified_diff(*(text.splitlines(True) for text in (before, after)), str(page), "as run"))
+            sys.stdout.writelines(
+                difflib.unified_diff(*(text.splitlines(True) for text in (before, after)), str(page), "as run")
+            )
         else:
             part = page.with_name(f".{page.name}.part")
             part.write_text(after, encoding="utf-8")
@@ -85,7 +87,7 @@ def session(block: list[str], place: str) -> list[str]:
 
 
 def printed(command: str, place: str) -> list[str]:
-    """The lines that a command prints, errors among them. Raises: ValueError if a line would read as Markdown or command."""
+    """The lines that a command prints, errors among them. Raises: ValueError if one would end its own output."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_") and k != "FORCE_COLOR"} | {
         "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "src"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,6 +80,8 @@ class _Chat:
             except UnicodeDecodeError:
                 say("error: this is not valid UTF-8.", "red")
                 continue
+            if not sys.stdin.isatty():
+                print(line)  # what a terminal shows by itself
             if line == "/quit":
                 return
             try:
@@ -116,7 +119,9 @@ class _Chat:
             self.conversation.reasoner = _load(name)
             say(f"{self.conversation.reasoner.model.name} goes on with the conversation.")
         else:
-            say(f"{self.conversation.reasoner.model.name} listens. There are: base, {', '.join(read_params()['phases'])}.")
+            say(
+                f"{self.conversation.reasoner.model.name} listens. There are: base, {', '.join(read_params()['phases'])}."
+            )
 
     def new(self, _: str) -> None:
         self.conversation.clear()
@@ -142,4 +147,7 @@ def say(line: str, style: str = "dim") -> None:
 
 
 def _say_dropped(turns: int) -> None:
-    say(f"(the context is full: the oldest {'turn is' if turns == 1 else f'{turns} turns are'} left out from now on)", "yellow")
+    say(
+        f"(the context is full: the oldest {'turn is' if turns == 1 else f'{turns} turns are'} left out from now on)",
+        "yellow",
+    )

@@ -115,7 +115,7 @@ def _solve(
     reasoner: "Reasoner", asked: "Question", sampling: "Sampling", several: bool, save: Path | None, as_json: bool
 ) -> bool:
     """Ask one question and print what came of it; False if it can't be asked, which of several is said and no more."""
-    from smolmath.solving.files import append_row, solution_row
+    from smolmath.solving.files import append_row, now, solution_row
     from smolmath.solving.reasoner import QuestionError
     from smolmath.solving.show import Stream, print_solution, printable
 
@@ -141,7 +141,7 @@ def _solve(
         return False
     row = solution_row(asked, solution, reasoner.model.name, sampling)
     if save is not None:
-        append_row(save, row)
+        append_row(save, {"time": now(), **row})
     if as_json:
         print(json.dumps(row, ensure_ascii=False), flush=True)
         return True

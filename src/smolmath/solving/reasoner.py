@@ -60,7 +60,9 @@ class Reasoner:
             # Broken weights, a kind of model that transformers doesn't know: each library has errors of its own. What
             # else was wrong is in the error's chain.
             reason = (str(error).strip().splitlines() or [""])[0]
-            raise ModelError(f"{model.name}: {model.folder} can't be loaded ({type(error).__name__}: {reason}).") from error
+            raise ModelError(
+                f"{model.name}: {model.folder} can't be loaded ({type(error).__name__}: {reason})."
+            ) from error
 
     def solve(
         self,

@@ -43,7 +43,9 @@ class Stream:
 def print_solution(console: Console, solution: Solution) -> None:
     """The answer, how the samples voted, and what is to be known of it."""
     if solution.answer is None:
-        console.print(Text("no answer found in the completion" if solution.samples == 1 else "no answer in any sample"))
+        console.print(
+            Text("no answer found in the completion" if solution.samples == 1 else "no answer in any sample")
+        )
     else:
         console.print(Text.assemble("answer: ", (printable(solution.answer), "bold green")), soft_wrap=True)
     if solution.samples > 1:
