@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -141,12 +142,6 @@ def test_parts_are_the_same_however_a_completion_is_cut_into_pieces(completion, 
     whole, cut = PartsReader(), PartsReader()
     read = joined([*whole.feed(completion), *whole.end()])
     assert joined([part for piece in pieces for part in cut.feed(piece)] + list(cut.end())) == read
-    kept = sum(len(text) for text in read.values())
-    assert (len(completion) - kept) in {
-        sum(len(tag) for tag in tags)
-        for tags in [["<reasoning>", "</reasoning>"] * n + ["<answer>", "</answer>"] * m + rest
-                     for n in range(7) for m in range(7) for rest in ([], ["<reasoning>"], ["<answer>"])]
-    }  # fmt: skip
 
 
 def test_a_part_is_given_as_soon_as_it_can_be_no_tag():
@@ -517,7 +512,7 @@ def test_two_processes_append_to_one_file_and_every_line_is_whole(tmp_path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     for name in "ab":
         assert [row["number"] for row in rows if row["writer"] == name] == list(range(150))
-    changes = sum(a["writer"] != b["writer"] for a, b in zip(rows, rows[1:], strict=False))
+    changes = sum(a["writer"] != b["writer"] for a, b in pairwise(rows))
     assert changes > 1, "the two never wrote at the same time"
     assert [entry.name for entry in tmp_path.iterdir()] == ["saved.jsonl"]
 

@@ -119,9 +119,8 @@ class _Chat:
             self.conversation.reasoner = _load(name)
             say(f"{self.conversation.reasoner.model.name} goes on with the conversation.")
         else:
-            say(
-                f"{self.conversation.reasoner.model.name} listens. There are: base, {', '.join(read_params()['phases'])}."
-            )
+            known = ", ".join(["base", *read_params()["phases"]])
+            say(f"{self.conversation.reasoner.model.name} listens. There are: {known}.")
 
     def new(self, _: str) -> None:
         self.conversation.clear()

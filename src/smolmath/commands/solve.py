@@ -82,11 +82,10 @@ def _questions(question: str | None, file: Path | None) -> "list[Question]":
         return read_questions(file)
     if question is None and sys.stdin.isatty():
         raise QuestionError('name a question, e.g. smolmath solve "3 + 4 - 2 = ?", or --file.')
-    if question in (None, "-"):
-        question = sys.stdin.buffer.read().decode(errors="surrogateescape")
-    assert question is not None
+    if question is None or question == "-":
+        question = sys.stdin.buffer.read().decode(errors="surrogateescape").strip("\r\n")
     check_question(question)
-    return [Question(question.strip())]
+    return [Question(question)]
 
 
 def _load(
@@ -114,7 +113,10 @@ def _load(
 def _solve(
     reasoner: "Reasoner", asked: "Question", sampling: "Sampling", several: bool, save: Path | None, as_json: bool
 ) -> bool:
-    """Ask one question and print what came of it; False if it can't be asked, which of several is said and no more."""
+    """Ask one question and print what came of it; False if it can't be asked, which of a file's is said and no more.
+
+    Raises: QuestionError if it can't and is from no file; SaveError.
+    """
     from smolmath.solving.files import append_row, now, solution_row
     from smolmath.solving.reasoner import QuestionError
     from smolmath.solving.show import Stream, print_solution, printable
@@ -133,7 +135,7 @@ def _solve(
             write=None if as_json else stream.write,
         )
     except QuestionError as error:
-        if not several:
+        if not asked.place:
             raise
         print(f"error: {asked.place}: {error}", file=sys.stderr, flush=True)
         if as_json:

@@ -77,7 +77,7 @@ def _object(line: bytes, place: str) -> Question:
 
 
 def solution_row(asked: Question, solution: Solution, model: str, sampling: Sampling) -> dict[str, Any]:
-    """What is written of a solution, for a program that reads it; the same of the same question, model and sampling."""
+    """What is written of a solution; of the same question, model and sampling it is the same."""
     row: dict[str, Any] = {"id": asked.id, "question": asked.text}
     row |= {"reasoning": solution.reasoning, "answer": solution.answer, "completion": solution.completion}
     row |= {"finished": solution.finished, "tokens": solution.tokens, "votes": solution.votes}
