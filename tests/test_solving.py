@@ -497,11 +497,14 @@ def test_a_saved_solution_says_how_it_was_made(tmp_path):
 
 
 WRITER = """
-import sys
+import sys, time
 from pathlib import Path
 from smolmath.solving.files import append_row
+path, name = Path(sys.argv[1]), sys.argv[2]
 for number in range(150):
-    append_row(Path(sys.argv[1]), {"writer": sys.argv[2], "number": number, "text": "é" * (1 + 997 * number % 40_000)})
+    append_row(path, {"writer": name, "number": number, "text": "é" * (1 + 997 * number % 40_000)})
+    while len({line[:13] for line in path.read_bytes().splitlines()[:300]}) < 2 and not number:
+        time.sleep(0.01)  # for the other, so that both write at the same time
 """
 
 

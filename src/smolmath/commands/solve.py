@@ -1,6 +1,7 @@
 """`smolmath solve`: questions from the command line, stdin or a file, answered one after the other."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -62,7 +63,8 @@ def solve(
 
 
 def loading(model: str | None) -> Status:
-    """A sign of life on a terminal while a model is loaded."""
+    """A sign of life on a terminal while a model is loaded. Enter it before anything imports transformers."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its warnings would stand amid what the model writes
     return Console(stderr=True).status(f"loading {model or 'the model'} …")
 
 
