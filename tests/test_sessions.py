@@ -1,5 +1,6 @@
 """tools/sessions.py: what it makes of a page, and what it says of one that no longer holds."""
 
+import re
 import subprocess
 import sys
 
@@ -84,3 +85,16 @@ def test_a_block_that_is_no_session_is_named_by_page_and_line(tmp_path):
         assert done.returncode == 1
         assert message in done.stderr
         assert page.read_text() == text
+
+
+def test_every_smolmath_command_of_a_docs_session_exists():
+    from smolmath.cli import app
+
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        blocks = re.findall(r"^```console\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+        used = re.findall(r"^(?:\$ |    )(?:.*[|;&] )?smolmath ([a-z]+)", "".join(blocks), re.MULTILINE)
+        assert set(used) <= known, page.name
+        if page.name == "using.md":
+            assert {"solve", "chat"} <= set(used)
