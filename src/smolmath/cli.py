@@ -8,6 +8,8 @@ import typer
 from rich.table import Table
 
 from smolmath.commands import chat, console, fail, page, serve, solve, synthesize
+from smolmath.commands.export import export
+from smolmath.commands.push import push
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
 from smolmath.tags import DEFAULT_TAGS, Tags
@@ -303,6 +305,8 @@ app.command()(serve.serve)
 app.command()(page.page)
 app.command()(solve.solve)
 app.command()(chat.chat)
+app.command()(push)
+app.command()(export)
 
 if __name__ == "__main__":
     app()

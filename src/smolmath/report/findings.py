@@ -95,6 +95,16 @@ def percent(value: float, se: float | None = None) -> str:
     return f"{100 * value:.1f}{error}\u00a0%"
 
 
+def duration(seconds: float) -> str:
+    """duration(4.21) -> "4.2 s", duration(75) -> "1 min 15 s", duration(7260) -> "2 h 1 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}\u00a0min {rest}\u00a0s"
+    return f"{minutes // 60}\u00a0h {minutes % 60}\u00a0min"
+
+
 def _finding(report: Report, name: str) -> Finding:
     phase = report.phases[name]
     what = f"{METHODS[phase.method]} on {phase.dataset}"

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from smolmath.comparing.compare import MEASURES, p_text, signed
 from smolmath.report.collect import Evaluation, Report, StageFacts, collect
 from smolmath.report.completions import packed
-from smolmath.report.findings import METHODS, change, findings, percent, score
+from smolmath.report.findings import METHODS, change, duration, findings, percent, score
 from smolmath.report.panels import panels, smoothing_note
 from smolmath.report.plots import Plot, draw_panel, draw_pass_at_k, draw_retention
 
@@ -132,16 +132,6 @@ def notes(entry: dict[str, Any]) -> list[str]:
         for name, value in entry.items()
         if name not in JOURNAL_COLUMNS and isinstance(value, str | int | float) and value != 0
     ]
-
-
-def duration(seconds: float) -> str:
-    """duration(4.21) -> "4.2 s", duration(75) -> "1 min 15 s", duration(7260) -> "2 h 1 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f}\u00a0s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}\u00a0min {rest}\u00a0s"
-    return f"{minutes // 60}\u00a0h {minutes % 60}\u00a0min"
 
 
 def _phase_curves(report: Report, name: str) -> PhaseCurves:

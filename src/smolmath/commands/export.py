@@ -1,0 +1,73 @@
+"""`smolmath export`: a model and its card into a folder or a zip."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smolmath.commands import fail
+from smolmath.errors import SmolmathError
+
+
+def export(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder, or a zip (….zip).")],
+    model: Annotated[
+        str | None, typer.Option(help="A phase, base, a directory or a hub id; the last trained phase if not named.")
+    ] = None,
+    adapter_only: Annotated[
+        bool, typer.Option("--adapter-only", help="Of a LoRA phase: the adapter without the model it is put on.")
+    ] = False,
+    base: Annotated[
+        str | None, typer.Option(help="With --adapter-only: where the model that it is put on is found.")
+    ] = None,
+    license: Annotated[
+        str | None, typer.Option(help="The model's licence, e.g. apache-2.0; the base's, if known, if not named.")
+    ] = None,
+    gguf: Annotated[bool, typer.Option("--gguf", help="A GGUF file too, by llama.cpp's converter.")] = False,
+    converter: Annotated[
+        Path | None, typer.Option(help="With --gguf: convert_hf_to_gguf.py, if it is not on PATH.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+) -> None:
+    """Write what `smolmath push` would send, as a folder or a zip that plain transformers and vLLM load.
+
+    smolmath export out/sums --model sums
+    smolmath export legs.zip                      the last trained phase
+    """
+    name = out.stem if out.suffix == ".zip" else out.name
+    try:
+        from smolmath.params.core import read_params
+        from smolmath.publishing import export as writing
+        from smolmath.publishing.bundle import bundle
+        from smolmath.publishing.files import PublishError
+        from smolmath.publishing.show import files_told, warn
+        from smolmath.solving.models import find_model
+
+        if gguf and adapter_only:
+            raise PublishError("--gguf converts a whole model: leave out --adapter-only.")
+        if converter and not gguf:
+            raise PublishError("--converter goes with --gguf.")
+        writing.check_out(out, force=force)
+        program = writing.find_converter(converter) if gguf else None
+        params = read_params()
+        found = find_model(model, params)
+        made = bundle(found, params, called=_called(out, name), adapter_only=adapter_only, base=base, licence=license)
+        warn(made.warnings)
+        with writing.with_gguf(made.files, name, program, out.parent) if program else nullcontext(made.files) as files:
+            writing.export(files, out, force=force)
+            print(files_told(files))
+    except SmolmathError as error:
+        fail(str(error))
+    except OSError as error:  # a disk that is full, a folder that can't be written
+        fail(f"{out} was not written: {error}")
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {out} is as it was.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print(f"wrote {out}")
+
+
+def _called(out: Path, name: str) -> str:
+    """What the card's code loads: the folder as it was named, unless that is a path of this machine."""
+    return name if out.is_absolute() or ".." in out.parts or out.suffix == ".zip" else out.as_posix()

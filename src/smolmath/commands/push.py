@@ -1,0 +1,68 @@
+"""`smolmath push`: a model and its card to the Hugging Face hub."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from smolmath.commands import fail
+from smolmath.errors import SmolmathError
+
+
+def push(
+    repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="USER/NAME; made if it isn't there.")],
+    model: Annotated[
+        str | None, typer.Option(help="A phase, base, a directory or a hub id; the last trained phase if not named.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show files, bytes and card; send nothing.")] = False,
+    adapter_only: Annotated[
+        bool, typer.Option("--adapter-only", help="Of a LoRA phase: the adapter without the model it is put on.")
+    ] = False,
+    base: Annotated[
+        str | None, typer.Option(help="With --adapter-only: where the model that it is put on is found.")
+    ] = None,
+    license: Annotated[
+        str | None, typer.Option(help="The model's licence, e.g. apache-2.0; the base's, if known, if not named.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="A branch to commit to instead of main.")] = None,
+) -> None:
+    """Publish a model on the Hugging Face hub: weights, tokenizer, chat template, and a card made of its trail.
+
+    smolmath push USER/NAME --dry-run              every file with its bytes, and the card
+    smolmath push USER/NAME --model sums           that phase
+
+    Log in before: `hf auth login`, or HF_TOKEN.
+    """
+    try:
+        from smolmath.params.core import read_params
+        from smolmath.publishing import hub
+        from smolmath.publishing.bundle import bundle
+        from smolmath.publishing.show import files_told, warn
+        from smolmath.solving.models import find_model
+
+        hub.check_repo_id(repo_id)
+        params = read_params()
+        found = find_model(model, params)
+        made = bundle(found, params, called=repo_id, adapter_only=adapter_only, base=base, licence=license)
+        warn(made.warnings)
+        print(files_told(made.files), flush=True)
+        if dry_run:
+            print(f"\n{made.card}\nnothing was sent: a push would put these files into {repo_id}.")
+            return
+        done = hub.push(
+            repo_id,
+            made.files,
+            private=private,
+            branch=revision,
+            message=f"{found.name}, by smolmath push",
+            say=lambda line: print(line, file=sys.stderr),
+        )
+    except SmolmathError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted before the commit, which is sent last. The same command goes on.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    for name in done.removed:
+        print(f"removed {name}, which an earlier push had left")
+    print(f"{'pushed to' if done.changed else 'nothing has changed in'} {done.url} (commit {done.commit[:12]})")

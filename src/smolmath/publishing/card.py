@@ -1,0 +1,200 @@
+"""The model card: README.md with the hub's metadata on top, made of what is recorded. One model, one card's bytes."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from ruamel.yaml import YAML
+
+from smolmath.params.prompt import PromptParams
+from smolmath.provenance.show import commit_told
+from smolmath.provenance.trail import facts_of
+from smolmath.publishing.examples import Example
+from smolmath.publishing.markdown import code, escaped, fenced
+from smolmath.publishing.origin import Dataset, Origin, Phase, Result, sampling_of
+from smolmath.publishing.recipe import public_path
+from smolmath.publishing.snippets import snippets
+from smolmath.report.findings import METHODS, duration, percent
+
+TEMPLATE = "card.md.j2"
+NULL = "tag:yaml.org,2002:null"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a card is about."""
+
+    called: str  # the hub's id, or the folder's name
+    prompt: PromptParams
+    knows_prompt: bool  # its chat template adds the system prompt
+    parameters: int
+    max_completion_tokens: int
+    licence: str | None
+    told_as: str  # where it comes from, for one without an origin
+    hub_id: str | None = None  # that it is a copy of
+    adapter_base: str | None = None  # of an adapter: the model that it is put on
+    example: Example | None = None
+
+
+def model_card(subject: Subject, origin: Origin | None) -> str:
+    """The whole of README.md."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "md": escaped, "code": code, "fenced": fenced, "duration": duration, "percent": percent, "yaml": yaml_text,
+        "thousands": "{:,}".format, "public_path": public_path,
+    }  # fmt: skip
+    text = environment.get_template(TEMPLATE).render(
+        subject=subject,
+        origin=origin,
+        title=subject.called.rstrip("/").split("/")[-1],
+        size=size_told(subject.parameters),
+        methods=methods_told(origin) if origin else "",
+        sampling=sampling_of(origin),
+        sampled=any(result.found.k for result in origin.results) if origin else False,
+        samples=max((result.found.k for result in origin.results), default=0) if origin else 0,
+        evaluated=[result.dataset for result in origin.results] if origin else [],
+        snippets=snippets(
+            subject.called,
+            prompt=subject.prompt,
+            knows_prompt=subject.knows_prompt,
+            question=subject.example.question if subject.example else None,
+            max_completion_tokens=subject.max_completion_tokens,
+            adapter_base=subject.adapter_base,
+        ),
+        phase_told=phase_told,
+        interval=interval,
+        code_at=commit_told(origin.trail.last) if origin else "",
+        hardware=hardware(origin) if origin else "",
+        packages={name: ", ".join(told) for name, told in facts_of(origin.trail.runs, "packages").items()}
+        if origin
+        else {},
+        hashes=hashes(origin) if origin else {},
+        train_seconds=sum(phase.journal["seconds"] for phase in origin.phases if phase.journal) if origin else 0,
+    )
+    return f"---\n{metadata(subject, origin).to_yaml()}\n---\n\n{text}"
+
+
+def metadata(subject: Subject, origin: Origin | None) -> ModelCardData:
+    """What the hub reads. Ids are named only where they are ids of the hub."""
+    base = subject.adapter_base or subject.hub_id or (origin.base.hub_id if origin else None)
+    trained = bool(origin and origin.phases)
+    methods = [phase.params["method"] for phase in origin.phases] if origin else []
+    relation = "adapter" if subject.adapter_base else "finetune" if trained else None
+    return ModelCardData(
+        license=subject.licence,
+        library_name="peft" if subject.adapter_base else "transformers",
+        pipeline_tag="text-generation",
+        base_model=base if base and not Path(base).is_dir() else None,
+        base_model_relation=relation if base and not Path(base).is_dir() else None,
+        datasets=(origin.hub_datasets if origin else None) or None,
+        tags=["smolmath", "math", "reasoning", *methods, *(["lora"] if subject.adapter_base else [])],
+        metrics=["accuracy"] if origin and origin.results else None,
+        model_name=subject.called.split("/")[-1] if origin and origin.results else None,
+        eval_results=[one for result in origin.results for one in _eval_results(result, origin)] or None
+        if origin
+        else None,
+    )
+
+
+def _eval_results(result: Result, origin: Origin) -> list[EvalResult]:
+    dataset: Dataset = next(one for one in origin.datasets if one.name == result.dataset)
+    found = result.found
+
+    def told(name: str, value: float, interval: str) -> EvalResult:
+        return EvalResult(
+            task_type="text-generation",
+            task_name="Math problems",
+            dataset_name=dataset.hub_id or dataset.name,
+            dataset_type=dataset.hub_id or dataset.name,
+            dataset_config=dataset.config,
+            dataset_split=dataset.splits.get("test", "test"),
+            dataset_revision=dataset.revision,
+            metric_type="accuracy",
+            metric_value=round(value, 4),
+            metric_name=f"{name}, {found.n} problems (95 % interval {interval})",
+        )
+
+    results = [told("greedy accuracy", found.accuracy, f"{found.accuracy_low:.4f} to {found.accuracy_high:.4f}")]
+    if found.mean_at_k is not None and found.mean_at_k_low is not None and found.mean_at_k_high is not None:
+        interval = f"{found.mean_at_k_low:.4f} to {found.mean_at_k_high:.4f}"
+        results.append(told(f"sampled accuracy, mean of {found.k}", found.mean_at_k, interval))
+    return results
+
+
+def methods_told(origin: Origin) -> str:
+    """`GRPO`, `GRPO and SFT`; empty for a base."""
+    return " and ".join(dict.fromkeys(METHODS[phase.params["method"]] for phase in origin.phases))
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """`98.8 % (96.6 to 99.6)`, or a dash."""
+    if value is None or low is None or high is None:
+        return "–"
+    return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def size_told(parameters: int) -> str:
+    """`0.9 M`, `135 M`, `1.5 B`."""
+    for unit, divisor in (("B", 1e9), ("M", 1e6)):
+        if parameters >= 0.1 * divisor:
+            number = parameters / divisor
+            return f"{number:.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"
+    return f"{parameters:,}"
+
+
+def phase_told(phase: Phase) -> str:
+    """A phase's settings that a reader asks for first; the recipe has them all."""
+    params, method = phase.params, phase.params["method"]
+    settings = params[method]
+    told = []
+    if phase.journal and "steps" in phase.journal:
+        told.append(f"{phase.journal['steps']} steps")
+        if phase.journal.get("published_step") not in (None, phase.journal["steps"]):
+            told.append(f"the model of step {phase.journal['published_step']}, the best on the validation side")
+    if method == "grpo":
+        told.append(f"{params['prompts_per_step']} prompts × {settings['num_generations']} completions a step")
+        weights = {name: r["weight"] if isinstance(r, Mapping) else r for name, r in params["rewards"].items()}
+        told.append("rewards " + " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight))
+    else:
+        told.append(f"{params['examples_per_step']} worked solutions a step")
+    if "learning_rate" in settings:
+        told.append(f"learning rate {settings['learning_rate']:g}")
+    if lora := params.get("lora"):
+        told.append(f"LoRA r {lora['r']}, alpha {lora['alpha']} on {', '.join(lora['target_modules'])}")
+    return "; ".join(told)
+
+
+def hardware(origin: Origin) -> str:
+    """The machine of the trainings; empty if the journal has none of them."""
+    runs = [run for run in origin.trail.runs if run.recorded.stage.startswith("train@")]
+    facts = facts_of(runs, "machine")
+    device = facts.get("gpu") or facts.get("cpu") or []
+    watt_hours = sum((run.journal or {}).get("energy_wh") or 0 for run in runs)
+    told = [" and ".join(device)] if device else []
+    if device and not facts.get("gpu"):
+        told.append(f"{' or '.join(facts.get('cores', ['?']))} cores")
+    return ", ".join([*told, *([f"{watt_hours:.1f} Wh"] if watt_hours else [])])
+
+
+def hashes(origin: Origin) -> dict[str, str]:
+    """What the trail hangs on and what it gave: path -> DVC's hash, of data and models."""
+    found: dict[str, str] = {}
+    for run in origin.trail.runs:
+        found |= {out: md5 for out, md5 in run.recorded.outs.items() if out.startswith(("data/", "models/"))}
+    return found
+
+
+def yaml_text(value: Mapping[str, Any]) -> str:
+    written = io.StringIO()
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar(NULL, "null"))
+    yaml.dump(dict(value), written)
+    return written.getvalue()

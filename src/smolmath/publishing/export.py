@@ -1,0 +1,147 @@
+"""Files into a folder or a zip, whole or not at all; the same files give the same zip."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from smolmath.lockfile import workspace_lock
+from smolmath.publishing.files import Files, PublishError, checked_name, may_be_ours
+from smolmath.runs import remove
+
+CONVERTER = "convert_hf_to_gguf.py"
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+CHUNK = 1 << 20
+
+
+def export(files: Files, out: Path, *, force: bool) -> None:
+    """Write `files` to `out`: a zip if its name ends so, else a folder.
+
+    Args: force: replace an earlier export.
+    Raises: PublishError if something else is there, or `out` is where the pipeline writes.
+    """
+    check_out(out, force=force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
+    remove(part)
+    try:
+        if out.suffix == ".zip":
+            _write_zip(files, part)
+        else:
+            _write_folder(files, part)
+        _put_in_place(part, out)
+    finally:
+        remove(part)
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Raises: PublishError if `out` can't be written, before any work."""
+    here = out.resolve()
+    own = {Path(path).resolve() for made in workspace_lock().values() for path in (*made.outs, *made.deps)}
+    if here == Path.cwd() or own & {here, *here.parents}:
+        raise PublishError(f"{out} is the pipeline's own. Name another folder or zip.")
+    if out.suffix == ".zip":
+        if out.is_dir():
+            raise PublishError(f"{out} is a folder. Name a zip that is not there.")
+        if out.exists() and not force:
+            raise PublishError(f"{out} is there already. --force replaces it.")
+        return
+    if out.exists() and not out.is_dir():
+        raise PublishError(f"{out} is a file. Name a folder, or a zip (….zip).")
+    inside = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    foreign = [name for name in inside if not may_be_ours(name) and not name.endswith(".gguf")]
+    if foreign:
+        raise PublishError(f"{out} holds other things ({', '.join(foreign[:3])}). Name another folder.")
+    if inside and not force:
+        raise PublishError(f"{out} is not empty. --force replaces what an earlier export has left there.")
+
+
+def find_converter(named: Path | None) -> Path:
+    """llama.cpp's converter. Raises: PublishError that says how to get it."""
+    found = str(named) if named else shutil.which(CONVERTER)
+    if found is None or not Path(found).is_file():
+        where = f"{named} is not there" if named else f"{CONVERTER} is not on PATH"
+        raise PublishError(
+            f"GGUF is written by llama.cpp's converter, and {where}. Get it: git clone "
+            "https://github.com/ggml-org/llama.cpp && pip install -r "
+            f"llama.cpp/requirements/requirements-convert_hf_to_gguf.txt; then --converter llama.cpp/{CONVERTER}"
+        )
+    return Path(found)
+
+
+@contextmanager
+def with_gguf(files: Files, name: str, converter: Path, beside: Path) -> Iterator[Files]:
+    """The files and `name`.gguf, made of them by the converter; the temporary folder goes with the body.
+
+    The converter sees these files and no others, so that no code of a model's folder can run.
+    Raises: PublishError with its last words if it fails.
+    """
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".gguf-", suffix=".part", dir=beside) as folder:
+        model, out = Path(folder, "model"), Path(folder, f"{name}.gguf")
+        model.mkdir()
+        for file, content in files.items():
+            if isinstance(content, bytes):
+                (model / file).write_bytes(content)
+            else:
+                (model / file).symlink_to(content.resolve())
+        program = [str(converter)] if os.access(converter, os.X_OK) else [sys.executable, str(converter)]
+        try:
+            done = subprocess.run(
+                [*program, str(model), "--outfile", str(out)], capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise PublishError(f"{converter} can't be run ({error}).") from None
+        if done.returncode or not out.is_file():
+            told = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-3:]
+            raise PublishError(f"{converter} failed (exit code {done.returncode}): {' / '.join(told)}")
+        yield {**files, out.name: out}
+
+
+def _write_folder(files: Files, part: Path) -> None:
+    part.mkdir()
+    for name, content in files.items():
+        target = part / checked_name(name)
+        if isinstance(content, bytes):
+            target.write_bytes(content)
+        else:
+            shutil.copyfile(content, target)  # a copy, never a link: DVC's cache must not be written through it
+
+
+def _write_zip(files: Files, part: Path) -> None:
+    """Stored, not deflated: weights don't shrink, and a deflated byte depends on the zlib at hand."""
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(checked_name(name), EPOCH)
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            content = files[name]
+            entry.file_size = len(content) if isinstance(content, bytes) else content.stat().st_size
+            with archive.open(entry, "w") as target:
+                if isinstance(content, bytes):
+                    target.write(content)
+                else:
+                    with content.open("rb") as source:
+                        shutil.copyfileobj(source, target, CHUNK)
+
+
+def _put_in_place(part: Path, out: Path) -> None:
+    """An earlier export stays until the new one is whole."""
+    if not out.is_dir():
+        os.replace(part, out)
+        return
+    old = out.with_name(f".{out.name}.old.part")
+    remove(old)
+    os.replace(out, old)
+    try:
+        os.replace(part, out)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.replace(old, out)
+        raise
+    remove(old)

@@ -1,0 +1,137 @@
+"""The files that a model is published as: those that plain transformers, peft and vLLM load, and no others."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from smolmath.bases import WANTED
+from smolmath.errors import SmolmathError
+
+CARD = "README.md"
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+WEIGHTS = ("config.json", "*.safetensors", "*.safetensors.index.json")  # what an adapter is published without
+LICENCES = ("LICENSE*", "NOTICE*")
+
+Files = dict[str, Path | bytes]  # path inside the repository -> where its bytes lie, or the bytes
+
+
+class PublishError(SmolmathError):
+    """A model that can't be published as asked."""
+
+
+def model_files(folder: Path) -> Files:
+    """The whole model: weights, configs, tokenizer, chat template, smolmath.json. An adapter is merged in them.
+
+    Raises: PublishError if weights are missing or not whole.
+    """
+    files = _matching(folder, (*WANTED, *LICENCES))
+    _check_shards(folder, files)
+    _check_weights(files)
+    return files
+
+
+def adapter_files(folder: Path, name: str, *, base: str, revision: str | None) -> Files:
+    """A LoRA phase's adapter with the tokenizer and the chat template that it was trained with.
+
+    Args:
+        base: a hub id or a directory: the model that the adapter is put on. peft loads it by itself.
+        revision: of the hub id, where it is pinned.
+    Raises: PublishError if the model was not trained with LoRA.
+    """
+    check_has_adapter(folder, name)
+    configured = json.loads((folder / "adapter" / ADAPTER[0]).read_text(encoding="utf-8"))
+    configured |= {"base_model_name_or_path": base, "revision": revision}
+    files = {
+        file: path for file, path in _matching(folder, (*WANTED, *LICENCES)).items() if not _matches(file, WEIGHTS)
+    }
+    files[ADAPTER[0]] = (json.dumps(configured, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    files[ADAPTER[1]] = folder / "adapter" / ADAPTER[1]
+    _check_weights(files)
+    return files
+
+
+def check_has_adapter(folder: Path, name: str) -> None:
+    if not all((folder / "adapter" / file).is_file() for file in ADAPTER):
+        raise PublishError(
+            f"{name} has no adapter: {folder / 'adapter'} is not there. Only a phase with `lora` in params.yaml has "
+            "one; leave out --adapter-only to publish the whole model."
+        )
+
+
+def may_be_ours(name: str) -> bool:
+    """Whether a file of this name may come from an earlier push or export."""
+    return _matches(name, (*WANTED, *ADAPTER, CARD, *LICENCES))
+
+
+def sizes(files: Mapping[str, Path | bytes]) -> dict[str, int]:
+    """Bytes of each file, by name."""
+    return {name: len(it) if isinstance(it, bytes) else it.stat().st_size for name, it in sorted(files.items())}
+
+
+def parameters(files: Mapping[str, Path | bytes]) -> int:
+    """Numbers in the weights; tied ones count once."""
+    return sum(
+        _count(entry["shape"])
+        for name, path in files.items()
+        if name.endswith(".safetensors") and isinstance(path, Path)
+        for key, entry in _header(path).items()
+        if key != "__metadata__"
+    )
+
+
+def checked_name(name: str) -> str:
+    """A path that stays inside the folder or archive it is written to. Raises: PublishError for any other."""
+    path = PurePosixPath(name)
+    if not name or "\\" in name or path.is_absolute() or ".." in path.parts or path.as_posix() != name:
+        raise PublishError(f"{name!r} can't be the name of a published file: it leaves the folder.")
+    return name
+
+
+def _matching(folder: Path, patterns: Iterable[str]) -> Files:
+    return {path.name: path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()}
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(PurePosixPath(name).match(pattern) for pattern in patterns) and "/" not in name
+
+
+def _check_shards(folder: Path, files: Files) -> None:
+    """Every shard that an index names must be there."""
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if lacking := sorted(named - files.keys()):
+            raise PublishError(f"{folder}: {', '.join(lacking)}, which {index.name} names, are not there.")
+
+
+def _check_weights(files: Files) -> None:
+    """Each safetensors file must be as long as its header says: one that was cut loads nowhere."""
+    for name, path in files.items():
+        if not (name.endswith(".safetensors") and isinstance(path, Path)):
+            continue
+        header, size = _header(path), path.stat().st_size
+        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        with path.open("rb") as file:
+            length = 8 + int.from_bytes(file.read(8), "little") + max(ends, default=0)
+        if size != length:
+            raise PublishError(f"{path} is not whole: it has {size:,} bytes, and its header says {length:,}.")
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """A safetensors file's header: 8 bytes of its length, then JSON."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            if length > size - 8:
+                raise ValueError
+            return dict(json.loads(file.read(length)))
+        except ValueError:  # JSON and UTF-8 errors are of this kind
+            raise PublishError(f"{path} is no safetensors file, or not whole.") from None
+
+
+def _count(shape: Iterable[int]) -> int:
+    product = 1
+    for side in shape:
+        product *= side
+    return product

@@ -1,0 +1,135 @@
+"""Files to a repository on the Hugging Face hub, in one commit, by the hub's own client.
+
+The token is the client's business (HF_TOKEN, or what `hf auth login` has saved): it is never read here.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import huggingface_hub
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+)
+from huggingface_hub.utils import validate_repo_id
+
+from smolmath.publishing.files import Files, PublishError, may_be_ours
+
+
+@dataclass(frozen=True)
+class Pushed:
+    url: str  # of the repository, or of the branch in it
+    commit: str
+    changed: bool  # False: the hub had these very files
+    removed: list[str]  # files of an earlier push that are no part of this one
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Raises: PublishError unless it is USER/NAME as the hub allows it."""
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise PublishError(f"{repo_id}: {str(error).splitlines()[0]}") from None
+    if "/" not in repo_id:
+        raise PublishError(f"{repo_id}: name its owner too, you or an organisation: USER/{repo_id}.")
+
+
+def push(
+    repo_id: str, files: Files, *, private: bool, branch: str | None, message: str, say: Callable[[str], None]
+) -> Pushed:
+    """One commit with `files`, in which what an earlier push has left and this one lacks is removed.
+
+    Else a single `adapter_config.json` of before would make transformers put an adapter on the new weights. Files that
+    no push has written are left alone. The repository is made if it isn't there.
+
+    Args: private: of a repository that is made; one that is there must be so already. branch: instead of main.
+    Raises: PublishError if the hub can't be reached or refuses; then the repository is as it was.
+    """
+    check_repo_id(repo_id)
+    api = HfApi()
+    huggingface_hub.logging.set_verbosity_error()  # what it warns of is said below
+    with _explained(repo_id, say):
+        url = str(api.create_repo(repo_id, private=private or None, exist_ok=True))
+        if private and not api.model_info(repo_id).private:
+            raise PublishError(
+                f"{repo_id} is there already, and public. Nothing was sent. Make it private on the hub, name another "
+                "repository, or leave out --private."
+            )
+        if branch:
+            api.create_branch(repo_id, branch=branch, exist_ok=True)
+        before = api.model_info(repo_id, revision=branch)
+        there = {sibling.rfilename for sibling in before.siblings or []}
+        left = sorted(name for name in there - files.keys() if may_be_ours(name))
+        additions = [
+            CommitOperationAdd(name, it if isinstance(it, bytes) else str(it)) for name, it in sorted(files.items())
+        ]
+        done = api.create_commit(
+            repo_id,
+            [*additions, *(CommitOperationDelete(name) for name in left)],
+            commit_message=message,
+            revision=branch,
+        )
+    where = f"{url}/tree/{branch}" if branch else url
+    return Pushed(where, str(done.oid), changed=done.oid != before.sha, removed=left)
+
+
+@contextmanager
+def _explained(repo_id: str, say: Callable[[str], None]) -> Iterator[None]:
+    """The hub's errors as what a person can do about them; its warnings as lines."""
+    nothing = f"Nothing was published: {repo_id} is as it was"
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for one in caught:
+            say(f"warning: {one.message}")
+    except OfflineModeIsEnabled:
+        raise PublishError(
+            "HF_HUB_OFFLINE is set, so nothing was sent. Unset it to push; --dry-run needs no hub, and "
+            "smolmath export writes the same files here."
+        ) from None
+    except LocalTokenNotFoundError:
+        raise PublishError(f"{_WHO} {nothing}.") from None
+    except HfHubHTTPError as error:
+        raise PublishError(_refused(repo_id, error, nothing)) from None
+    except RuntimeError as error:  # the client's, around what stopped an upload
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise PublishError(_refused(repo_id, error.__cause__, nothing)) from None
+        raise PublishError(
+            f"the upload to {repo_id} broke off ({_line(error.__cause__ or error)}). {nothing}."
+        ) from None
+    except (httpx.HTTPError, ConnectionError, TimeoutError) as error:
+        raise PublishError(
+            f"the Hugging Face hub cannot be reached ({_line(error)}). {nothing}; run the same command again: what it "
+            "has of large files already is not sent twice."
+        ) from None
+    except ValueError as error:
+        if isinstance(error, PublishError):
+            raise
+        raise PublishError(f"the hub refuses what was sent: {' '.join(str(error).split())} {nothing}.") from None
+
+
+_WHO = "the hub does not know who you are: log in with `hf auth login`, or set HF_TOKEN, with a token that may write."
+
+
+def _refused(repo_id: str, error: HfHubHTTPError, nothing: str) -> str:
+    status = error.response.status_code
+    if status == 401:
+        return f"{_WHO} {nothing} (401)."
+    if status == 403:
+        return (
+            f"the hub lets you not write to {repo_id} (403: {error.server_message or 'forbidden'}). {nothing}. Use a "
+            "token with write access to it (https://huggingface.co/settings/tokens; `hf auth whoami` says whose is in "
+            "use), or name a repository of your own."
+        )
+    return f"the hub refuses ({status}: {error.server_message or _line(error)}). {nothing}."
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
