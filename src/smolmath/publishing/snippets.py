@@ -36,12 +36,13 @@ def snippets(
         "chat": _chat(prompt, knows_prompt=knows_prompt, question=question),
         "tokens": str(max_completion_tokens),
         "tag": prompt.answer_tag,
-        "messages": _messages(prompt, knows_prompt=knows_prompt),
+        "asked": _chat(prompt, knows_prompt=knows_prompt, question=None).replace("\n", "\n    "),
         "question": _text(question),
     }
+    loaded = LOADED[adapter_base is not None]
     name = called.rstrip("/").split("/")[-1]
     return Snippets(
-        transformers=_filled(ADAPTER if adapter_base else PIPELINE, told),
+        transformers=_filled(f"import re\n{loaded}{PLAIN}", told),
         vllm_serve=(
             f"vllm serve {adapter_base} --enable-lora --lora-modules {name}={called}"
             if adapter_base
@@ -56,19 +57,13 @@ def snippets(
                 else {}
             ),
         ),
-        smolagents=_filled(AGENT, told),
+        smolagents=_filled(f"from smolagents import CodeAgent, InferenceClientModel, tool{loaded}\n{AGENT}", told),
     )
 
 
-def _messages(prompt: PromptParams, *, knows_prompt: bool) -> str:
-    """What stands before the user's message in smolagents' form."""
-    if knows_prompt or not prompt.system:
-        return ""
-    return f'{{"role": "system", "content": [{{"type": "text", "text": {_text(prompt.system)}}}]}}, '
-
-
-def _chat(prompt: PromptParams, *, knows_prompt: bool, question: str) -> str:
-    user = f'{{"role": "user", "content": {_text(question)}}}'
+def _chat(prompt: PromptParams, *, knows_prompt: bool, question: str | None) -> str:
+    """A chat that asks a question; None: the one in the variable of that name."""
+    user = f'{{"role": "user", "content": {"question" if question is None else _text(question)}}}'
     if knows_prompt or not prompt.system:
         return f"[{user}]"
     return f'[{{"role": "system", "content": {_text(prompt.system)}}},\n        {user}]'
@@ -83,32 +78,28 @@ def _filled(template: str, told: dict[str, str]) -> str:
     return re.sub("«([a-z]+)»", lambda found: told[found[1]], template.strip("\n"))  # once: values aren't looked at
 
 
-ANSWER = """
-chat = «chat»
-completion = ask(chat, max_new_tokens=«tokens», do_sample=False)[0]["generated_text"][-1]["content"]
-print(completion)
-
-answers = re.findall(r"<«tag»>\\s*(.*?)\\s*</«tag»>", completion, re.DOTALL)
-print("answer:", answers[-1] if answers else "none")
-"""
-PIPELINE = f"""
-import re
-
+LOADED = {
+    False: """
 from transformers import pipeline
 
 ask = pipeline("text-generation", model=«model»)
-{ANSWER.strip()}
-"""
-ADAPTER = f"""
-import re
-
+""",
+    True: """
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoTokenizer, GenerationConfig, pipeline
 
 model = AutoPeftModelForCausalLM.from_pretrained(«model»)
 model.generation_config = GenerationConfig.from_pretrained(«model»)
 ask = pipeline("text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained(«model»))
-{ANSWER.strip()}
+""",
+}  # of an adapter?
+PLAIN = """
+chat = «chat»
+completion = ask(chat, max_new_tokens=«tokens», do_sample=False)[0]["generated_text"][-1]["content"]
+print(completion)
+
+answers = re.findall(r"<«tag»>\\s*(.*?)\\s*</«tag»>", completion, re.DOTALL)
+print("answer:", answers[-1] if answers else "none")
 """
 CLIENT = """
 from openai import OpenAI
@@ -118,12 +109,9 @@ chat = «chat»
 reply = client.chat.completions.create(model=«model», messages=chat, temperature=0, max_tokens=«tokens»)
 print(reply.choices[0].message.content)
 """
+# A tool around the pipeline, not smolagents' TransformersModel: what that writes for a message's role (an enum's name)
+# is not what every chat template expects.
 AGENT = """
-from smolagents import CodeAgent, InferenceClientModel, TransformersModel, tool
-
-reasoner = TransformersModel(model_id=«model», max_new_tokens=«tokens», do_sample=False)
-
-
 @tool
 def work_out(question: str) -> str:
     \"\"\"Works a math problem out, step by step, and gives its answer.
@@ -131,8 +119,8 @@ def work_out(question: str) -> str:
     Args:
         question: The problem, as a person would ask it.
     \"\"\"
-    asked = [«messages»{"role": "user", "content": [{"type": "text", "text": question}]}]
-    return reasoner(asked).content
+    chat = «asked»
+    return ask(chat, max_new_tokens=«tokens», do_sample=False)[0]["generated_text"][-1]["content"]
 
 
 print(work_out(«question»))

@@ -1,0 +1,736 @@
+"""`smolmath push` and `smolmath export`: the files, the card, the hub, the archive; a small pipeline's records."""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from smolmath.cli import app
+from smolmath.hashes import content_hash, fingerprint
+from smolmath.params.core import read_params
+from smolmath.publishing.files import PublishError, checked_name, may_be_ours, model_files
+from smolmath.publishing.markdown import code, escaped, fenced
+from smolmath.publishing.recipe import public
+from smolmath.records import COMPLETIONS, PROBLEMS, write_table
+from smolmath.verdicts import VERDICTS
+from tests.conftest import ROOT
+from tests.model_hub import READER, WRITER, taking_models
+
+DEMO = read_params(ROOT / "recipes" / "demo.yaml")
+LORA = {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
+QUESTION = "State the final answer to the following arithmetic problem: 3 + 4 - 2 ="
+FORMAT = re.compile(r"<reasoning>\n.+\n</reasoning>\n<answer>\n(.+)\n</answer>", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def lora_phase(tmp_path_factory):
+    """A phase as training saves it: bases/calc, whose LoRA has learnt in a few steps to work sums out first."""
+    import torch
+    from peft import get_peft_model
+
+    from smolmath.params.hardware import HardwareParams
+    from smolmath.params.phases import LoraParams
+    from smolmath.params.prompt import PromptParams
+    from smolmath.prompts import chat_prompt, worked_completion
+    from smolmath.training.models import load_for_training, lora_config, save_model
+
+    prompt = PromptParams(**DEMO["prompt"])
+    model, tokenizer = load_for_training(ROOT / "bases" / "calc", HardwareParams(**DEMO["hardware"] | {"threads": 1}))
+    rng = random.Random(1)
+    torch.manual_seed(1)
+    model = get_peft_model(model, lora_config(LoraParams(**LORA), model, "sums"))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
+    opening = tokenizer.convert_tokens_to_ids("<reasoning>")
+    for _ in range(6):
+        chats = []
+        for a, b, c in ([rng.randint(1, 9) for _ in range(3)] for _ in range(4)):
+            asked = chat_prompt(QUESTION.replace("3 + 4 - 2", f"{a} + {b} - {c}"), prompt)
+            chats.append(asked + worked_completion("", str(a + b - c), prompt))
+        texts = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
+        batch = tokenizer(texts, return_tensors="pt", padding=True)
+        labels = torch.full_like(batch["input_ids"], -100)
+        for row, ids in enumerate(batch["input_ids"]):  # the completion's first token, which decides it all
+            labels[row, (ids == opening).nonzero()[-1]] = opening
+        model(**batch, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    out = tmp_path_factory.mktemp("lora") / "sums"
+    save_model(model, tokenizer, out, dtype="float32", prompt=prompt)
+    origin = {"phase": "sums", "method": "grpo", "init": "base", "step": 5, "prompt": DEMO["prompt"]}
+    (out / "smolmath.json").write_text(json.dumps(origin))
+    return out
+
+
+class Records:
+    """What a pipeline leaves in the working directory: outs, dvc.lock, journal. Written by hand, hashed as DVC does."""
+
+    def __init__(self) -> None:
+        self.stages = {}
+
+    def stage(self, name, *, deps=(), params=None, outs=(), facts=None):
+        params = {key: self.value(key) for key in params or []}
+        entry = {
+            "cmd": f"PYTHONPATH=src python stages/{name.split('@')[0]}.py",
+            "deps": [{"path": path, "hash": "md5", "md5": content_hash(Path(path))} for path in deps],
+            "params": {"params.yaml": params},
+            "outs": [{"path": path, "hash": "md5", "md5": content_hash(Path(path))} for path in outs],
+        }
+        self.stages[name] = entry
+        made = {out["path"]: out["md5"] for out in entry["outs"]}
+        key = fingerprint(name, {dep["path"]: dep["md5"] for dep in entry["deps"]}, params)
+        journal = {
+            "stage": name, "fingerprint": key, "outs": made, "git": {"commit": "c" * 40, "changed": []},
+            "seconds": 75.0, "machine": {"cpu": "A | chip", "cores": 2, "gpu": None}, "packages": {"torch": "2.13.0"},
+        } | (facts or {})  # fmt: skip
+        path = Path("journal", name, f"{key}.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(journal))
+        with Path("dvc.lock").open("w") as file:
+            YAML().dump({"schema": "2.0", "stages": self.stages}, file)
+
+    @staticmethod
+    def value(dotted):
+        value = read_params()
+        for part in dotted.split("."):
+            value = value[part]
+        return value
+
+
+def evaluation(accuracy, samples=4):
+    names = ["accuracy", "strict_accuracy", "format_rate", "truncated", "tokens", "tokens_p95"]
+    names += ["mean_at_k", "maj_at_k"] if samples else []
+    spread = {"": 0.0, "_se": 0.01, "_low": -0.02, "_high": 0.015}
+    found = {f"{name}{end}": accuracy + by for name in names for end, by in spread.items()}
+    return found | {"n": 256, "k": samples, "reasoning_score": None}
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch, lora_phase):
+    """One hub dataset, a shipped base, one LoRA phase trained by GRPO, both evaluated."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    params = json.loads(json.dumps(DEMO)) | {
+        "datasets": {
+            "sums": {
+                "source": "hub", "path": "src/hub.py", "id": "openai/gsm8k", "config": "main", "revision": "r" * 40,
+                "splits": {"train": "train", "test": "test"},
+            },
+            "legs": DEMO["datasets"]["legs"],
+        },
+        "phases": {"sums": DEMO["phases"]["sums"] | {"lora": LORA}},
+    }  # fmt: skip
+    write_params(params)
+    for path, text in {
+        "data/checked.txt": "checked", "src/hub.py": "", "stages/train_grpo.py": "",
+        "data/raw/sums/manifest.json": json.dumps({"revision": "f" * 40, "files": []}),
+        "metrics/eval/sums/sums.json": json.dumps(evaluation(0.9)),
+        "metrics/eval/base/sums.json": json.dumps(evaluation(0.5)),
+    }.items():  # fmt: skip
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+    shutil.copytree(ROOT / "bases" / "calc", "models/base", ignore=shutil.ignore_patterns("*.py", "*.yaml"))
+    shutil.copytree(lora_phase, "models/sums")
+    problem = {
+        "id": "0" * 16,
+        "dataset": "sums",
+        "question": "1 + 1 ```\n# of | <b>apples</b>",
+        "reference_answer": "2",
+    }
+    write_table(Path("data/split/sums/test.parquet"), [problem | {"raw_file": "a", "raw_row": 0}], PROBLEMS)
+    told = "<reasoning>\n1+1=2 ``` </details>\n</reasoning>\n<answer>\n2\n</answer>"
+    row = {"problem_id": "0" * 16, "sample": 0, "tokens": 9}
+    verdict = row | {"correct": True, "strict": True, "formatted": True, "finished": True}
+    records = Records()
+    records.stage("check", deps=["params.yaml"], outs=["data/checked.txt"])
+    records.stage(
+        "fetch@sums", deps=["data/checked.txt", "src/hub.py"], params=["datasets.sums"], outs=["data/raw/sums"]
+    )
+    records.stage("split@sums", deps=["data/raw/sums"], params=["datasets", "split"], outs=["data/split/sums"])
+    records.stage("base", deps=["data/checked.txt"], params=["model"], outs=["models/base"])
+    records.stage(
+        "train@sums", deps=["models/base", "data/split/sums", "stages/train_grpo.py"],
+        params=["phases.sums", "model.dtype", "prompt", "seed"], outs=["models/sums"],
+        facts={"steps": 40, "published_step": 30, "train_problems": 3038},
+    )  # fmt: skip
+    for model in ("base", "sums"):
+        completions = f"results/completions/{model}/sums.parquet"
+        verdicts = f"results/verdicts/{model}/sums.parquet"
+        row_of = row | {"prompt": "", "completion": told, "finish_reason": "stop"}
+        write_table(Path(completions), [row_of], COMPLETIONS)
+        write_table(Path(verdicts), [verdict], VERDICTS)
+        records.stage(
+            f"generate@{model}-sums", deps=[f"models/{model}", "data/split/sums"],
+            params=["evaluate.sampling", "model.dtype", "prompt", "seed"], outs=[completions],
+        )  # fmt: skip
+        records.stage(
+            f"evaluate@{model}-sums", deps=[completions, "data/split/sums"], params=["prompt"],
+            outs=[verdicts, f"metrics/eval/{model}/sums.json"],
+        )  # fmt: skip
+    return records
+
+
+def write_params(params):
+    with Path("params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+def smolmath(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "160"}, catch_exceptions=False)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    import huggingface_hub
+
+    with taking_models() as served:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", served.address)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", WRITER)
+        huggingface_hub.utils.disable_progress_bars()
+        yield served
+
+
+def card_of(folder):
+    return ModelCard.load(folder / "README.md")
+
+
+# --- the card
+
+
+def test_the_card_tells_of_base_data_phases_results_and_how_to_make_it_again(workspace):
+    done = smolmath("export", "out", "--model", "sums", "--license", "mit")
+    assert done.exit_code == 0, done.output
+    text = card_of(Path("out")).text
+    # 0.9 with the interval of `evaluation`, beside the base's 0.5
+    assert "| sums | 256 | 90.0 % (88.0 to 91.5) | 50.0 % (48.0 to 51.5) |" in text
+    assert f"| sums (trained and evaluated on) | openai/gsm8k, main | `{'f' * 40}` | mit |" in text  # as fetched
+    assert "| base | calc, the base that smolmath ships | – | mit |" in text
+    assert "40 steps; the model of step 30, the best on the validation side; 8 prompts × 16 completions" in text
+    assert r"rewards 2 × correctness + 0.4 × soft\_format; learning rate 0.0002; LoRA r 8, alpha 16" in text
+    assert "Training took 1\u00a0min 15\u00a0s on A \\| chip, 2 cores." in text
+    assert f"The code was commit {'c' * 12}; the result is recorded in no commit yet." in text
+    assert "dvc repro train@sums" in text
+    assert content_hash(Path("models/sums")) in text
+    assert DEMO["prompt"]["system"] in text
+    recipe = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    assert recipe["phases"]["sums"]["grpo"]["learning_rate"] == 2e-4
+    assert recipe["evaluate"]["sampling"]["max_completion_tokens"] == 96
+
+
+def test_the_metadata_is_what_the_hub_reads(workspace):
+    smolmath("export", "out", "--model", "sums")
+    data = card_of(Path("out")).data
+    assert (data.license, data.library_name, data.pipeline_tag) == ("mit", "transformers", "text-generation")
+    assert data.datasets == ["openai/gsm8k"]
+    assert data.base_model is None  # the shipped base is on no hub
+    assert {"smolmath", "grpo"} <= set(data.tags)
+    greedy, sampled = data.eval_results
+    assert (greedy.dataset_type, greedy.dataset_config, greedy.dataset_split) == ("openai/gsm8k", "main", "test")
+    assert (greedy.dataset_revision, greedy.metric_type, greedy.metric_value) == ("f" * 40, "accuracy", 0.9)
+    assert "256 problems (95 % interval 0.8800 to 0.9150)" in greedy.metric_name
+    assert sampled.metric_name.startswith("sampled accuracy, mean of 4")
+    assert (
+        card_of(Path("out")).content == Path("out/README.md").read_text()
+    )  # read and written by the hub's own classes
+
+
+def test_a_base_of_the_hub_is_named_with_its_revision_and_licence(workspace):
+    params = read_params()
+    params["model"] = {"source": "hub", "path": "src/hub.py", "id": "Qwen/Qwen2.5-0.5B-Instruct", "revision": "a" * 40}
+    write_params(params | {"model": params["model"] | {"dtype": "float32"}})
+    workspace.stage("base", params=["model"], outs=["models/base"])
+    smolmath("export", "out", "--model", "sums")
+    card = card_of(Path("out"))
+    assert (card.data.base_model, card.data["base_model_relation"]) == ("Qwen/Qwen2.5-0.5B-Instruct", "finetune")
+    assert card.data.license == "apache-2.0"
+    assert f"| base | Qwen/Qwen2.5-0.5B-Instruct | `{'a' * 40}` | apache-2.0 |" in card.text
+
+
+def test_what_a_model_or_a_dataset_says_cannot_become_markup(workspace):
+    smolmath("export", "out", "--model", "sums")
+    html = MarkdownIt("commonmark").enable("table").render(card_of(Path("out")).text)
+    assert "<b>apples" not in html
+    assert html.count("</details>") == html.count("<details>") == 2  # ours
+    assert "1 + 1 ```\n# of | &lt;b&gt;apples&lt;/b&gt;" in html
+    rendered = MarkdownIt("commonmark").enable("table")
+    for text in ("a|b", "`", "``x`", "*a* _b_ [c](d) <e> # ~~f~~ $g$ &amp; !\\", "x`|`y"):
+        row = rendered.render(f"| a | b |\n|---|---|\n| {escaped(text)} | {code(text)} |")
+        cells = re.findall(r"<td>(.*?)</td>", row, re.DOTALL)
+        assert len(cells) == 2, text
+        plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        assert cells[0] == plain
+    assert (
+        rendered.render(fenced("a\n````\nb", "text")) == '<pre><code class="language-text">a\n````\nb\n</code></pre>\n'
+    )
+
+
+def test_no_path_of_this_machine_is_published():
+    params = {
+        "datasets": {"mine": {"path": "/home/me/secret/rows", "sides": {"train": "/x"}}},
+        "process": {"tokenizer": "~/t.json"},
+    }
+    assert public(params) == {
+        "datasets": {"mine": {"path": "…/rows", "sides": {"train": "/x"}}},
+        "process": {"tokenizer": "…/t.json"},
+    }
+    assert public({"system": "/no_think", "path": "bases/calc"}) == {"system": "/no_think", "path": "bases/calc"}
+
+
+def test_results_of_other_weights_are_left_out_and_said_to_be_missing(workspace):
+    Path("models/sums/smolmath.json").write_text("{}")
+    workspace.stage("train@sums", deps=["models/base"], params=["phases.sums"], outs=["models/sums"])
+    done = smolmath("export", "out", "--model", "sums")
+    assert done.exit_code == 0, done.output
+    assert "warning: no evaluation of these weights is recorded" in done.output
+    card = card_of(Path("out"))
+    assert "No evaluation of these weights is recorded." in card.text
+    assert card.data.eval_results is None
+
+
+def test_a_model_that_is_not_what_dvc_lock_records_is_refused(workspace):
+    path = Path("models/sums/model.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    done = smolmath("export", "out", "--model", "sums")
+    assert done.exit_code == 1
+    assert "models/sums is not the model that dvc.lock records" in done.output
+    assert "dvc checkout models/sums" in done.output
+    assert not Path("out").exists()
+    shutil.copytree("models/sums", "mine")
+    done = smolmath("export", "out", "--model", "mine")  # as the message says
+    assert done.exit_code == 0
+    assert "How it was made is not recorded" in card_of(Path("out")).text
+
+
+def test_a_model_whose_base_was_made_again_is_refused(workspace):
+    Path("models/base/generation_config.json").write_text("{}")
+    workspace.stage("base", params=["model"], outs=["models/base"])
+    done = smolmath("push", "me/sums", "--model", "sums", "--dry-run")
+    assert done.exit_code == 1
+    assert "train@sums read models/base, but it read" in done.output
+
+
+def test_the_card_of_an_exported_folder_is_kept_with_what_was_edited(workspace):
+    smolmath("export", "out", "--model", "sums")
+    edited = Path("out/README.md").read_text() + "\nMine.\n"
+    Path("out/README.md").write_text(edited)
+    done = smolmath("export", "again", "--model", "out")
+    assert "the card is the folder's own README.md" in done.output
+    assert Path("again/README.md").read_text() == edited
+
+
+# --- the files
+
+
+def test_an_export_holds_these_files_with_the_models_bytes(workspace):
+    done = smolmath("export", "some/out", "--model", "sums")
+    assert done.exit_code == 0, done.output
+    names = sorted(path.name for path in Path("some/out").iterdir())
+    assert names == [
+        "README.md", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors",
+        "smolmath.json", "tokenizer.json", "tokenizer_config.json",
+    ]  # fmt: skip
+    for name in names[1:]:
+        assert Path("some/out", name).read_bytes() == Path("models/sums", name).read_bytes()
+        assert not Path("some/out", name).is_symlink()
+    assert [path.name for path in Path("some").iterdir()] == ["out"]
+
+
+def test_a_zip_has_the_same_bytes_each_time(workspace):
+    for name in ("a/sums.zip", "b/sums.zip"):
+        assert smolmath("export", name, "--model", "sums").exit_code == 0
+        os.utime("models/sums/config.json", (0, 0))
+    assert Path("a/sums.zip").read_bytes() == Path("b/sums.zip").read_bytes()
+    with zipfile.ZipFile("a/sums.zip") as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert names == sorted(names)
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert archive.read("model.safetensors") == Path("models/sums/model.safetensors").read_bytes()
+    shutil.unpack_archive("a/sums.zip", "unpacked")
+    assert Path("unpacked/config.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "", "a\\b", "./a", "a//b"])
+def test_a_published_name_cannot_leave_its_folder(name):
+    with pytest.raises(PublishError, match="leaves the folder"):
+        checked_name(name)
+
+
+def test_what_lies_at_the_place_of_an_export_is_not_lost(workspace):
+    Path("notes").mkdir()
+    Path("notes/thesis.txt").write_text("years of work")
+    for arguments, words in {
+        ("notes", "--force"): "notes holds other things (thesis.txt)",
+        ("params.yaml", "--force"): "is the pipeline's own",
+        ("models/sums", "--force"): "is the pipeline's own",
+        ("data/split/sums/x",): "is the pipeline's own",
+        (".", "--force"): "is the pipeline's own",
+        ("notes/thesis.txt", "--force"): "is a file",
+    }.items():
+        done = smolmath("export", *arguments, "--model", "sums")
+        assert done.exit_code == 1, arguments
+        assert words in done.output
+    assert Path("notes/thesis.txt").read_text() == "years of work"
+    Path("empty").mkdir()
+    for out in ("empty", "out.zip"):
+        assert smolmath("export", out, "--model", "sums").exit_code == 0
+        assert "--force replaces" in smolmath("export", out, "--model", "sums").output
+    Path("empty/config.json").write_text("of before")
+    Path("empty/adapter_config.json").write_text("of before")
+    for out in ("empty", "out.zip"):
+        assert smolmath("export", out, "--model", "sums", "--force").exit_code == 0
+    assert Path("empty/config.json").read_text() != "of before"
+    assert not Path("empty/adapter_config.json").exists()
+    assert not list(Path().glob(".*part"))
+
+
+def test_an_export_that_breaks_off_leaves_the_earlier_one_and_no_part(workspace, monkeypatch):
+    from smolmath.publishing import export
+
+    assert smolmath("export", "out", "--model", "sums").exit_code == 0
+    before = content_hash(Path("out"))
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    def interrupted(source, target):
+        raise KeyboardInterrupt
+
+    for failing, status in ((full, 1), (interrupted, 130)):
+        monkeypatch.setattr(export.shutil, "copyfile", failing)
+        done = smolmath("export", "out", "--model", "sums", "--force")
+        assert done.exit_code == status
+        assert "out was not written" in done.output or "interrupted: out is as it was." in done.output
+    assert content_hash(Path("out")) == before
+    assert not list(Path().glob(".*part"))
+
+
+def test_weights_that_are_not_whole_are_not_published(workspace):
+    shutil.copytree("models/sums", "mine")
+    path = Path("mine/model.safetensors")
+    whole = path.read_bytes()
+    for content, words in (
+        (whole[:-1], "is not whole: it has 3,454,599 bytes"),
+        (b"12345678{", "no safetensors file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(PublishError, match=words):
+            model_files(Path("mine"))
+    path.write_bytes(whole)
+    Path("mine/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-2.safetensors"}}))
+    with pytest.raises(PublishError, match=r"model-2\.safetensors, which model\.safetensors\.index\.json names"):
+        model_files(Path("mine"))
+
+
+def test_only_what_loads_without_running_code_is_published(workspace):
+    shutil.copytree("models/sums", "mine")
+    for name in ("pytorch_model.bin", "modeling_evil.py", "optimizer.pt", ".env"):
+        Path("mine", name).write_text("x")
+    assert not {"pytorch_model.bin", "modeling_evil.py", "optimizer.pt", ".env"} & model_files(Path("mine")).keys()
+    assert not may_be_ours("thesis.txt")
+
+
+# --- plain transformers and peft
+
+CLEAN = """
+import sys
+sys.modules["smolmath"] = None  # an import of it fails
+try:
+    import smolmath
+    raise SystemExit("smolmath can be imported")
+except ImportError:
+    pass
+"""
+
+
+def run_clean(code, *arguments):
+    """In a process that knows no smolmath: not this environment's variables, not the working directory's modules."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_"))}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", CLEAN + code, *arguments],
+        capture_output=True, text=True, env=kept | {"HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def with_question(block, question):
+    """A card's code with another question than its own."""
+    return re.sub(
+        r'("role": "user", "content": |work_out\()"(?:[^"\\]|\\.)*"',
+        lambda found: found[1] + json.dumps(question),
+        block,
+    )
+
+
+def test_an_exported_folder_answers_in_the_format_by_plain_transformers_as_its_card_says(workspace):
+    assert smolmath("export", "out", "--model", "sums").exit_code == 0
+    plain, client, agent = python_blocks(card_of(Path("out")).text)
+    assert 'base_url="http://localhost:8000/v1"' in client
+    compile(client, "client", "exec")
+    Path("agent.py").write_text(with_question(agent, QUESTION).rsplit("agent = ", 1)[0])  # which needs another model
+    said = run_clean(
+        f"""
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model, tokenizer = AutoModelForCausalLM.from_pretrained("out"), AutoTokenizer.from_pretrained("out")
+chat = [{{"role": "user", "content": sys.argv[1]}}]
+ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+made = model.generate(**ids, max_new_tokens=96)[0][ids["input_ids"].shape[1]:]
+print(tokenizer.decode(made, skip_special_tokens=True))
+print("---")
+{with_question(plain, QUESTION)}
+print("---")
+import runpy
+runpy.run_path("agent.py")
+""",
+        QUESTION,
+    )
+    generated, piped, told = said.strip().split("\n---\n")
+    assert FORMAT.fullmatch(generated)[1] == "5"
+    assert piped == f"{generated}\nanswer: 5"
+    assert told == generated
+
+
+def python_blocks(markdown):
+    """The code blocks as a Markdown reader sees them."""
+    return [t.content for t in MarkdownIt("commonmark").parse(markdown) if t.type == "fence" and t.info == "python"]
+
+
+def test_an_adapter_alone_loads_by_plain_peft_on_the_base_it_names(workspace):
+    done = smolmath("export", "out", "--model", "sums", "--adapter-only")
+    assert done.exit_code == 1
+    assert "is put on models/base, which is no model of the hub" in done.output
+    base = Path("models/base").resolve()
+    done = smolmath("export", "out", "--model", "sums", "--adapter-only", "--base", base)
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in Path("out").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.json"} <= names
+    assert not {"model.safetensors", "config.json"} & names
+    assert json.loads(Path("out/adapter_config.json").read_text())["base_model_name_or_path"] == str(base)
+    card = card_of(Path("out"))
+    assert card.data.library_name == "peft"
+    assert card.data.base_model is None  # a folder is no id
+    assert str(base) not in card.text.replace(f"vllm serve {base}", "")
+    plain = python_blocks(card.text)[0]
+    assert "AutoPeftModelForCausalLM" in plain
+    assert "answer: 5" in run_clean(with_question(plain, QUESTION))
+
+
+def test_an_adapter_on_a_hub_base_names_its_id_and_revision(workspace):
+    params = read_params()
+    params["model"] = {"source": "hub", "path": "src/hub.py", "id": "Qwen/Qwen2.5-0.5B-Instruct", "revision": "a" * 40}
+    write_params(params | {"model": params["model"] | {"dtype": "float32"}})
+    workspace.stage("base", params=["model"], outs=["models/base"])
+    assert smolmath("export", "out", "--model", "sums", "--adapter-only").exit_code == 0
+    configured = json.loads(Path("out/adapter_config.json").read_text())
+    assert (configured["base_model_name_or_path"], configured["revision"]) == ("Qwen/Qwen2.5-0.5B-Instruct", "a" * 40)
+    assert card_of(Path("out")).data["base_model_relation"] == "adapter"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "base", "--adapter-only"], "base has no adapter: models/base/adapter is not there"),
+        (["--model", "sums", "--base", "me/x"], "it goes with --adapter-only"),
+        (["--model", "sums", "--license", "MIT License"], "identifiers look like apache-2.0"),
+        (["--model", "smus"], "Did you mean 'sums'"),
+        (["--model", "sums", "--gguf", "--adapter-only"], "--gguf converts a whole model"),
+        (["--model", "sums", "--converter", "x.py"], "--converter goes with --gguf"),
+        (["--model", "sums", "--gguf", "--converter", "x.py"], "x.py is not there"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_work(workspace, arguments, words):
+    done = smolmath("export", "out", *arguments)
+    assert done.exit_code == 1
+    assert words in done.output
+    assert not Path("out").exists()
+
+
+# --- GGUF, by a stand-in for the converter
+
+CONVERTER = """#!{python}
+import os, pathlib, sys
+model, option, out = sys.argv[1:]
+assert option == "--outfile" and sorted(os.listdir(model))[0] == "README.md" and "evil.py" not in os.listdir(model)
+if os.environ.get("CONVERTER_FAILS"):
+    sys.exit("Model Qwen9 is not supported")
+pathlib.Path(out).write_bytes(b"GGUF" + (pathlib.Path(model) / "config.json").read_bytes())
+"""
+
+
+def test_a_gguf_file_comes_from_the_converter_on_the_path(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    done = smolmath("export", "out", "--model", "sums", "--gguf")
+    assert done.exit_code == 1
+    assert (
+        "convert_hf_to_gguf.py is not on PATH. Get it: git clone https://github.com/ggml-org/llama.cpp" in done.output
+    )
+    script = tmp_path / "bin" / "convert_hf_to_gguf.py"
+    script.parent.mkdir()
+    script.write_text(CONVERTER.replace("{python}", sys.executable))
+    script.chmod(0o755)
+    shutil.copytree("models/sums", "mine")
+    Path("mine/evil.py").write_text("raise SystemExit")
+    done = smolmath("export", "out.zip", "--model", "mine", "--gguf")
+    assert done.exit_code == 0, done.output
+    with zipfile.ZipFile("out.zip") as archive:
+        assert archive.read("out.gguf") == b"GGUF" + Path("mine/config.json").read_bytes()
+    monkeypatch.setenv("CONVERTER_FAILS", "1")
+    done = smolmath("export", "other", "--model", "sums", "--gguf", "--converter", script)
+    assert done.exit_code == 1
+    assert "failed (exit code 1): Model Qwen9 is not supported" in done.output
+    assert not Path("other").exists()
+    assert not list(Path().glob(".gguf*"))
+
+
+# --- the hub
+
+
+def test_a_push_sends_these_bytes_in_one_commit_and_the_token_only_as_authorization(workspace, hub):
+    done = smolmath("push", "me/sums", "--model", "sums", "--private")
+    assert done.exit_code == 0, done.output
+    repository = hub.repositories["me/sums"]
+    assert repository.private
+    assert repository.commits[1:] == ["sums, by smolmath push"]
+    sent = repository.branches["main"]
+    for name, path in model_files(Path("models/sums")).items():
+        assert sent[name] == path.read_bytes(), name
+    assert 'pipeline("text-generation", model="me/sums")' in sent["README.md"].decode()
+    assert sorted(sent) == sorted([".gitattributes", "README.md", *model_files(Path("models/sums"))])
+    for method, path, headers, body in hub.requests:
+        others = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+        assert WRITER not in path + repr(others) + repr(body), (method, path)
+    assert WRITER not in done.output
+    assert not any(WRITER.encode() in path.read_bytes() for path in Path().rglob("*") if path.is_file())
+    assert f"pushed to {hub.address}/me/sums" in done.output
+
+
+def test_the_same_push_again_changes_nothing(workspace, hub):
+    smolmath("push", "me/sums", "--model", "sums")
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert done.exit_code == 0
+    assert "nothing has changed in" in done.output
+    assert len(hub.repositories["me/sums"].commits) == 2
+
+
+def test_a_whole_model_after_an_adapter_leaves_no_adapter_behind_and_other_files_alone(workspace, hub):
+    assert smolmath("push", "me/sums", "--model", "sums", "--adapter-only", "--base", "me/calc").exit_code == 0
+    sent = hub.repositories["me/sums"].branches["main"]
+    assert json.loads(sent["adapter_config.json"])["base_model_name_or_path"] == "me/calc"
+    assert yaml.safe_load(sent["README.md"].decode().split("---\n")[1])["base_model"] == "me/calc"
+    sent["picture.png"] = b"somebody's"
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert "removed adapter_config.json, which an earlier push had left" in done.output
+    sent = hub.repositories["me/sums"].branches["main"]
+    assert not {"adapter_config.json", "adapter_model.safetensors"} & sent.keys()
+    assert sent["picture.png"] == b"somebody's"
+
+
+def test_a_branch_is_made_and_main_left_alone(workspace, hub):
+    smolmath("push", "me/sums", "--model", "base")
+    main = dict(hub.repositories["me/sums"].branches["main"])
+    done = smolmath("push", "me/sums", "--model", "sums", "--revision", "v2")
+    assert done.exit_code == 0, done.output
+    assert f"{hub.address}/me/sums/tree/v2" in done.output
+    assert hub.repositories["me/sums"].branches["main"] == main
+    weights = hub.repositories["me/sums"].branches["v2"]["model.safetensors"]
+    assert weights == Path("models/sums/model.safetensors").read_bytes()
+
+
+def test_private_weights_do_not_go_into_a_public_repository(workspace, hub):
+    smolmath("push", "me/sums", "--model", "base")
+    before = dict(hub.repositories["me/sums"].branches["main"])
+    done = smolmath("push", "me/sums", "--model", "sums", "--private")
+    assert done.exit_code == 1
+    assert "me/sums is there already, and public. Nothing was sent." in done.output
+    assert hub.repositories["me/sums"].branches["main"] == before
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        (
+            READER,
+            "the hub lets you not write to me/sums (403: You need the write role to do this). Nothing was published",
+        ),
+        ("hf_nobody", "the hub does not know who you are: log in with `hf auth login`, or set HF_TOKEN"),
+    ],
+)
+def test_a_hub_without_permission_says_what_to_do(workspace, hub, monkeypatch, token, words):
+    monkeypatch.setenv("HF_TOKEN", token)
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert done.exit_code == 1
+    assert words in done.output
+    assert token not in done.output
+    assert hub.repositories == {}
+
+
+def test_a_push_that_breaks_off_leaves_the_repository_as_it_was_and_can_be_repeated(workspace, hub, monkeypatch):
+    smolmath("push", "me/sums", "--model", "base")
+    before = dict(hub.repositories["me/sums"].branches["main"])
+    hub.breaks_at = "/commit/"
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert done.exit_code == 1
+    assert "the hub refuses (500: out of order). Nothing was published: me/sums is as it was." in done.output
+    assert hub.repositories["me/sums"].branches["main"] == before
+    hub.breaks_at = None
+    hub.requests.clear()
+    assert smolmath("push", "me/sums", "--model", "sums").exit_code == 0
+    assert not [path for _, path, _, _ in hub.requests if path.startswith("/lfs/")]  # the weights are there already
+
+
+def test_a_card_that_the_hub_refuses_is_said_to_be(workspace, hub):
+    done = smolmath("push", "me/sums", "--model", "sums", "--license", "no-such-licence")
+    assert done.exit_code == 1
+    assert "the hub refuses what was sent: Invalid metadata in README.md." in done.output
+    assert hub.repositories["me/sums"].branches["main"].keys() == {".gitattributes"}
+
+
+def test_a_hub_that_is_not_there_and_one_that_must_not_be_asked(workspace, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setenv("HF_TOKEN", WRITER)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert done.exit_code == 1
+    assert "the Hugging Face hub cannot be reached (" in done.output
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert done.exit_code == 1
+    assert "HF_HUB_OFFLINE is set, so nothing was sent." in done.output
+
+
+@pytest.mark.parametrize("repo_id", ["sums", "me/sums/x", "me/su ms", "me/sums.git", "../x", "me/--x"])
+def test_a_bad_repository_name_is_refused_at_once(repo_id):
+    done = smolmath("push", repo_id, "--dry-run")
+    assert done.exit_code == 1
+    assert done.output.startswith(f"error: {repo_id}: ")
+
+
+def test_a_dry_run_shows_every_file_its_bytes_and_the_card_and_asks_nobody(workspace, hub):
+    done = smolmath("push", "me/sums", "--model", "sums", "--dry-run")
+    assert done.exit_code == 0
+    for name, path in model_files(Path("models/sums")).items():
+        assert re.search(rf"^{re.escape(name)} +{path.stat().st_size:,}$", done.output, re.MULTILINE)
+    card = done.output.split("\n\n", 1)[1]
+    assert re.search(
+        rf"^README.md +{len(card.rsplit('nothing was sent', 1)[0].encode()) - 1:,}$", done.output, re.MULTILINE
+    )
+    assert card.startswith("---\n")
+    assert done.output.endswith("nothing was sent: a push would put these files into me/sums.\n")
+    assert hub.requests == []
