@@ -74,7 +74,8 @@ def taking_models() -> Iterator[ModelHub]:
                 asked = json.loads(body)
                 name = f"{asked['organization']}/{asked['name']}"
                 if name in hub.repositories:
-                    return self._json({"error": "You already created this model repo"}, 409)
+                    told = {"error": "You already created this model repo", "url": f"{hub.address}/{name}"}
+                    return self._json(told, 409)
                 hub.repositories[name] = Repository(private=asked.get("visibility") == "private")
                 return self._json({"url": f"{hub.address}/{name}"})
             name = next((name for name in hub.repositories if f"/{name}" in path), None)
@@ -92,7 +93,7 @@ def taking_models() -> Iterator[ModelHub]:
                 files = repository.branches[found[1]]
                 return self._json({"files": [preupload(one, files) for one in json.loads(body)["files"]]})
             if found := re.fullmatch(r"/commit/(.+)", rest):
-                return self._commit(repository, found[1], [json.loads(line) for line in body.splitlines()])
+                return self._commit(name, found[1], [json.loads(line) for line in body.splitlines()])
             if self.command == "GET" and (found := re.fullmatch(r"(?:/revision/(.+))?", rest)):
                 files = repository.branches[found[1] or "main"]
                 siblings = [{"rfilename": file} for file in files]
@@ -105,7 +106,8 @@ def taking_models() -> Iterator[ModelHub]:
             actions = {} if known else {"actions": {"upload": {"href": f"{hub.address}/lfs/{one['oid']}"}}}
             return {"oid": one["oid"], "size": one["size"], **actions}
 
-        def _commit(self, repository: Repository, branch: str, lines: list[dict[str, dict[str, str]]]) -> None:
+        def _commit(self, name: str, branch: str, lines: list[dict[str, dict[str, str]]]) -> None:
+            repository = hub.repositories[name]
             files = dict(repository.branches[branch])
             for line in lines:
                 value = line["value"]
@@ -119,7 +121,7 @@ def taking_models() -> Iterator[ModelHub]:
                     del files[value["path"]]
             repository.branches[branch] = files
             oid = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
-            self._json({"success": True, "commitUrl": f"{hub.address}/commit/{oid}", "commitOid": oid})
+            self._json({"success": True, "commitUrl": f"{hub.address}/{name}/commit/{oid}", "commitOid": oid})
 
         def _chunks(self) -> bytes:
             body = b""

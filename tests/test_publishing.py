@@ -727,10 +727,10 @@ def test_a_dry_run_shows_every_file_its_bytes_and_the_card_and_asks_nobody(works
     assert done.exit_code == 0
     for name, path in model_files(Path("models/sums")).items():
         assert re.search(rf"^{re.escape(name)} +{path.stat().st_size:,}$", done.output, re.MULTILINE)
-    card = done.output.split("\n\n", 1)[1]
+    card = done.stdout.split("\n\n", 1)[1]
     assert re.search(
-        rf"^README.md +{len(card.rsplit('nothing was sent', 1)[0].encode()) - 1:,}$", done.output, re.MULTILINE
+        rf"^README.md +{len(card.rsplit('nothing was sent', 1)[0].encode()) - 1:,}$", done.stdout, re.MULTILINE
     )
     assert card.startswith("---\n")
-    assert done.output.endswith("nothing was sent: a push would put these files into me/sums.\n")
+    assert done.stdout.endswith("nothing was sent: a push would put these files into me/sums.\n")
     assert hub.requests == []
