@@ -19,11 +19,13 @@ from typer.testing import CliRunner
 
 from smolmath.cli import app
 from smolmath.hashes import content_hash, fingerprint
+from smolmath.lockfile import read_lock
 from smolmath.params.core import read_params
 from smolmath.publishing.files import PublishError, checked_name, may_be_ours, model_files
 from smolmath.publishing.markdown import code, escaped, fenced
 from smolmath.publishing.recipe import public
-from smolmath.records import COMPLETIONS, PROBLEMS, write_table
+from smolmath.publishing.snippets import snippets
+from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.verdicts import VERDICTS
 from tests.conftest import ROOT
 from tests.model_hub import READER, WRITER, taking_models
@@ -215,7 +217,7 @@ def test_the_card_tells_of_base_data_phases_results_and_how_to_make_it_again(wor
     assert done.exit_code == 0, done.output
     text = card_of(Path("out")).text
     # 0.9 with the interval of `evaluation`, beside the base's 0.5
-    assert "| sums | 256 | 90.0 % (88.0 to 91.5) | 50.0 % (48.0 to 51.5) |" in text
+    assert "| sums | 256 | 90.0\u00a0(88.0–91.5) | 50.0\u00a0(48.0–51.5) |" in text
     assert f"| sums (trained and evaluated on) | openai/gsm8k, main | `{'f' * 40}` | mit |" in text  # as fetched
     assert "| base | calc, the base that smolmath ships | – | mit |" in text
     assert "40 steps; the model of step 30, the best on the validation side; 8 prompts × 16 completions" in text
@@ -331,6 +333,19 @@ def test_the_card_of_an_exported_folder_is_kept_with_what_was_edited(workspace):
     done = smolmath("export", "again", "--model", "out")
     assert "the card is the folder's own README.md" in done.output
     assert Path("again/README.md").read_text() == edited
+
+
+def test_a_long_question_is_wrapped_in_the_cards_code_and_still_the_same():
+    from smolmath.params.prompt import PromptParams
+
+    question = 'How many "legs" have\n\n' + "1 bird, 2 ducks, " * 20
+    made = snippets("me/x", prompt=PromptParams(**DEMO["prompt"]), knows_prompt=False, question=question,
+        max_completion_tokens=9, adapter_base=None)  # fmt: skip
+    for block in (made.transformers, made.vllm_client, made.smolagents):
+        told = re.search(r"^question = \((.*?)^\)$", block, re.MULTILINE | re.DOTALL)[1]
+        assert eval(f"({told})") == question
+        assert max(map(len, told.splitlines())) < 100
+        assert f'"content": {json.dumps(DEMO["prompt"]["system"])}' in block  # the template doesn't know it
 
 
 # --- the files
@@ -472,9 +487,7 @@ def run_clean(code, *arguments):
 def with_question(block, question):
     """A card's code with another question than its own."""
     return re.sub(
-        r'("role": "user", "content": |work_out\()"(?:[^"\\]|\\.)*"',
-        lambda found: found[1] + json.dumps(question),
-        block,
+        r'^question = "(?:[^"\\]|\\.)*"$', lambda _: f"question = {json.dumps(question)}", block, flags=re.MULTILINE
     )
 
 
@@ -561,6 +574,48 @@ def test_what_cannot_be_done_is_said_before_any_work(workspace, arguments, words
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
+def test_the_demos_model_as_exported_writes_what_evaluation_wrote(tmp_path):
+    """Plain transformers, greedy, one chat at a time, on the problems of the committed evaluation."""
+    lock = workspace_lock(ROOT)
+    models = [name for name in ("sums", "legs") if is_recorded(lock, f"models/{name}")]
+    if not models:
+        pytest.skip("models/sums and models/legs are not here as dvc.lock records them: make demo makes them")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
+    for model in models:
+        asked = [sys.executable, "-m", "smolmath.cli", "export", str(tmp_path / model), "--model", model]
+        subprocess.run(asked, cwd=ROOT, env=environment | {"PYTHONPATH": "src"}, check=True, capture_output=True)
+        rows = read_table(ROOT / f"results/completions/{model}/{model}.parquet", COMPLETIONS)
+        questions = {
+            row["id"]: row["question"] for row in read_table(ROOT / f"data/split/{model}/test.parquet", PROBLEMS)
+        }
+        written = {row["problem_id"]: row["completion"] for row in rows if row["sample"] == 0}
+        pairs = [[questions[name], written[name]] for name in sorted(written)[:20]]
+        said = run_clean(
+            """
+import json
+from transformers import pipeline
+ask = pipeline("text-generation", model=sys.argv[1])
+for question, _ in json.loads(sys.argv[2]):
+    chat = [{"role": "user", "content": question}]
+    print(json.dumps(ask(chat, max_new_tokens=96, do_sample=False)[0]["generated_text"][-1]["content"]))
+""",
+            str(tmp_path / model), json.dumps(pairs),
+        )  # fmt: skip
+        answers = [json.loads(line) for line in said.splitlines()]
+        assert answers == [completion for _, completion in pairs]
+        assert all(map(FORMAT.fullmatch, answers))
+
+
+def workspace_lock(folder):
+    return read_lock((folder / "dvc.lock").read_text(), "the repository")
+
+
+def is_recorded(lock, path):
+    claimed = next((made.outs[path] for made in lock.values() if path in made.outs), None)
+    return (ROOT / path).is_dir() and content_hash(ROOT / path) == claimed
+
+
 # --- GGUF, by a stand-in for the converter
 
 CONVERTER = """#!{python}
@@ -639,6 +694,13 @@ def test_a_whole_model_after_an_adapter_leaves_no_adapter_behind_and_other_files
     sent = hub.repositories["me/sums"].branches["main"]
     assert not {"adapter_config.json", "adapter_model.safetensors"} & sent.keys()
     assert sent["picture.png"] == b"somebody's"
+
+
+def test_an_adapter_is_not_pushed_with_a_base_that_nobody_else_has(workspace, hub):
+    done = smolmath("push", "me/sums", "--model", "sums", "--adapter-only", "--base", "models/base")
+    assert done.exit_code == 1
+    assert "--base models/base is a folder of this machine" in done.output
+    assert hub.requests == []
 
 
 def test_a_branch_is_made_and_main_left_alone(workspace, hub):

@@ -42,6 +42,8 @@ def push(
         from smolmath.solving.models import find_model
 
         hub.check_repo_id(repo_id)
+        if base:
+            hub.check_base(base)
         params = read_params()
         found = find_model(model, params)
         made = bundle(found, params, called=repo_id, adapter_only=adapter_only, base=base, licence=license)

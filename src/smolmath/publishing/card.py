@@ -134,10 +134,10 @@ def methods_told(origin: Origin) -> str:
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:
-    """`98.8 % (96.6 to 99.6)`, or a dash."""
+    """`98.8 (96.6–99.6)` of shares, in percent, with a no-break space; or a dash."""
     if value is None or low is None or high is None:
         return "–"
-    return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * value:.1f}\u00a0({100 * low:.1f}–{100 * high:.1f})"
 
 
 def size_told(parameters: int) -> str:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import huggingface_hub
@@ -38,6 +39,15 @@ def check_repo_id(repo_id: str) -> None:
         raise PublishError(f"{repo_id}: {str(error).splitlines()[0]}") from None
     if "/" not in repo_id:
         raise PublishError(f"{repo_id}: name its owner too, you or an organisation: USER/{repo_id}.")
+
+
+def check_base(base: str) -> None:
+    """Raises: PublishError unless others can load what an adapter is put on."""
+    if Path(base).is_dir():
+        raise PublishError(
+            f"--base {base} is a folder of this machine, which nobody else has: push it, and name its id."
+        )
+    check_repo_id(base)
 
 
 def push(

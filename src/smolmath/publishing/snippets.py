@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from smolmath.params.prompt import PromptParams
 
 QUESTION = "Tom has 3 apples and buys 4 more. How many apples has he now?"
-LONGEST = 200  # characters of a question that fits into a line of code
+LONGEST = 400  # characters of a question that code shows
+WIDTH = 80  # of its lines
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,12 @@ def snippets(
     adapter_base: str | None,
 ) -> Snippets:
     """Args: knows_prompt: the chat template adds the system prompt, so that a chat need not have it."""
-    question = question if question and len(question) <= LONGEST else QUESTION
     told = {
         "model": _text(called),
-        "chat": _chat(prompt, knows_prompt=knows_prompt, question=question),
+        "chat": _chat(prompt, knows_prompt=knows_prompt),
         "tokens": str(max_completion_tokens),
         "tag": prompt.answer_tag,
-        "asked": _chat(prompt, knows_prompt=knows_prompt, question=None).replace("\n", "\n    "),
-        "question": _text(question),
+        "question": _wrapped(question if question and len(question) <= LONGEST else QUESTION),
     }
     loaded = LOADED[adapter_base is not None]
     name = called.rstrip("/").split("/")[-1]
@@ -52,7 +51,7 @@ def snippets(
             CLIENT,
             told
             | (
-                {"model": _text(name), "chat": _chat(prompt, knows_prompt=False, question=question)}
+                {"model": _text(name), "chat": _chat(prompt, knows_prompt=False)}
                 if adapter_base  # vLLM takes the base's chat template
                 else {}
             ),
@@ -61,17 +60,29 @@ def snippets(
     )
 
 
-def _chat(prompt: PromptParams, *, knows_prompt: bool, question: str | None) -> str:
-    """A chat that asks a question; None: the one in the variable of that name."""
-    user = f'{{"role": "user", "content": {"question" if question is None else _text(question)}}}'
+def _chat(prompt: PromptParams, *, knows_prompt: bool) -> str:
+    """A chat that asks what the variable `question` holds."""
+    user = '{"role": "user", "content": question}'
     if knows_prompt or not prompt.system:
         return f"[{user}]"
-    return f'[{{"role": "system", "content": {_text(prompt.system)}}},\n        {user}]'
+    return f'[{{"role": "system", "content": {_text(prompt.system)}}}, {user}]'
 
 
 def _text(value: str) -> str:
     """A Python literal in double quotes."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _wrapped(value: str) -> str:
+    """The same over several lines, where it is long."""
+    pieces = [""]
+    for word in re.split(r"(?<=\s)", value):
+        if len(pieces[-1] + word) > WIDTH:
+            pieces.append("")
+        pieces[-1] += word
+    if len(pieces) == 1:
+        return _text(value)
+    return "(\n" + "".join(f"    {_text(piece)}\n" for piece in pieces) + ")"
 
 
 def _filled(template: str, told: dict[str, str]) -> str:
@@ -94,6 +105,7 @@ ask = pipeline("text-generation", model=model, tokenizer=AutoTokenizer.from_pret
 """,
 }  # of an adapter?
 PLAIN = """
+question = «question»
 chat = «chat»
 completion = ask(chat, max_new_tokens=«tokens», do_sample=False)[0]["generated_text"][-1]["content"]
 print(completion)
@@ -105,6 +117,7 @@ CLIENT = """
 from openai import OpenAI
 
 client = OpenAI(base_url="http://localhost:8000/v1", api_key="none")
+question = «question»
 chat = «chat»
 reply = client.chat.completions.create(model=«model», messages=chat, temperature=0, max_tokens=«tokens»)
 print(reply.choices[0].message.content)
@@ -119,10 +132,11 @@ def work_out(question: str) -> str:
     Args:
         question: The problem, as a person would ask it.
     \"\"\"
-    chat = «asked»
+    chat = «chat»
     return ask(chat, max_new_tokens=«tokens», do_sample=False)[0]["generated_text"][-1]["content"]
 
 
-print(work_out(«question»))
+question = «question»
+print(work_out(question))
 agent = CodeAgent(tools=[work_out], model=InferenceClientModel())  # or any other model of smolagents
 """
