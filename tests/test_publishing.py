@@ -476,6 +476,7 @@ except ImportError:
 def run_clean(code, *arguments):
     """In a process that knows no smolmath: not this environment's variables, not the working directory's modules."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_"))}
+    kept["OMP_NUM_THREADS"] = "1"  # beside other tests two threads mostly wait for each other
     done = subprocess.run(
         [sys.executable, "-I", "-c", CLEAN + code, *arguments],
         capture_output=True, text=True, env=kept | {"HF_HUB_OFFLINE": "1"},
@@ -590,7 +591,7 @@ def test_the_demos_model_as_exported_writes_what_evaluation_wrote(tmp_path):
             row["id"]: row["question"] for row in read_table(ROOT / f"data/split/{model}/test.parquet", PROBLEMS)
         }
         written = {row["problem_id"]: row["completion"] for row in rows if row["sample"] == 0}
-        pairs = [[questions[name], written[name]] for name in sorted(written)[:20]]
+        pairs = [[questions[name], written[name]] for name in sorted(written)[:8]]
         said = run_clean(
             """
 import json
@@ -673,6 +674,9 @@ def test_a_push_sends_these_bytes_in_one_commit_and_the_token_only_as_authorizat
     assert WRITER not in done.output
     assert not any(WRITER.encode() in path.read_bytes() for path in Path().rglob("*") if path.is_file())
     assert f"pushed to {hub.address}/me/sums" in done.output
+    assert [line for line in done.stderr.splitlines() if line.startswith("warning")] == [
+        "warning: dvc.lock with this model is not committed yet, so the card can name no commit that records it"
+    ]
 
 
 def test_the_same_push_again_changes_nothing(workspace, hub):
@@ -728,7 +732,7 @@ def test_private_weights_do_not_go_into_a_public_repository(workspace, hub):
     [
         (
             READER,
-            "the hub lets you not write to me/sums (403: You need the write role to do this). Nothing was published",
+            "the hub does not let you write to me/sums (403: You need the write role to do this). Nothing was published",
         ),
         ("hf_nobody", "the hub does not know who you are: log in with `hf auth login`, or set HF_TOKEN"),
     ],

@@ -98,7 +98,8 @@ def _explained(repo_id: str, say: Callable[[str], None]) -> Iterator[None]:
             warnings.simplefilter("always")
             yield
         for one in caught:
-            say(f"warning: {one.message}")
+            if issubclass(one.category, UserWarning):  # the hub's on the card; not the client's own deprecations
+                say(f"warning: {one.message}")
     except OfflineModeIsEnabled:
         raise PublishError(
             "HF_HUB_OFFLINE is set, so nothing was sent. Unset it to push; --dry-run needs no hub, and "
@@ -134,8 +135,8 @@ def _refused(repo_id: str, error: HfHubHTTPError, nothing: str) -> str:
         return f"{_WHO} {nothing} (401)."
     if status == 403:
         return (
-            f"the hub lets you not write to {repo_id} (403: {error.server_message or 'forbidden'}). {nothing}. Use a "
-            "token with write access to it (https://huggingface.co/settings/tokens; `hf auth whoami` says whose is in "
+            f"the hub does not let you write to {repo_id} (403: {error.server_message or 'forbidden'}). {nothing}. Use "
+            "a token with write access to it (https://huggingface.co/settings/tokens; `hf auth whoami` says whose is in "
             "use), or name a repository of your own."
         )
     return f"the hub refuses ({status}: {error.server_message or _line(error)}). {nothing}."
