@@ -135,9 +135,9 @@ def _refused(repo_id: str, error: HfHubHTTPError, nothing: str) -> str:
         return f"{_WHO} {nothing} (401)."
     if status == 403:
         return (
-            f"the hub does not let you write to {repo_id} (403: {error.server_message or 'forbidden'}). {nothing}. Use "
-            "a token with write access to it (https://huggingface.co/settings/tokens; `hf auth whoami` says whose is in "
-            "use), or name a repository of your own."
+            f"the hub does not let you write to {repo_id} (403: {error.server_message or 'forbidden'}). {nothing}. "
+            "Use a token with write access to it (https://huggingface.co/settings/tokens; `hf auth whoami` says whose "
+            "is in use), or name a repository of your own."
         )
     return f"the hub refuses ({status}: {error.server_message or _line(error)}). {nothing}."
 
