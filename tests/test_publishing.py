@@ -525,6 +525,7 @@ def python_blocks(markdown):
     return [t.content for t in MarkdownIt("commonmark").parse(markdown) if t.type == "fence" and t.info == "python"]
 
 
+@pytest.mark.slow
 def test_an_adapter_alone_loads_by_plain_peft_on_the_base_it_names(workspace):
     done = smolmath("export", "out", "--model", "sums", "--adapter-only")
     assert done.exit_code == 1
