@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from smolmath.commands import chat, console, fail, page, serve, solve, synthesize
+from smolmath.commands import agent, chat, console, fail, page, serve, solve, synthesize
 from smolmath.commands.export import export
 from smolmath.commands.push import push
 from smolmath.errors import SmolmathError
@@ -307,6 +307,7 @@ app.command()(solve.solve)
 app.command()(chat.chat)
 app.command()(push)
 app.command()(export)
+app.command()(agent.agent)
 
 if __name__ == "__main__":
     app()
