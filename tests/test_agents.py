@@ -207,8 +207,10 @@ def test_an_agent_that_never_finishes_ends_after_its_steps(tool):
 
 
 def test_a_model_that_fails_is_named(tool):
+    steps, agent = [], make_agent("tool", [tool], Scripted("Well.", OSError("connection reset")), max_steps=3)
     with pytest.raises(AgentError, match=r"the agent's model failed, scripted: connection reset"):
-        done("tool", tool, OSError("connection reset"))
+        run_agent(agent, "A task.", tool, steps.append)
+    assert [step.written for step in steps] == ["Well."]
 
 
 def test_a_model_of_this_project_speaks_as_it_does_in_evaluation(tool, params):
@@ -361,7 +363,9 @@ def test_no_server_at_the_address_is_said_with_what_to_start():
     ("asked", "message"),
     [
         ("localhost:8000/v1", r"an address begins with http:// or https://. Try: http://localhost:8000/v1"),
-        ("http://[", r"http://\["),
+        ("http://[", r"http://\[ is no address \(Invalid IPv6 URL\)"),
+        ("http://", r"no server answers at http:"),
+        ("http://localhost:99999", r"no server answers at http://localhost:99999/v1"),
         ("http://ann:secret@localhost:8000", r"holds a user name"),
     ],
 )
@@ -383,6 +387,12 @@ def test_vllm_where_it_is_not_installed_is_said(monkeypatch, params):
         load_agent_model(BASE, params=params)
 
 
+def test_two_models_of_vllm_share_the_gpu(params):
+    assert agent_models.for_two(params) == params
+    params["hardware"] |= {"engine": "vllm", "gpu_memory": 0.8}
+    assert agent_models.for_two(params)["hardware"] == params["hardware"] | {"gpu_memory": 0.4}
+
+
 # The command
 
 
@@ -393,6 +403,7 @@ def run(loaded, monkeypatch):
     def invoke(*arguments, script):
         loaded.solutions.clear()
         monkeypatch.setattr("smolmath.agents.MathReasonerTool", lambda *given: loaded)
+        monkeypatch.setattr("smolmath.solving.reasoner.Reasoner.load", lambda *given: loaded.reasoner)
         monkeypatch.setattr("smolmath.agents.load_agent_model", lambda *given, **named: Scripted(*script))
         return CliRunner().invoke(app, ["agent", *arguments])
 
@@ -442,6 +453,7 @@ def test_no_final_answer_is_a_failure(run):
     assert done.exit_code == 1
     assert "  it wrote: Er." in done.stdout
     assert "answer:" not in done.stdout
+    assert "asked for an answer in the end, it wrote: Perhaps." in done.stdout
     assert "no final answer within 1 steps" in done.stderr
 
 
@@ -536,6 +548,7 @@ def test_smollm2_runs_as_an_agent_and_stops(tool, params, kind):
 
 
 @pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")  # vLLM's and its dependencies' own, which are not ours to mend
 def test_vllm_speaks_as_transformers_does(params):
     pytest.importorskip("vllm")
     messages = [{"role": "user", "content": [{"type": "text", "text": SUM}]}]

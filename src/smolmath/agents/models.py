@@ -57,6 +57,14 @@ def is_address(asked: str) -> bool:
     return asked.startswith(("http://", "https://"))
 
 
+def for_two(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """params.yaml for two models side by side: of vLLM, each takes half of what one would take of the GPU."""
+    hardware = load_section(params, "hardware", HardwareParams)
+    if hardware.engine != "vllm":
+        return params
+    return {**params, "hardware": {**params["hardware"], "gpu_memory": hardware.gpu_memory / 2}}
+
+
 def describe(model: smolagents.Model) -> str:
     """Which model that is, and where, for people."""
     where = getattr(model, "client_kwargs", {}).get("base_url")
@@ -118,17 +126,13 @@ def _by_vllm(model: FoundModel, hardware: HardwareParams) -> smolagents.Model:
         "enforce_eager": on_cpu,
         "disable_log_stats": True,
     }
-    return _Vllm(model_id=str(model.folder), model_kwargs=settings)
+    return _Vllm(model_id=str(model.folder), model_kwargs=settings, use_tqdm=False)
 
 
 def _served(address: str, model_id: str | None, max_completion_tokens: int) -> smolagents.Model:
     if importlib.util.find_spec("openai") is None:
         raise AgentError('a server needs the client openai. Run: pip install "smolmath[agents]" (or make setup).')
-    if urlsplit(address).username is not None:  # and not repeated here: it may hold a password
-        raise AgentError("the address holds a user name. Put the server's key in the environment: OPENAI_API_KEY.")
-    base = address.rstrip("/")
-    if not urlsplit(base).path:
-        base += "/v1"
+    base = _base_address(address)
     key = os.environ.get("OPENAI_API_KEY", "none")  # the client insists on one; servers of one's own read none
     return smolagents.OpenAIModel(
         model_id=_model_on_server(base, key, model_id),
@@ -137,6 +141,18 @@ def _served(address: str, model_id: str | None, max_completion_tokens: int) -> s
         max_tokens=max_completion_tokens,
         flatten_messages_as_text=True,  # every chat template reads text; some can't read the list of parts
     )
+
+
+def _base_address(address: str) -> str:
+    """Where the API lies: `/v1` if no path is named."""
+    base = address.rstrip("/")
+    try:
+        parts = urlsplit(base)
+    except ValueError as error:
+        raise AgentError(f"{address} is no address ({error}). One looks like http://localhost:8000/v1.") from None
+    if parts.username is not None:  # and not repeated here: it may hold a password
+        raise AgentError("the address holds a user name. Put the server's key in the environment: OPENAI_API_KEY.")
+    return base if parts.path else f"{base}/v1"
 
 
 def _model_on_server(base: str, key: str, model_id: str | None) -> str:

@@ -73,6 +73,8 @@ def run_agent(
     try:
         for event in agent.run(task, stream=True):
             if isinstance(event, smolagents.ActionStep) and event.step_number > len(outcome.steps):
+                if event.model_output_message is None:  # the model failed, which is raised next
+                    continue
                 step = _step(event, tool.solutions[known:])
                 known = len(tool.solutions)
                 outcome.steps.append(step)

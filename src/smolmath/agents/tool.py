@@ -12,8 +12,8 @@ class MathReasonerTool(Tool):  # type: ignore[misc]  # smolagents' class is Any 
     """A tool that works out the question it is given and returns the answer.
 
     The model is found as `smolmath solve` finds it, in the project's folder, and loaded at the first question or by
-    `setup()`. Questions are answered one after the other, also those of an agent that makes several calls at once.
-    `solutions` has every one of them, with its reasoning.
+    `setup()`; `reasoner` may also be set to one that is loaded. Questions are answered one after the other, also those
+    of an agent that makes several calls at once. `solutions` has every one of them, with its reasoning.
 
     `save`, `to_dict` and `push_to_hub` write the code of this class and no more: what is read back needs smolmath
     installed, has no weights with it, and asks the last phase that has been trained, since arguments are not kept.

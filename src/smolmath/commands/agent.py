@@ -41,17 +41,23 @@ def agent(
     if not task.strip():
         fail("the task is empty.")
     try:
-        from transformers.utils import logging as hf_logging
-
         from smolmath.agents import MathReasonerTool, load_agent_model
-        from smolmath.agents.models import describe
+        from smolmath.agents.models import describe, for_two, is_address
         from smolmath.agents.run import make_agent, run_agent
+        from smolmath.params.core import read_params
+        from smolmath.solving.reasoner import Reasoner
+
+        params = read_params()
+        own = agent_model or model
+        if own is None or not is_address(own):
+            params = dict(for_two(params))
+        from transformers.utils import logging as hf_logging
 
         hf_logging.set_verbosity_error()  # warnings about how smolagents calls transformers: not the reader's to mend
         tool = MathReasonerTool(model, samples, example)
-        brain = load_agent_model(agent_model or model, model_id=model_id, max_completion_tokens=max_completion_tokens)
+        brain = load_agent_model(own, model_id=model_id, max_completion_tokens=max_completion_tokens, params=params)
         made = make_agent(kind, [tool], brain, max_steps=max_steps)
-        tool.setup()
+        tool.reasoner = Reasoner.load(model, params)
         if not as_json:
             print(f"agent: {describe(brain)}; tool: math_reasoner ({tool.reasoner.model.name})", flush=True)
         outcome = run_agent(made, task, tool, (lambda step: None) if as_json else _print_step)
@@ -65,6 +71,8 @@ def agent(
         print(json.dumps(facts | _as_json(outcome), ensure_ascii=False, indent=1))
     elif outcome.finished:
         print(f"answer: {_plain(outcome.answer)}")
+    else:
+        print(f"asked for an answer in the end, it wrote: {_line(str(outcome.answer))}")
     if not outcome.solutions:
         print(f"note: {describe(brain)} never called math_reasoner: what it says is its own.", file=sys.stderr)
     if not outcome.finished:
