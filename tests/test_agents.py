@@ -167,6 +167,7 @@ def test_a_question_that_cannot_be_asked_is_told_to_the_agent(tool):
         [("final_answer", {"answer": "none"})],
     )  # fmt: skip
     assert "the question is empty" in outcome.steps[0].error
+    assert outcome.steps[0].calls == [("math_reasoner", {"question": " "})]
     assert "the question is too long" in outcome.steps[1].error
     assert outcome.solutions == []
 

@@ -91,9 +91,13 @@ def run_agent(
 
 
 def _step(event: Any, solutions: list[Solution]) -> Step:
+    calls = [(call.name, call.arguments) for call in event.tool_calls or []]
+    if not calls:  # smolagents keeps none of a step whose call failed
+        asked = event.model_output_message.tool_calls or []
+        calls = [(call.function.name, call.function.arguments) for call in asked]
     return Step(
         number=event.step_number,
-        calls=[(call.name, call.arguments) for call in event.tool_calls or []],
+        calls=calls,
         solutions=solutions,
         observation=event.observations or "",
         error=str(event.error) if event.error else None,
