@@ -13,15 +13,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from typer.testing import CliRunner
 
-import smolmath.agents.models as agent_models
-from smolmath.agents import AgentError, MathReasonerTool, load_agent_model
-from smolmath.agents.run import make_agent, run_agent
 from smolmath.cli import app
 from smolmath.params.core import read_params
 from smolmath.solving.reasoner import Solution
 from tests.conftest import ROOT
 
-smolagents = pytest.importorskip("smolagents")
+smolagents = pytest.importorskip("smolagents")  # the environment of `make test-vllm` has none
+
+import smolmath.agents.models as agent_models  # noqa: E402  # needs it
+from smolmath.agents import AgentError, MathReasonerTool, load_agent_model  # noqa: E402
+from smolmath.agents.run import make_agent, run_agent  # noqa: E402
 
 BASE = "bases/calc"
 SUM = "State the final answer to the following arithmetic problem: 8 + 5 - 3 ="
