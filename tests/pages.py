@@ -59,7 +59,9 @@ def rewards_by_length() -> str:
         values = [earned(name, text, completion_ids=[[*range(n)]], **OPTIONS[name]) for n in LENGTHS]
         rows.append([what, *map(shown, values)])
     repeated = [["token ids", *(" ".join(map(str, ids)) for ids in REPEATING)]]
-    values = [earned("repetition_penalty", "", completion_ids=[ids], **OPTIONS["repetition_penalty"]) for ids in REPEATING]
+    values = [
+        earned("repetition_penalty", "", completion_ids=[ids], **OPTIONS["repetition_penalty"]) for ids in REPEATING
+    ]
     repeated.append(["`repetition_penalty`", *map(shown, values)])
     return f"{table(rows)}\n\n{table(repeated)}"
 
@@ -78,16 +80,18 @@ def recipe_values(method: str) -> str:
         for name, phase in params["phases"].items()
         if phase["method"] == method
     ]
-    columns: dict[str, dict[str, Any]] = {}
+    columns: dict[tuple[tuple[str, str], ...], list[str]] = {}  # the values, and the phases that have them all
     for recipe, name, phase in phases:
         flat = {key: value for key, value in phase.items() if key in SHOWN[method]} | phase[method]
         if phase["lora"]:
             flat |= {f"lora.{key}": value for key, value in phase["lora"].items()}
         if phase["validation"]:
             flat |= {f"validation.{key}": value for key, value in phase["validation"].items()}
-        columns[f"`{recipe}` {name}" if many(recipe, method) else f"`{recipe}`"] = flat
-    keys = list(dict.fromkeys(key for flat in columns.values() for key in flat))
-    return table([["key", *columns], *([f"`{key}`", *(cell(flat.get(key, "")) for flat in columns.values())] for key in keys)])
+        cells = tuple((key, cell(value)) for key, value in flat.items())
+        columns.setdefault(cells, []).append(f"`{recipe}` {name}" if many(recipe, method) else f"`{recipe}`")
+    keys = list(dict.fromkeys(key for cells in columns for key, _ in cells))
+    rows = [[f"`{key}`", *(dict(cells).get(key, "") for cells in columns)] for key in keys]
+    return table([["key", *map(", ".join, columns.values())], *rows])
 
 
 SHOWN = {

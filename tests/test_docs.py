@@ -9,8 +9,9 @@ import sys
 from functools import cache
 
 import pytest
+
 from tests.conftest import ROOT, Project
-from tests.pages import DOCS, PARTS, filled, recipes, table
+from tests.pages import DOCS, PARTS, filled, recipes
 
 PAGES = sorted(DOCS.glob("*.md"))
 GROUP = (  # of the question 4 + 3 - 2 =
@@ -224,3 +225,57 @@ def part(page, start):
     text = page.read_text()
     assert text.count(f"\n{start}") == 1, (page.name, start)
     return text.partition(f"\n{start}")[2].partition("\n\n")[0]
+
+
+NOTEBOOK = ROOT / "notebooks" / "demo.ipynb"
+
+
+def test_the_notebook_is_committed_without_outputs():
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) > 5
+    assert [cell["source"] for cell in cells if cell["outputs"] or cell["execution_count"] is not None] == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of Jupyter's own parts
+def test_the_notebook_runs_in_a_checkout_whose_demo_is_trained(tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    project = trained_copy(tmp_path / "project")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    folder = project.folder / "notebooks"
+    folder.mkdir()
+    environment = project.environment | {"HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path / "ipython")}
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute(env=environment)
+    printed = ["".join(o.get("text", "") for o in cell.get("outputs", [])) for cell in notebook.cells]
+    text = "\n".join(printed)
+    assert "make setup" not in text
+    assert "Running stage" not in text
+    accuracy = json.loads((ROOT / "metrics" / "eval" / "sums" / "sums.json").read_text())["accuracy"]
+    assert re.search(rf"sums  on sums  greedy +{100 * accuracy:.1f} ±", text)
+    assert "sums is better by" in text
+    assert re.search(r"--- sums\n<reasoning>\n8\+3=11\n11-4=7\n</reasoning>\n<answer>\n7\n</answer>", text)
+    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def trained_copy(folder):
+    """A copy of the project with the demo's results, for which DVC has nothing to do."""
+    wanted = ["models/legs/model.safetensors", "results/verdicts/legs/legs.parquet", "data/split/sums/train.parquet"]
+    if missing := [name for name in wanted if not (ROOT / name).exists()]:
+        pytest.skip(f"the demo's results are not here ({', '.join(missing)}): run make demo first")
+    if (ROOT / "params.yaml").read_text() != (ROOT / "recipes" / "demo.yaml").read_text():
+        pytest.skip("params.yaml is another recipe than the demo")
+    folder.mkdir()
+    project = Project(folder, git=True)
+    for name in ("data", "models", "results", "metrics", "journal"):
+        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+    shutil.copyfile(ROOT / "dvc.lock", folder / "dvc.lock")
+    (folder / ".venv").symlink_to(sys.prefix)
+    project.dvc("commit", "-q", "-f")  # into a cache of its own, whatever has been edited since the demo ran
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "trained")
+    assert project.repro("--dry") == []
+    return project

@@ -4,9 +4,9 @@
     python tools/bad_runs.py rate short   # some of them
     python tools/bad_runs.py --draw       # the pictures alone, from the committed curves
 
-A run is the demo's GRPO phase with one mistake, for 20 steps, by `dvc repro` in a scratch copy of the project. Its curve
-goes into docs/runs/NAME.csv, pictures of it (drawn by the report's code) into docs/images/run-NAME-PANEL.svg. `good` is
-the committed curve of the demo.
+A run is the demo's GRPO phase with one mistake, for 20 steps, by `dvc repro` in a scratch copy of the project. Its
+curve goes into docs/runs/NAME.csv, pictures of it (drawn by the report's code) into docs/images/run-NAME-PANEL.svg.
+`good` is the committed curve of the demo.
 """
 
 import argparse
