@@ -1,8 +1,10 @@
 """Parts of docs/*.md that are computed: written between their marks by `python -m tests.pages`, held by test_docs.py."""
 
+import csv
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from smolmath.grpo.rewards import DEFAULT_WEIGHTS, REWARDS
@@ -72,6 +74,39 @@ def earned(name: str, text: str, **columns: Any) -> float | None:
     return value
 
 
+def run_numbers() -> str:
+    """Of each run on the page: first 5 steps → last 5 steps, means; of the validation the first and the last."""
+    columns = {
+        "reward": ("reward", "{:.2f}"),
+        "tokens": ("completion_tokens", "{:.0f}"),
+        "cut off": ("clipped_share", "{:.0%}"),
+        "no spread": ("zero_spread_groups", "{:.0%}"),
+        "entropy": ("entropy", "{:.3f}"),
+        "gradient": ("grad_norm", "{:.2g}"),
+        "validation": ("validation_accuracy", "{:.0%}"),
+    }
+    rows = [["run", "steps", *columns]]
+    for name, path in run_curves().items():
+        with path.open(encoding="utf-8") as file:
+            steps = list(csv.DictReader(file))
+        cells = []
+        for column, form in columns.values():
+            values = [float(step[column]) for step in steps if step.get(column)]
+            ends = (
+                (values[0], values[-1]) if column == "validation_accuracy" else (fmean(values[:5]), fmean(values[-5:]))
+            )
+            cells.append(" → ".join(form.format(value).replace("%", " %") for value in ends))
+        rows.append([f"`{name}`", str(len(steps)), *cells])
+    return table(rows)
+
+
+def run_curves() -> dict[str, Path]:
+    """`good` first."""
+    return {
+        path.stem: path for path in sorted((DOCS / "runs").glob("*.csv"), key=lambda p: (p.stem != "good", p.stem))
+    }
+
+
 def recipe_values(method: str) -> str:
     """Key × recipe, of every key that a phase of this method sets anywhere."""
     phases = [
@@ -129,6 +164,7 @@ def table(rows: list[list[str]]) -> str:
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "rewards.md": {"by text": rewards_by_text, "by length": rewards_by_length},
+    "reading-a-run.md": {"runs": run_numbers},
     "hyperparameters.md": {"grpo": lambda: recipe_values("grpo"), "sft": lambda: recipe_values("sft")},
 }
 

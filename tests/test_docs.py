@@ -178,8 +178,8 @@ from smolmath.metrics import evaluation_metrics
 from smolmath.params.core import read_params
 
 layout = choose_layout(["ID", "Body", "Question", "Equation", "Answer", "Type"], name=None, columns=None, where="x.csv")
-found = layout.read({"Body": "Robin has 28 packages of gum.", "Question": "How many are left?", "Answer": "21.0"})
-assert (layout.name, found.question) == ("svamp", "Robin has 28 packages of gum. How many are left?"), layout
+found = layout.read({"Body": "Each pack costs 76 dollars.", "Question": "How much are two?", "Answer": "152.0"})
+assert (layout.name, found.question) == ("svamp", "Each pack costs 76 dollars. How much are two?"), layout
 assert REWARDS["ends_with_answer"]([None] * 2, ["<answer>18</answer>\\n", "<answer>18</answer> Bye"]) == [1.0, 0.0]
 row = {"problem_id": "a", "sample": 0, "correct": True, "strict": True, "formatted": True, "finished": True, "tokens": 3}
 rows = [row | {"predicted_answer": "18"}, row | {"problem_id": "b", "predicted_answer": None}]

@@ -2,11 +2,12 @@
 
     python tools/bad_runs.py              # every run, one after the other: about a minute each on two cores
     python tools/bad_runs.py rate short   # some of them
-    python tools/bad_runs.py --draw       # the pictures alone, from the committed curves
+    python tools/bad_runs.py good         # the demo's own curve, metrics/train/sums.csv, as it is now
+    python tools/bad_runs.py --draw       # the pictures alone, from the curves in docs/runs
 
 A run is the demo's GRPO phase with one mistake, for 20 steps, by `dvc repro` in a scratch copy of the project. Its
 curve goes into docs/runs/NAME.csv, pictures of it (drawn by the report's code) into docs/images/run-NAME-PANEL.svg.
-`good` is the committed curve of the demo.
+The page's numbers are made of the same curves, by `python -m tests.pages`.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def length(phase: dict[str, Any]) -> None:
 MISTAKES = {run.__name__: run for run in (rate, constant, short, length)}
 # Which of the report's panels the page shows of each.
 SHOWN = {
-    "good": ("reward", "validation", "tokens", "entropy"),
+    "good": ("reward", "tokens", "entropy"),
     "rate": ("reward", "validation", "entropy"),
     "constant": ("reward", "validation", "shares"),
     "short": ("reward", "validation", "shares"),
@@ -71,12 +72,15 @@ def main(names: list[str], steps: int, draw: bool, curves: Path, images: Path) -
     if not draw:
         with tempfile.TemporaryDirectory(prefix="smolmath-runs-") as scratch:
             for name in names:
-                print(f"{name}: {MISTAKES[name].__doc__}", flush=True)
-                train(Path(scratch, name), params_of(name, steps), Path(scratch, "cache"))
+                place = ROOT
+                if name in MISTAKES:
+                    print(f"{name}: {MISTAKES[name].__doc__}", flush=True)
+                    place = Path(scratch, name)
+                    train(place, params_of(name, steps), Path(scratch, "cache"))
                 curves.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(Path(scratch, name, "metrics", "train", "sums.csv"), curves / f"{name}.csv")
+                shutil.copyfile(place / "metrics" / "train" / "sums.csv", curves / f"{name}.csv")
     images.mkdir(parents=True, exist_ok=True)
-    for name in ("good", *names):
+    for name in names:
         draw_run(name, steps, curves, images)
 
 
@@ -110,7 +114,7 @@ def train(folder: Path, params: dict[str, Any], cache: Path) -> None:
 
 def draw_run(name: str, steps: int, curves: Path, images: Path) -> None:
     params = params_of(name, steps)
-    curve = read_curve(curves / f"{name}.csv" if name in MISTAKES else ROOT / "metrics" / "train" / "sums.csv")
+    curve = read_curve(curves / f"{name}.csv")
     drawn = panels(load_phase_params(params, "sums"), curve, params["phases"]["sums"]["validation"]["problems"])
     for panel in chosen(drawn, SHOWN[name]):
         (images / f"run-{name}-{panel.name}.svg").write_bytes(draw_panel(name, panel).svg_file)
@@ -123,7 +127,7 @@ def chosen(drawn: Iterable[Any], names: Iterable[str]) -> list[Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(MISTAKES), help=f"of {', '.join(MISTAKES)}; all if none")
+    parser.add_argument("names", nargs="*", default=list(SHOWN), help=f"of {', '.join(SHOWN)}; all if none")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--draw", action="store_true", help="from the curves that are there")
     parser.add_argument("--curves", type=Path, default=CURVES)
