@@ -23,7 +23,7 @@ COMPLETIONS = {
     "wrong, in the format": (RIGHT.replace("\n18\n</answer>", "\n17\n</answer>"), True),
     "right, without line breaks": (RIGHT.replace("\n", " "), True),
     "right, half of the work": ("<reasoning>\n9 * 2 = 18\n</reasoning>\n<answer>\n36/2\n</answer>", True),
-    "right, ten characters behind it": (RIGHT + "\nHope that's", True),
+    "right, ten characters behind it": (RIGHT + "\nHope it is", True),
     "right, no tags": ("She makes 18 dollars.", True),
     "two answers": ("<answer>17</answer> <answer>18</answer>", True),
     "no answer": ("I cannot say.", True),

@@ -279,3 +279,25 @@ def trained_copy(folder):
     project.run("git", "commit", "-q", "-m", "trained")
     assert project.repro("--dry") == []
     return project
+
+
+def test_every_picture_is_small_and_has_words_for_who_cannot_see_it():
+    shown = {}
+    for page in PAGES:
+        for words, path in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", page.read_text()):
+            assert words, (page.name, path)
+            shown[(page.parent / path).resolve()] = page
+    pictures = {path for path in (DOCS / "images").iterdir() if path.name != "reward.png"}  # the README's
+    assert pictures == {path for path in shown if path.parent == DOCS / "images"}
+    assert [path.name for path in pictures if path.stat().st_size > 60_000] == []
+
+
+@pytest.mark.slow
+def test_the_bad_runs_of_the_page_can_be_made_again(tmp_path):
+    command = [sys.executable, ROOT / "tools" / "bad_runs.py", "short", "--steps", "2"]
+    command += ["--curves", tmp_path / "runs", "--images", tmp_path / "images"]
+    subprocess.run(command, check=True, env=Project.clean_environment())
+    assert len((tmp_path / "runs" / "short.csv").read_text().splitlines()) == 3
+    assert {path.name for path in (tmp_path / "images").iterdir()} == {
+        path.name for path in (DOCS / "images").glob("run-short-*.svg")
+    }
