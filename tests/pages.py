@@ -54,9 +54,9 @@ def rewards_by_length() -> str:
     right, wrong = RIGHT, COMPLETIONS["wrong, in the format"][0]
     rows = [["tokens", *map(str, LENGTHS)]]
     for name, text, what in (
-        ("cosine_length", right, "`cosine_length`, right"),
-        ("cosine_length", wrong, "`cosine_length`, wrong"),
-        ("overlong", right, "`overlong`"),
+        ("cosine_length", right, "cosine_length, right"),
+        ("cosine_length", wrong, "cosine_length, wrong"),
+        ("overlong", right, "overlong"),
     ):
         values = [earned(name, text, completion_ids=[[*range(n)]], **OPTIONS[name]) for n in LENGTHS]
         rows.append([what, *map(shown, values)])
@@ -64,7 +64,7 @@ def rewards_by_length() -> str:
     values = [
         earned("repetition_penalty", "", completion_ids=[ids], **OPTIONS["repetition_penalty"]) for ids in REPEATING
     ]
-    repeated.append(["`repetition_penalty`", *map(shown, values)])
+    repeated.append(["repetition_penalty", *map(shown, values)])
     return f"{table(rows)}\n\n{table(repeated)}"
 
 
