@@ -94,15 +94,15 @@ def test_the_group_on_the_page_is_what_the_trainer_makes_of_it(tmp_path):
     totals = parts @ trainer.reward_weights
     rows = [["completion", "tokens", "correctness", "soft_format", "$R$", "$R$ − mean", "$A$"], ["---"] * 7]
     for i, text in enumerate(GROUP):
-        shown = [f"{value:.2f}" for value in (totals[i], totals[i] - totals.mean(), advantages[i])]
+        values = (totals[i], totals[i] - totals.mean(), advantages[i])
+        shown = [f"{value:.2f}".replace("-", "−") for value in values]
         rows.append([f"`{text}`".replace("\n", " ⏎ "), str(len(ids[i])), *(f"{p:g}" for p in parts[i]), *shown])
-    lines = [f"| {' | '.join(row)} |".replace("| -", "| −").replace("−--", "---") for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
     page = (DOCS / "grpo.md").read_text()
     assert "\n".join(lines) in page, "\n".join(lines)
     # What the page says of the step: the mean, the spread, T, and the loss with a ratio of 1.
-    scored = scored | {name: value for name, value in scored.items()}
     trainer.current_gradient_accumulation_steps = 1
-    loss = float(trainer._compute_loss(trainer.model, scored))
+    loss = trainer._compute_loss(trainer.model, scored).item()
     tokens = sum(map(len, ids))
     by_hand = -sum(float(a) * len(one) for a, one in zip(advantages, ids, strict=True)) / tokens
     assert loss == pytest.approx(by_hand, abs=1e-5)
