@@ -89,6 +89,7 @@ def params_of(name: str, steps: int = STEPS) -> dict[str, Any]:
     params = YAML(typ="safe", pure=True).load((ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8"))
     params["datasets"] = {"sums": params["datasets"]["sums"]}
     params["phases"] = {"sums": params["phases"]["sums"]}
+    params["evaluate"] |= {"models": ["base", "sums"], "datasets": ["sums"]}
     if name in MISTAKES:
         phase = params["phases"]["sums"]
         phase["grpo"]["max_steps"] = steps
