@@ -1,12 +1,11 @@
 """Real runs that go wrong, and their pictures, for docs/reading-a-run.md.
 
-    python tools/bad_runs.py              # every run, one after the other: about a minute each on two cores
-    python tools/bad_runs.py rate short   # some of them
+    python tools/bad_runs.py              # every run, one after the other: a minute or two each on two idle cores
+    python tools/bad_runs.py rate constant --steps 10  # some of them, as the page has them
     python tools/bad_runs.py good         # the demo's own curve, metrics/train/sums.csv, as it is now
     python tools/bad_runs.py --draw       # the pictures alone, from the curves in docs/runs
 
-A run is the demo's GRPO phase with one mistake, for 20 steps, by `dvc repro` in a scratch copy of the project. Its
-curve goes into docs/runs/NAME.csv, pictures of it (drawn by the report's code) into docs/images/run-NAME-PANEL.svg.
+A run is the demo's GRPO phase with one mistake, by `dvc repro` in a scratch copy of the project. Its curve goes into docs/runs/NAME.csv, pictures of it (drawn by the report's code) into docs/images/run-NAME-PANEL.svg.
 The page's numbers are made of the same curves, by `python -m tests.pages`.
 """
 
@@ -49,22 +48,13 @@ def short(phase: dict[str, Any]) -> None:
     phase["grpo"]["max_completion_length"] = 12
 
 
-def length(phase: dict[str, Any]) -> None:
-    """A reward that pays for length alone, right or wrong."""
-    phase["rewards"] = {
-        "cosine_length": {"weight": 1.0, "max_tokens": 96, "correct": [0.0, 1.0], "wrong": [0.0, 1.0]},
-        "correctness": 0.0,
-    }
-
-
-MISTAKES = {run.__name__: run for run in (rate, constant, short, length)}
+MISTAKES = {run.__name__: run for run in (rate, constant, short)}
 # Which of the report's panels the page shows of each.
 SHOWN = {
     "good": ("reward", "tokens", "entropy"),
     "rate": ("reward", "validation", "entropy"),
     "constant": ("reward", "validation", "shares"),
     "short": ("reward", "validation", "shares"),
-    "length": ("reward", "tokens", "shares"),
 }
 
 
