@@ -5,8 +5,9 @@
     python tools/bad_runs.py good         # the demo's own curve, metrics/train/sums.csv, as it is now
     python tools/bad_runs.py --draw       # the pictures alone, from the curves in docs/runs
 
-A run is the demo's GRPO phase with one mistake, by `dvc repro` in a scratch copy of the project. Its curve goes into docs/runs/NAME.csv, pictures of it (drawn by the report's code) into docs/images/run-NAME-PANEL.svg.
-The page's numbers are made of the same curves, by `python -m tests.pages`.
+A run is the demo's GRPO phase with one mistake, by `dvc repro` in a scratch copy of the project. Its curve goes into
+docs/runs/NAME.csv, pictures of it (drawn by the report's code) into docs/images/run-NAME-PANEL.svg. The page's numbers
+are made of the same curves, by `python -m tests.pages`.
 """
 
 import argparse
@@ -52,7 +53,7 @@ MISTAKES = {run.__name__: run for run in (rate, constant, short)}
 # Which of the report's panels the page shows of each.
 SHOWN = {
     "good": ("reward", "tokens", "entropy"),
-    "rate": ("reward", "validation", "entropy"),
+    "rate": ("reward", "shares", "entropy"),
     "constant": ("reward", "validation", "shares"),
     "short": ("reward", "validation", "shares"),
 }
