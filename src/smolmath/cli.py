@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from smolmath.commands import agent, chat, console, fail, page, serve, solve, synthesize
-from smolmath.commands.export import export
-from smolmath.commands.push import push
+from smolmath.commands import agent, chat, console, export, fail, page, push, serve, solve, synthesize
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
 from smolmath.tags import DEFAULT_TAGS, Tags
@@ -300,14 +298,14 @@ def _print_changes(changes: list[tuple[str, str, str]]) -> None:
         print(f"{key}: {old} → {new}")
 
 
-app.command()(synthesize.synthesize)
-app.command()(serve.serve)
-app.command()(page.page)
 app.command()(solve.solve)
 app.command()(chat.chat)
-app.command()(push)
-app.command()(export)
+app.command()(synthesize.synthesize)
 app.command()(agent.agent)
+app.command()(serve.serve)
+app.command()(page.page)
+app.command()(export.export)
+app.command()(push.push)
 
 if __name__ == "__main__":
     app()

@@ -17,7 +17,14 @@
     ├── TuneError          a search that cannot begin or go on
     ├── QueueError         an experiment that DVC refuses
     ├── TrailError         a result that nothing is recorded of
-    └── ReportError        a result that the report cannot read
+    ├── ReportError        a result that the report cannot read
+    ├── ModelError         a model that is not there, or can't be used
+    ├── QuestionError      a question that can't be asked
+    ├── SaveError          a file of solutions that can't be written
+    ├── SynthesisError     a synthesis that cannot begin, or came to nothing
+    ├── AgentError         what an agent needs and does not find
+    ├── AddressError       an address that can't be served on
+    └── PublishError       a model that can't be published as asked
 
 Each stands in the module that raises it; `stage_run` and the command line print the message and exit with 1.
 """
