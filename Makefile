@@ -41,7 +41,7 @@ demo: setup
 	$(BIN)/smolmath report
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow and not vllm"
+	$(BIN)/python -m pytest -m "not slow and not vllm" -n 2 --dist loadfile
 
 # Two at a time, a file each: most of their seconds are imports of the stages that they run, on one core.
 test-slow: setup

@@ -44,7 +44,7 @@ class State:
         if self.pid is not None:
             return f"in use by process {self.pid}"
         if self.stage == SYNTHESIS:
-            return "the same `smolmath synthesize` goes on from it"
+            return "the same synthesis goes on from it"
         if self.current is None:
             return "unknown: an input is missing"
         return "`dvc repro` goes on from it" if self.current else "of other inputs"
