@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,14 @@ def make_tiny(params: dict[str, Any]) -> None:
     params["phases"]["legs"] |= {"examples_per_step": 4, "checkpoint_steps": 1, "validation": None}
     params["hardware"]["threads"] = 1  # two tests may run at the same time
     params["evaluate"]["sampling"] |= {"problems": 4, "samples": 1, "max_completion_tokens": 16, "batch_size": 2}
+
+
+def wait_until(condition, process, seconds=600):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "it ended before"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.fixture
