@@ -1,6 +1,7 @@
 """What a trainer is given, and what the curve says of it. Real TRL, on the shipped base."""
 
 import csv
+import json
 from functools import partial
 
 import pytest
@@ -126,6 +127,7 @@ def test_a_lora_phase_saves_its_adapter_and_merged_weights_that_load_plainly(tmp
     from peft import PeftModel, get_peft_model
     from transformers import AutoModelForCausalLM
 
+    from smolmath.engines.transformers import load_tokenizer
     from smolmath.params.phases import LoraParams
     from smolmath.training.models import load_for_training, lora_config, save_model
 
@@ -139,7 +141,15 @@ def test_a_lora_phase_saves_its_adapter_and_merged_weights_that_load_plainly(tmp
     ids = torch.arange(20)[None]
     with torch.no_grad():
         expected = adapted(ids).logits
-    save_model(adapted, tokenizer, tmp_path / "out", dtype="float32")
+    prompt = PromptParams(system='Say "why".\n', reasoning_tag="reasoning", answer_tag="answer")
+    adapted.generation_config.repetition_penalty = 1.1  # as Qwen2.5 has it
+    save_model(adapted, tokenizer, tmp_path / "out", dtype="float32", prompt=prompt)
+    config = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert config.keys() - {"transformers_version"} == {"eos_token_id", "pad_token_id"}
+    saved, question = load_tokenizer(tmp_path / "out"), [{"role": "user", "content": "1 + 1 ="}]
+    asked = [{"role": "system", "content": prompt.system}, *question]
+    assert saved.apply_chat_template(question, tokenize=False) == tokenizer.apply_chat_template(asked, tokenize=False)
+    assert saved.apply_chat_template(asked, tokenize=False) == tokenizer.apply_chat_template(asked, tokenize=False)
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     base = AutoModelForCausalLM.from_pretrained(ROOT / "bases" / "calc")
     with torch.no_grad():
