@@ -53,7 +53,7 @@ def url(reasoner):
     hardware = load_section(read_params(ROOT / "recipes" / "demo.yaml"), "hardware", HardwareParams)
     engine = TransformersEngine.load(ROOT / CALC, dtype="float32", hardware=hardware)
     listening = web.listen("127.0.0.1", 0)
-    served = model_server(replace(reasoner.model, name="calc"), engine, reasoner.context())
+    served = model_server(replace(reasoner.model, name="calc"), engine)
     server = uvicorn.Server(uvicorn.Config(served, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -283,13 +284,12 @@ class Says:
 
 
 def says(*said, name="it", context=1000, folder=None):
-    found = FoundModel(name, folder or Path("nowhere"), PROMPT, "float32", 50)
+    return Reasoner(reading(context)(name, folder or Path("nowhere"), PROMPT, "float32", 50), Says(*said))
 
-    class Stand(Reasoner):
-        def context(self):
-            return context
 
-    return Stand(found, Says(*said))
+def reading(tokens):
+    """Models with that context, whatever their config says."""
+    return type("Reading", (FoundModel,), {"context": tokens})
 
 
 def test_equal_answers_vote_together_and_the_first_completion_of_the_majority_is_shown():
@@ -409,12 +409,9 @@ def test_a_question_that_alone_is_too_long_leaves_the_conversation_as_it_was():
 
 
 def test_a_conversation_that_outgrows_a_real_model_goes_on(reasoner):
-    class Small(Reasoner):
-        def context(self):
-            return 160
-
+    small = reading(160)(**{field.name: getattr(reasoner.model, field.name) for field in fields(FoundModel)})
     dropped = []
-    conversation = Conversation(Small(reasoner.model, reasoner.engine), 64)
+    conversation = Conversation(Reasoner(small, reasoner.engine), 64)
     for question in SUMS[:3]:
         conversation.ask(question, lambda piece: None, dropped.append)
     assert sum(dropped) == conversation.dropped > 0

@@ -89,11 +89,12 @@ class _Vllm(_PlainRoles, smolagents.VLLMModel):  # type: ignore[misc]
 
 
 def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion_tokens: int) -> smolagents.Model:
-    import torch
-
+    import smolmath.kernels  # noqa: F401  # before torch
     from smolmath.engines.transformers import device_of, load_tokenizer
 
     if hardware.threads:
+        import torch
+
         torch.set_num_threads(hardware.threads)
     device = device_of(hardware)
     tokenizer = load_tokenizer(model.folder)  # first: without a chat template nothing need be loaded

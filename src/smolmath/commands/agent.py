@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from smolmath.commands import fail
+from smolmath.commands import fail, interrupted
 from smolmath.errors import SmolmathError
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def agent(
     except SmolmathError as error:
         fail(str(error))
     except KeyboardInterrupt:
-        print("interrupted.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        interrupted("interrupted.")
     if as_json:
         facts = {"kind": kind, "model": tool.reasoner.model.name, "agent_model": describe(brain)}
         print(json.dumps(facts | _as_json(outcome), ensure_ascii=False, indent=1))

@@ -5,13 +5,13 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.text import Text
 
-from smolmath.commands import console, fail
-from smolmath.commands.solve import MODEL_HELP, interrupted, loading
+from smolmath.commands import console, fail, interrupted
+from smolmath.commands.options import MaxTokens, Model
+from smolmath.commands.solve import loading
 from smolmath.errors import SmolmathError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ HELP = {
 
 
 def chat(
-    model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of a completion; evaluation's if not named.")] = None,
+    model: Model = None,
+    max_tokens: MaxTokens = None,
 ) -> None:
     """Talk with a trained model. /help lists what can be typed beside questions; Ctrl-C stops a completion.
 

@@ -1,30 +1,22 @@
 """`smolmath export`: a model and its card into a folder or a zip."""
 
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from smolmath.commands import fail
+from smolmath.commands import fail, interrupted
+from smolmath.commands.options import AdapterBase, AdapterOnly, License, Model
 from smolmath.errors import SmolmathError
 
 
 def export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder, or a zip (….zip).")],
-    model: Annotated[
-        str | None, typer.Option(help="A phase, base, a directory or a hub id; the last trained phase if not named.")
-    ] = None,
-    adapter_only: Annotated[
-        bool, typer.Option("--adapter-only", help="Of a LoRA phase: the adapter without the model it is put on.")
-    ] = False,
-    base: Annotated[
-        str | None, typer.Option(help="With --adapter-only: where the model that it is put on is found.")
-    ] = None,
-    license: Annotated[
-        str | None, typer.Option(help="The model's licence, e.g. apache-2.0; the base's, if known, if not named.")
-    ] = None,
+    model: Model = None,
+    adapter_only: AdapterOnly = False,
+    base: AdapterBase = None,
+    license: License = None,
     gguf: Annotated[bool, typer.Option("--gguf", help="A GGUF file too, by llama.cpp's converter.")] = False,
     converter: Annotated[
         Path | None, typer.Option(help="With --gguf: convert_hf_to_gguf.py, if it is not on PATH.")
@@ -63,8 +55,7 @@ def export(
     except OSError as error:  # a disk that is full, a folder that can't be written
         fail(f"{out} was not written: {error}")
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {out} is as it was.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        interrupted(f"\ninterrupted: {out} is as it was.")
     print(f"wrote {out}")
 
 

@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from smolmath.commands import fail
-from smolmath.commands.serve import HOST_HELP
+from smolmath.commands.options import Host, Model
 from smolmath.errors import SmolmathError
 
 
 def page(
-    model: Annotated[str | None, typer.Option(help="A phase, base, a directory or a hub id; the last phase.")] = None,
+    model: Model = None,
     against: Annotated[str | None, typer.Option(help="A model beside it, or none; base, where it is here.")] = None,
-    host: Annotated[str, typer.Option(help=HOST_HELP)] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 7860,
 ) -> None:
     """Open a web page to try a model on: ask, see it reason, compare it with its base.
@@ -40,18 +40,17 @@ def _page(asked: str | None, against: str | None, host: str, port: int) -> None:
     if importlib.util.find_spec("gradio") is None:
         fail('gradio: not installed. Run: pip install "smolmath[web]" (or make setup)')
     params = read_params()
-    # One person tries things: transformers loads two models side by side, which vLLM's share of a GPU doesn't allow.
-    params |= {"hardware": params["hardware"] | {"engine": "transformers"}}
     model = find_model(asked, params)
     if against is None and model.name != "base" and has_weights(Path("models/base")):
         against = "base"
-    names = [model.name] if against in (None, "none") else [model.name, find_model(against, params).name]
+    models = [model] if against in (None, "none") else [model, find_model(against, params)]
     with web.listen(host, port) as listening:
-        print(f"loading {' and '.join(names)} …", flush=True)
+        print(f"loading {' and '.join(one.name for one in models)} …", flush=True)
         from smolmath.serving.page import page
         from smolmath.solving.reasoner import Reasoner
 
-        app = page([Reasoner.load(name, params) for name in names])
+        # One person tries things: transformers loads two models side by side, which vLLM's share of a GPU forbids.
+        app = page([Reasoner.load(one, params, engine="transformers") for one in models])
         print(f"the page is at {web.address(listening)} (Ctrl-C stops it)", flush=True)
         web.warn_if_open(host)
         web.run(app, listening, log_requests=False)

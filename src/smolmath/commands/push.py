@@ -5,26 +5,19 @@ from typing import Annotated
 
 import typer
 
-from smolmath.commands import fail
+from smolmath.commands import fail, interrupted
+from smolmath.commands.options import AdapterBase, AdapterOnly, License, Model
 from smolmath.errors import SmolmathError
 
 
 def push(
     repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="USER/NAME; made if it isn't there.")],
-    model: Annotated[
-        str | None, typer.Option(help="A phase, base, a directory or a hub id; the last trained phase if not named.")
-    ] = None,
+    model: Model = None,
     private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show files, bytes and card; send nothing.")] = False,
-    adapter_only: Annotated[
-        bool, typer.Option("--adapter-only", help="Of a LoRA phase: the adapter without the model it is put on.")
-    ] = False,
-    base: Annotated[
-        str | None, typer.Option(help="With --adapter-only: where the model that it is put on is found.")
-    ] = None,
-    license: Annotated[
-        str | None, typer.Option(help="The model's licence, e.g. apache-2.0; the base's, if known, if not named.")
-    ] = None,
+    adapter_only: AdapterOnly = False,
+    base: AdapterBase = None,
+    license: License = None,
     revision: Annotated[str | None, typer.Option(help="A branch to commit to instead of main.")] = None,
 ) -> None:
     """Publish a model on the Hugging Face hub: weights, tokenizer, chat template, and a card made of its trail.
@@ -63,8 +56,7 @@ def push(
     except SmolmathError as error:
         fail(str(error))
     except KeyboardInterrupt:
-        print("\ninterrupted before the commit, which is sent last. The same command goes on.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        interrupted("\ninterrupted before the commit, which is sent last. The same command goes on.")
     for name in done.removed:
         print(f"removed {name}, which an earlier push had left")
     print(f"{'pushed to' if done.changed else 'nothing has changed in'} {done.url} (commit {done.commit[:12]})")

@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from smolmath.commands import fail
+from smolmath.commands.options import Host, Model
 from smolmath.errors import SmolmathError
-
-HOST_HELP = "127.0.0.1 is this machine alone; 0.0.0.0 opens it to every network that it is in."
 
 
 def serve(
-    model: Annotated[str | None, typer.Option(help="A phase, base, a directory or a hub id; the last phase.")] = None,
-    host: Annotated[str, typer.Option(help=HOST_HELP)] = "127.0.0.1",
+    model: Model = None,
+    host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
 ) -> None:
     """Serve a model to OpenAI clients: vLLM's server where hardware.engine is vllm, else transformers'.
@@ -55,12 +54,14 @@ def _serve(asked: str | None, host: str, port: int) -> None:
         if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
             fail(f'{", ".join(missing)}: not installed. Run: pip install "smolmath[serve]" (or make setup)')
         print(f"loading {model.name} from {model.folder} …", flush=True)
+        from smolmath.solving.reasoner import Reasoner  # before what imports torch: it chooses the CPU's kernels
+
+        reasoner = Reasoner.load(model, params, engine="transformers")
         from smolmath.engines.transformers import TransformersEngine
         from smolmath.serving.api import model_server
-        from smolmath.solving.reasoner import Reasoner
 
-        engine = TransformersEngine.load(model.folder, dtype=model.dtype, hardware=hardware)
-        app = model_server(model, engine, Reasoner(model, engine).context())
+        assert isinstance(reasoner.engine, TransformersEngine)
+        app = model_server(model, reasoner.engine)
         print(f"serving {model.name} at {web.address(listening)}/v1 (Ctrl-C stops it)", flush=True)
         web.warn_if_open(host)
         web.run(app, listening, log_requests=True)

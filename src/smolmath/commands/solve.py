@@ -4,14 +4,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from smolmath.commands import console, fail
+from smolmath.commands import console, fail, interrupted
+from smolmath.commands.options import MaxTokens, Model
 from smolmath.errors import SmolmathError
 
 if TYPE_CHECKING:  # they import what takes seconds
@@ -19,20 +20,18 @@ if TYPE_CHECKING:  # they import what takes seconds
     from smolmath.solving.files import Question
     from smolmath.solving.reasoner import Reasoner
 
-MODEL_HELP = "A phase, `base`, a directory, or an id on the hub; the last trained phase if not named."
-
 
 def solve(
     question: Annotated[str | None, typer.Argument(help="What to solve; - or nothing: it is read from stdin.")] = None,
     file: Annotated[
         Path | None, typer.Option(help="Many: a .jsonl with `question` and maybe `id`, or a text file, one a line.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
+    model: Model = None,
     samples: Annotated[int, typer.Option(min=1, help="Completions to draw; most of them decide.")] = 1,
     temperature: Annotated[
         float | None, typer.Option(min=0, help="0, which is greedy, for one sample; evaluation's for several.")
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of a completion; evaluation's if not named.")] = None,
+    max_tokens: MaxTokens = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
     save: Annotated[Path | None, typer.Option(help="A .jsonl to append each solution to.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each question and nothing else.")] = False,
@@ -66,12 +65,6 @@ def loading(model: str | None) -> Status:
     """A sign of life on a terminal while a model is loaded. Enter it before anything imports transformers."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its warnings would stand amid what the model writes
     return Console(stderr=True).status(f"loading {model or 'the model'} …")
-
-
-def interrupted() -> NoReturn:
-    """The end after Ctrl-C."""
-    print("\ninterrupted.", file=sys.stderr)
-    raise typer.Exit(130)
 
 
 def _questions(question: str | None, file: Path | None) -> "list[Question]":

@@ -1,12 +1,12 @@
 """`smolmath synthesize`: a model's right solutions as a dataset."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from smolmath.commands import console, fail
+from smolmath.commands import console, fail, interrupted
+from smolmath.commands.options import MaxTokens, Model
 from smolmath.errors import SmolmathError
 
 
@@ -15,16 +15,14 @@ def synthesize(
         str, typer.Argument(metavar="DATASET_OR_FILE", help="A dataset of params.yaml, or a data file.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write: a new one, or the same synthesis to make anew.")],
-    model: Annotated[
-        str | None, typer.Option(help="A phase, a directory or a hub id; the last phase trained.")
-    ] = None,
+    model: Model = None,
     samples: Annotated[int, typer.Option(min=1, help="Completions of each problem.")] = 4,
     temperature: Annotated[float, typer.Option(min=0.01, help="At which they are drawn.")] = 1.0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many problems, lowest id first.")] = None,
     keep: Annotated[int, typer.Option(min=1, help="Solutions of each problem, the first that are right.")] = 1,
     side: Annotated[str, typer.Option(help="Of a dataset: train or validation.")] = "train",
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of a completion; evaluation's if not named.")] = None,
+    max_tokens: MaxTokens = None,
     question: Annotated[str | None, typer.Option(help="Column of a file's questions.")] = None,
     reference: Annotated[str | None, typer.Option(help="Column of a file's reference answers.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Yield and cost, for a program.")] = False,
@@ -58,8 +56,7 @@ def synthesize(
     except (SmolmathError, OSError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on where it was.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        interrupted("\ninterrupted: the same command goes on where it was.")
     if as_json:
         print(to_json(summary))
         return

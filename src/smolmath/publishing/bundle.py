@@ -119,8 +119,6 @@ def _warnings(subject: Subject, origin: Origin | None) -> list[str]:
         found.append("no stage of dvc.lock made this model, so the card can say little of it")
     elif origin.trail.recorded_in is None:
         found.append("dvc.lock with this model is not committed yet, so the card can name no commit that records it")
-    if origin and not origin.results:
-        found.append("no evaluation of these weights is recorded, so the card has no results: run dvc repro")
     if origin:
         found += origin.doubts
     if subject.licence is None:

@@ -111,8 +111,8 @@ def sampling_of(origin: Origin | None) -> Mapping[str, Any] | None:
     return lookup_or_none(origin.recipe, "evaluate.sampling") if origin else None
 
 
-def evaluation_of(lock: Mapping[str, Recorded], model: str, dataset: str, md5: str) -> tuple[str, str] | None:
-    """(completions, metrics), paths of the evaluation of the weights with this hash; None if there is none here."""
+def evaluation_of(lock: Mapping[str, Recorded], model: str, dataset: str, md5: str) -> Path | None:
+    """The metrics of the evaluation of the weights with this hash; None if there are none here."""
     completions = f"results/completions/{model}/{dataset}.parquet"
     metrics = f"metrics/eval/{model}/{dataset}.json"
     generated, evaluated = producer(lock, completions), producer(lock, metrics)
@@ -120,7 +120,7 @@ def evaluation_of(lock: Mapping[str, Recorded], model: str, dataset: str, md5: s
         return None
     if evaluated.deps.get(completions) != generated.outs[completions] or not Path(metrics).is_file():
         return None
-    return (completions, metrics) if content_hash(Path(metrics)) == evaluated.outs[metrics] else None
+    return Path(metrics) if content_hash(Path(metrics)) == evaluated.outs[metrics] else None
 
 
 def _inside(folder: Path) -> str | None:
@@ -195,10 +195,10 @@ def _results(lock: Mapping[str, Recorded], model: str, found: Trail) -> list[Res
     results = []
     for out in (out for made in lock.values() for out in made.outs if out.startswith(f"metrics/eval/{model}/")):
         dataset = Path(out).stem
-        paths = evaluation_of(lock, model, dataset, found.md5)
-        evaluation = read_evaluation(Path(paths[1])) if paths else None
+        metrics = evaluation_of(lock, model, dataset, found.md5)
+        evaluation = read_evaluation(metrics) if metrics else None
         if evaluation is None:
             continue
         before = evaluation_of(lock, "base", dataset, base) if base and model != "base" else None
-        results.append(Result(dataset, evaluation, read_evaluation(Path(before[1])) if before else None))
+        results.append(Result(dataset, evaluation, read_evaluation(before) if before else None))
     return results

@@ -33,11 +33,8 @@ from smolmath.solving.models import FoundModel
 _NOT_FOR_ONE_MODEL = ("/load_model", "/reset", "/v1/audio/transcriptions")
 
 
-def model_server(model: FoundModel, engine: TransformersEngine, context: int) -> FastAPI:
-    """The server's app: /v1/chat/completions, /v1/completions, /v1/responses, /v1/models, /health.
-
-    Args: context: tokens that the model can read, prompt and completion together.
-    """
+def model_server(model: FoundModel, engine: TransformersEngine) -> FastAPI:
+    """The server's app: /v1/chat/completions, /v1/completions, /v1/responses, /v1/models, /health."""
     logging.set_verbosity_error()  # it warns of every request that one came
     tokenizer = engine.tokenizer
     tokenizer.chat_template = with_default_system(tokenizer.chat_template, model.prompt.system)
@@ -49,7 +46,7 @@ def model_server(model: FoundModel, engine: TransformersEngine, context: int) ->
         eos_token_id=sorted(eos_ids(engine.model, tokenizer)),
         pad_token_id=tokenizer.pad_token_id,
     )
-    models, generation = _OneModel(model.name, engine), _Generation(context)
+    models, generation = _OneModel(model.name, engine), _Generation(model.context)
     app: FastAPI = build_server(
         models,
         _Chat(models, generation),

@@ -26,7 +26,7 @@ class Conversation:
         Raises: QuestionError if the question is empty or alone too long.
         """
         limit = self.max_completion_tokens or self.reasoner.model.max_completion_tokens
-        free = min(limit, self.reasoner.context() // 2)  # a limit beyond the context must not forget everything
+        free = min(limit, self.reasoner.model.context // 2)  # a limit beyond the context must not forget everything
         first = self.dropped
         while first < len(self.turns) and self.reasoner.room(question, self._messages(first)) < free:
             first += 1

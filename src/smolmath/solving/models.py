@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ class FoundModel:
     prompt: PromptParams  # what it was trained with, where it says so; else the project's
     dtype: str  # of its weights, as torch names it
     max_completion_tokens: int  # the project's limit in evaluation
+
+    @cached_property
+    def context(self) -> int:
+        """Tokens that it can read, prompt and completion together."""
+        config = read_json(self.folder / "config.json")
+        of_text = config.get("text_config")
+        config = of_text if isinstance(of_text, dict) else config
+        return int(config.get("max_position_embeddings") or config.get("n_positions") or 1 << 30)
 
 
 def find_model(asked: str | None, params: Mapping[str, Any] | None = None) -> FoundModel:

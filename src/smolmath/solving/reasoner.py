@@ -13,7 +13,7 @@ from smolmath.evaluation import AnswerGroups
 from smolmath.params.core import load_section, read_params
 from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message, chat_prompt
-from smolmath.solving.models import FoundModel, ModelError, find_model, read_json
+from smolmath.solving.models import FoundModel, ModelError, find_model
 from smolmath.solving.parts import split_parts
 
 
@@ -41,14 +41,16 @@ class Reasoner:
     engine: Engine
 
     @classmethod
-    def load(cls, asked: str | None, params: Mapping[str, Any] | None = None, *, engine: str | None = None) -> Self:
+    def load(
+        cls, asked: str | FoundModel | None, params: Mapping[str, Any] | None = None, *, engine: str | None = None
+    ) -> Self:
         """The model that `find_model` finds, loaded.
 
-        Args: engine: instead of `hardware.engine`.
+        Args: asked: or the model that it has found. engine: instead of `hardware.engine`.
         Raises: ModelError, StageError as `find_model` and `load_engine`; ModelError if its files can't be used.
         """
         params = read_params() if params is None else params
-        model = find_model(asked, params)
+        model = asked if isinstance(asked, FoundModel) else find_model(asked, params)
         hardware = load_section(params, "hardware", HardwareParams)
         if engine is not None:
             hardware = hardware.model_copy(update={"engine": engine})
@@ -94,8 +96,8 @@ class Reasoner:
         room = self.room(question, history)
         if room < 1:
             raise QuestionError(
-                f"the question is too long: with the system prompt it has {self.context() - room:,} tokens, and "
-                f"{self.model.name} reads {self.context():,}."
+                f"the question is too long: with the system prompt it has {self.model.context - room:,} tokens, and "
+                f"{self.model.name} reads {self.model.context:,}."
             )
         sampling = Sampling(temperature, top_p, samples, min(room, wanted), seed)
         prompt = self.prompt(question, history)
@@ -109,14 +111,7 @@ class Reasoner:
 
     def room(self, question: str, history: Sequence[Message] | None = None) -> int:
         """Tokens that are left for the completion; below 1 if the question doesn't fit."""
-        return self.context() - self.engine.count_tokens(self.engine.render(self.prompt(question, history)))
-
-    def context(self) -> int:
-        """Tokens that the model can read, prompt and completion together."""
-        config = read_json(self.model.folder / "config.json")
-        of_text = config.get("text_config")
-        config = of_text if isinstance(of_text, dict) else config
-        return int(config.get("max_position_embeddings") or config.get("n_positions") or 1 << 30)
+        return self.model.context - self.engine.count_tokens(self.engine.render(self.prompt(question, history)))
 
     def _solution(self, question: str, completions: list[Completion]) -> Solution:
         tags = self.model.prompt.tags

@@ -147,7 +147,6 @@ def _refuse_foreign(out: Path, name: str) -> None:
 def _take_over(out: Path, name: str, state: Path) -> bool:
     """Whether all completions are there from before; copied out of the result, which is replaced."""
     if not (state / NAME).is_file() and (out / NAME).is_file():
-        state.mkdir(parents=True, exist_ok=True)
         part = state / f".{NAME}.part"
         shutil.copyfile(out / NAME, part)
         os.replace(part, state / NAME)
@@ -165,12 +164,11 @@ def _draw(
 ) -> Drawn:
     import smolmath.kernels  # noqa: F401  # before torch, which the engine imports
     from smolmath.engines import load_engine
-    from smolmath.solving.reasoner import Reasoner
 
     hardware = load_section(params, "hardware", HardwareParams)
     with claimed_gpu(hardware):
         engine = load_engine(model.folder, dtype=model.dtype, hardware=hardware)
-        room = Reasoner(model, engine).context() - sampling.max_completion_tokens
+        room = model.context - sampling.max_completion_tokens
         fitting = [
             problem
             for problem in asked.problems
