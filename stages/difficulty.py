@@ -19,7 +19,7 @@ from smolmath.runs import stage_run
 
 
 def main(name: str, weights: str, split: str, out: str) -> None:
-    with stage_run(f"difficulty@{name}", gpu=True) as run:
+    with stage_run(f"difficulty@{name}", gpus=lambda hardware: 1) as run:
         sampling = run.section(f"difficulty.{name}", DifficultyParams)
         hardware = run.section("hardware", HardwareParams)
         prompt = run.section("prompt", PromptParams)

@@ -14,7 +14,7 @@ from smolmath.runs import stage_run
 
 
 def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
-    with stage_run(f"generate@{model}-{dataset}", gpu=True) as run:
+    with stage_run(f"generate@{model}-{dataset}", gpus=lambda hardware: 1) as run:
         sampling = run.section("evaluate.sampling", SamplingParams)
         hardware = run.section("hardware", HardwareParams)
         engine = load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)

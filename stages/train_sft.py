@@ -11,7 +11,7 @@ from smolmath.runs import stage_run
 
 
 def main(phase: str, init: str, split: str, out: str, curve: str, samples: str) -> None:
-    with stage_run(f"train@{phase}", gpu=True) as run:
+    with stage_run(f"train@{phase}", gpus=lambda hardware: 1) as run:
         # Only now: what these import asks CUDA which GPUs there are.
         from smolmath.sft.trainer import METHOD
         from smolmath.training.loop import train_phase

@@ -21,10 +21,15 @@ HARDWARE = HardwareParams(
     vllm_memory=0.3,
     vllm_sleep=True,
     vllm_server=None,
+    vllm_tensor_parallel=1,
+    accelerate=None,
+    engines=1,
+    attention="sdpa",
     threads=2,
     micro_batch=None,
     checkpoint_minutes=None,
     workers=1,
+    data="local",
 )
 PROMPT = PromptParams(system="Work it out.", reasoning_tag="reasoning", answer_tag="answer")
 COMMON = {

@@ -25,29 +25,36 @@ class DeviceError(SmolmathError):
 
 
 @contextmanager
-def claimed_gpu(hardware: HardwareParams) -> Iterator[str | None]:
-    """Let CUDA see one free GPU alone while the body runs; waits for one where all are held. Yields its name.
+def claimed_gpus(hardware: HardwareParams, count: int | None = 1) -> Iterator[list[str]]:
+    """Let CUDA see `count` free GPUs alone while the body runs; waits where others hold them. Yields their names.
 
     Enter it before anything asks CUDA for its devices: importing vllm or trl does, and the answer is kept.
 
-    Raises: DeviceError if hardware.devices names a GPU beyond those that there are.
+    Args: count: None: all that hardware.devices names. With hardware.devices: all nothing is held, and all are seen.
+    Raises: DeviceError if hardware.devices names a GPU beyond those that there are, or fewer than `count`.
     """
-    candidates = [] if hardware.device == "cpu" or hardware.devices == "all" else visible_gpus()
+    candidates = [] if hardware.device == "cpu" else visible_gpus()
     if isinstance(hardware.devices, list) and candidates:
         if beyond := [number for number in hardware.devices if number >= len(candidates)]:
             raise DeviceError(
                 f"hardware.devices: there is no GPU {beyond[0]}; this machine shows {len(candidates)}, counted from 0."
             )
         candidates = [candidates[number] for number in hardware.devices]
-    if not candidates:
-        yield None
+    if candidates and (count or 1) > len(candidates):
+        raise DeviceError(
+            f"hardware: {count} GPUs are asked for, and this machine has {len(candidates)} for them "
+            f"(hardware.devices: {hardware.devices}). Lower num_processes in the file that hardware.accelerate names, "
+            "hardware.engines or hardware.vllm_tensor_parallel."
+        )
+    if not candidates or hardware.devices == "all":
+        yield candidates
         return
     with ExitStack() as held:
-        gpu = _first_free(candidates, held)
+        gpus = _free(candidates, count or len(candidates), held)
         before = os.environ.get(VISIBLE)
-        os.environ[VISIBLE] = gpu
+        os.environ[VISIBLE] = ",".join(gpus)
         try:
-            yield gpu
+            yield gpus
         finally:
             if before is None:
                 del os.environ[VISIBLE]
@@ -73,18 +80,25 @@ def locks() -> Path:
     return cache / "smolmath" / "devices"
 
 
-def _first_free(candidates: Sequence[str], held: ExitStack) -> str:
+def _free(candidates: Sequence[str], count: int, held: ExitStack) -> list[str]:
+    """`count` GPUs whose locks are now `held`: all at once or none, so that two stages never wait for each other."""
     locks().mkdir(parents=True, exist_ok=True)
     told = False
     while True:
-        for gpu in candidates:
-            try:
-                held.enter_context(FileLock(locks() / f"{_lock_name(gpu)}.lock", timeout=0))
-            except Timeout:
-                continue
-            return gpu
+        with ExitStack() as mine:
+            gpus: list[str] = []
+            for gpu in candidates:
+                try:
+                    mine.enter_context(FileLock(locks() / f"{_lock_name(gpu)}.lock", timeout=0))
+                except Timeout:
+                    continue
+                gpus.append(gpu)
+                if len(gpus) == count:
+                    held.enter_context(mine.pop_all())
+                    return gpus
         if not told:
-            print(f"waiting for a free GPU: other stages hold {', '.join(candidates)}", flush=True)
+            what = "a free GPU" if count == 1 else f"{count} free GPUs"
+            print(f"waiting for {what}: other stages hold some of {', '.join(candidates)}", flush=True)
             told = True
         time.sleep(POLL_S)
 

@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 import smolmath
-from smolmath.devices import claimed_gpu
+from smolmath.devices import claimed_gpus
 from smolmath.energy import EnergyMeter
 from smolmath.errors import SmolmathError
 from smolmath.graph import Stage, load_stages
@@ -122,11 +122,11 @@ class StageRun:
 
 
 @contextmanager
-def stage_run(name: str, *, gpu: bool = False) -> Iterator[StageRun]:
+def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None = None) -> Iterator[StageRun]:
     """Run the body as stage `name` (DVC's address, `train@sums`); see the module's docstring.
 
-    Args: gpu: take a GPU that no other stage holds, where there is one. What asks CUDA for its devices (trl, vllm)
-    must be imported in the body.
+    Args: gpus: how many GPUs that no other stage holds it takes, where there are some (None: all). What asks CUDA for
+    its devices (trl, vllm) must be imported in the body.
 
     On an error that a person can mend the message is printed and the process exits with 1.
     """
@@ -137,7 +137,8 @@ def stage_run(name: str, *, gpu: bool = False) -> Iterator[StageRun]:
         run = StageRun(_find_stage(name, params), params)
         run.state.mkdir(parents=True, exist_ok=True)
         waiting = time.monotonic()
-        with held(run.state), claimed_gpu(run.section("hardware", HardwareParams)) if gpu else nullcontext():
+        hardware = run.section("hardware", HardwareParams)
+        with held(run.state), claimed_gpus(hardware, gpus(hardware)) if gpus else nullcontext():
             started += time.monotonic() - waiting  # for a GPU: no time of this stage
             with EnergyMeter() as energy:
                 try:

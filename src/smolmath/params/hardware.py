@@ -15,11 +15,18 @@ class HardwareParams(Strict):
     vllm: Literal["off", "colocate", "server"]  # what generates in GRPO: transformers, vLLM beside it or elsewhere
     vllm_memory: float = Field(gt=0, le=1)  # colocate: vLLM's share of the GPU while training has the rest
     vllm_sleep: bool  # colocate: vLLM frees its memory while the step is trained
-    vllm_server: str | None  # server: address of `trl vllm-serve`, e.g. http://localhost:8000
-    threads: int | None = Field(ge=1)  # CPU threads of torch; null: torch's choice
+    vllm_server: str | None  # server: address of a `vllm serve`, e.g. http://localhost:8000
+    vllm_tensor_parallel: int = Field(ge=1)  # GPUs that one vLLM engine of ours spreads over
+    accelerate: str | None  # a config file of accelerate: train in as many processes as it names; null: in one
+    engines: int = Field(
+        ge=1
+    )  # copies of the engine that answer for evaluation at the same time; on GPUs, one on each
+    attention: Literal["sdpa", "eager", "flash_attention_2"]  # what computes it while a phase trains
+    threads: int | None = Field(ge=1)  # CPU threads of torch, of all processes together; null: torch's choice
     micro_batch: int | None = Field(ge=1)  # sequences per forward and backward pass; null: the whole step at once
     checkpoint_minutes: float | None = Field(gt=0)  # a checkpoint at least so often; null: by checkpoint_steps alone
-    workers: int | None = Field(ge=1)  # processes that examine raw rows; null: one for each core
+    workers: int | None = Field(ge=1)  # processes that examine raw rows and grade; null: one for each core
+    data: Literal["local", "ray"]  # where they run: on this machine, or on a Ray cluster
 
     @field_validator("devices")
     @classmethod

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from smolmath.devices import claimed_gpu
+from smolmath.devices import claimed_gpus
 from smolmath.generation import generate_batches
 from smolmath.hashes import content_hash, fingerprint
 from smolmath.params.core import load_section, read_params
@@ -166,7 +166,7 @@ def _draw(
     from smolmath.engines import load_engine
 
     hardware = load_section(params, "hardware", HardwareParams)
-    with claimed_gpu(hardware):
+    with claimed_gpus(hardware):
         engine = load_engine(model.folder, dtype=model.dtype, hardware=hardware)
         room = model.context - sampling.max_completion_tokens
         fitting = [
