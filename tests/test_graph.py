@@ -19,6 +19,12 @@ INFRASTRUCTURE = {
     "graph.py",
     "hashes.py",
     "journal.py",
+    "launch/__init__.py",  # how many processes do the work is in no stage's params
+    "launch/config.py",
+    "launch/job.py",
+    "launch/machine.py",
+    "launch/machines.py",
+    "launch/stage.py",
     "params/__init__.py",
     "params/core.py",
     "params/hardware.py",  # in no stage's params, by design

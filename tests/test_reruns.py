@@ -30,7 +30,7 @@ MODULES = {
     "what no result hangs on": (
         """__init__.py cli.py devices.py energy.py errors.py grading.py graph.py hashes.py inspection.py journal.py
         lockfile.py progress.py recipes.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py
-        agents/ commands/ comparing/ provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ sources/__init__.py sources/hub.py difficulty.py""",
+        agents/ commands/ comparing/ launch/ provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ sources/__init__.py sources/hub.py difficulty.py""",
         "",
     ),
     "the grader": ("answers/", "check process@* train@* evaluate@*"),
@@ -46,7 +46,7 @@ MODULES = {
     "the kernels, engines, prompts": ("kernels.py engines/ prompts.py", "train@* generate@*"),
     "generation in batches": ("generation.py", "generate@*"),
     "what trainings share": ("training/", "train@*"),
-    "GRPO alone": ("grpo/__init__.py grpo/grounding.py grpo/preflight.py grpo/sampler.py grpo/scoring.py grpo/timed.py "
+    "GRPO alone": ("grpo/__init__.py grpo/grounding.py grpo/preflight.py grpo/sampler.py grpo/scoring.py grpo/server.py grpo/timed.py "
                    "grpo/trainer.py", "train@sums"),
     "rewards, which evaluation shows too": ("grpo/rewards.py grpo/shaping.py", "check train@sums evaluate@*"),
     "SFT alone": ("sft/", "train@legs"),

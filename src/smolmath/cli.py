@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from smolmath.commands import agent, chat, console, export, fail, page, push, serve, solve, synthesize
+from smolmath.commands import agent, chat, console, export, fail, join, page, push, serve, solve, synthesize
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
 from smolmath.tags import DEFAULT_TAGS, Tags
@@ -306,6 +306,7 @@ app.command()(serve.serve)
 app.command()(page.page)
 app.command()(export.export)
 app.command()(push.push)
+app.command()(join.join)
 
 if __name__ == "__main__":
     app()

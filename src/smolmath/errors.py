@@ -13,6 +13,7 @@
     ├── RecordsError       a table of ours that is missing or broken
     ├── RankingError       what several versions cannot be asked
     ├── DeviceError        a GPU that is not there
+    ├── LaunchError        several processes that can't be started as asked
     ├── LockError          a dvc.lock that is none
     ├── TuneError          a search that cannot begin or go on
     ├── QueueError         an experiment that DVC refuses

@@ -49,8 +49,8 @@ class StageRun:
         self.stage = stage
         self.params = params
         self._signatures = _signatures(stage)  # before the contents: an edit between the two is noticed at the end
-        self._deps, self._params = inputs(stage, params)
-        self.fingerprint = fingerprint(stage.name, self._deps, self._params)
+        self.deps, self.values = inputs(stage, params)  # hash of each dep, value of each param
+        self.fingerprint = fingerprint(stage.name, self.deps, self.values)
         self.state = main_workspace() / ".work" / stage.name / self.fingerprint  # survives a kill; gone on success
         self.git = git_state()
         self.facts: dict[str, Any] = {}  # goes into the journal: seconds by activity, effective settings
@@ -64,13 +64,17 @@ class StageRun:
         """Where to write the out at `path`: a temporary sibling, renamed to `path` when the stage has ended well."""
         if path not in self.stage.outs:
             raise AssertionError(f"{path} is no out of {self.stage.name} in dvc.yaml: {self.stage.outs}")
-        final = Path(path)
-        part = final.with_name(f".{final.name}.{self.fingerprint}.part")
+        final, part = Path(path), self.part(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers(final)
         remove(part)
         self._unpublished.append((part, final))
         return part
+
+    def part(self, path: str) -> Path:
+        """The temporary sibling of the out at `path`, as every process of this run names it."""
+        final = Path(path)
+        return final.with_name(f".{final.name}.{self.fingerprint}.part")
 
     def _remove_leftovers(self, final: Path) -> None:
         """What a killed run on other inputs had begun to write; of one that still runs it stays."""
@@ -113,11 +117,11 @@ class StageRun:
         params_now = read_params()
         changed = self._edited_before_hashing()
         changed += [
-            f"params.yaml: {key}" for key, value in self._params.items() if lookup_or_none(params_now, key) != value
+            f"params.yaml: {key}" for key, value in self.values.items() if lookup_or_none(params_now, key) != value
         ]
         if _signatures(self.stage) != self._signatures:
             now, _ = inputs(self.stage, self.params)
-            changed += [dep for dep in self.stage.deps if now[dep] != self._deps[dep]]
+            changed += [dep for dep in self.stage.deps if now[dep] != self.deps[dep]]
         return changed
 
 
@@ -131,14 +135,13 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
     On an error that a person can mend the message is printed and the process exits with 1.
     """
     started = time.monotonic()
-    try:
+    with ending_well(name):
         refuse_foreign_checkout()
         params = read_params()
-        run = StageRun(_find_stage(name, params), params)
+        run = StageRun(find_stage(name, params), params)
         run.state.mkdir(parents=True, exist_ok=True)
         waiting = time.monotonic()
-        hardware = run.section("hardware", HardwareParams)
-        with held(run.state), claimed_gpus(hardware, gpus(hardware)) if gpus else nullcontext():
+        with held(run.state), _claimed(run, gpus) if gpus else nullcontext():
             started += time.monotonic() - waiting  # for a GPU: no time of this stage
             with EnergyMeter() as energy:
                 try:
@@ -161,6 +164,20 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
             # is published from this state, without doing the work twice.
             if not run.orphaned():
                 shutil.rmtree(run.state, ignore_errors=True)
+
+
+def _claimed(
+    run: StageRun, gpus: Callable[[HardwareParams], int | None]
+) -> contextlib.AbstractContextManager[list[str]]:
+    hardware = run.section("hardware", HardwareParams)
+    return claimed_gpus(hardware, gpus(hardware))
+
+
+@contextmanager
+def ending_well(name: str) -> Iterator[None]:
+    """Errors of stage `name` that a person can mend, printed without a traceback; the process exits with 1."""
+    try:
+        yield
     except SmolmathError as error:
         _exit(str(error))
     except OSError as error:
@@ -228,7 +245,8 @@ def inputs(stage: Stage, params: Mapping[str, Any]) -> tuple[dict[str, str], dic
     return hashes, {key: lookup_or_none(params, key) for key in stage.params}
 
 
-def _find_stage(name: str, params: dict[str, Any]) -> Stage:
+def find_stage(name: str, params: dict[str, Any]) -> Stage:
+    """Raises: StageError if dvc.yaml has no such stage under these params."""
     stages = load_stages(params)
     if name not in stages:
         raise StageError(f"{name} is no stage of dvc.yaml under this params.yaml. There are: {', '.join(stages)}.")

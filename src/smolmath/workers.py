@@ -65,11 +65,11 @@ def _start(function: Callable[[Any], Any], parent: int) -> None:
     global _function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """A parent that was killed cannot end its workers; they would wait for it for ever."""
+def end_with(parent: int) -> None:
+    """End this process when its parent has ended: one that was killed cannot end those that it started."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

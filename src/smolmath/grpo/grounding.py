@@ -15,6 +15,7 @@ from trl.trainer.utils import selective_log_softmax
 
 from smolmath.grpo.timed import TimedTrainer
 from smolmath.tags import Tags
+from smolmath.training.ranks import gather, processes
 
 
 class GroundedTrainer(TimedTrainer):
@@ -25,14 +26,16 @@ class GroundedTrainer(TimedTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         assert self.scored is not None  # just scored
-        rows, texts, _, _ = self.scored
+        rows, texts = self.scored.rows, self.scored.texts
         chosen = first_reasoned(texts, self.num_generations, self.tags)
         grounded: list[tuple[list[int], int]] = [([], 0)] * len(texts)
         for i in chosen:
             asked, answer = rows[i]["prompt"], rows[i]["reference_answer"]
             grounded[i] = grounding_example(self.processing_class, asked, texts[i], answer, self.tags)
         # Tensors with a row for each completion, since TRL shuffles and splits everything alike. Each optimiser step
-        # of the generation gets its share of the groups, weighted so that the mean is over groups.
+        # of the generation gets its share of the groups, weighted so that the mean is over the groups of all
+        # processes, whose gradients are averaged.
+        everywhere = sum(gather([len(chosen)]))
         steps = self.args.steps_per_generation / self.args.gradient_accumulation_steps
         width = max(1, *(len(ids) for ids, _ in grounded))
         device = output["completion_ids"].device
@@ -42,9 +45,9 @@ class GroundedTrainer(TimedTrainer):
         weight = torch.zeros(len(texts), device=device)
         for i, (tokens, start) in enumerate(grounded):
             ids[i, : len(tokens)] = torch.tensor(tokens, dtype=torch.long, device=device)
-            attention[i, : len(tokens)] = 1
+            attention[i, : max(1, len(tokens))] = 1  # a row that attends to nothing would be NaN
             marked[i, start : len(tokens)] = True
-            weight[i] = steps / len(chosen) if tokens else 0.0
+            weight[i] = steps * processes() / everywhere if tokens else 0.0
         return output | {
             "grounding_ids": ids,
             "grounding_attention": attention,
@@ -56,6 +59,8 @@ class GroundedTrainer(TimedTrainer):
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         chosen = inputs["grounding_weight"] > 0
         added = loss.new_zeros(())
+        if processes() > 1 and not chosen.any():
+            chosen[0] = True  # weight 0: a divided model needs every process in every pass
         if chosen.any():
             nll = answer_nll(
                 model,
@@ -66,7 +71,8 @@ class GroundedTrainer(TimedTrainer):
             added = (inputs["grounding_weight"][chosen] * nll).sum()
         # TRL averages what the passes of a step log; the parts of this one add up.
         passes = self.args.gradient_accumulation_steps
-        self._metrics["train"]["answer_grounding"].append(passes * float(added.detach()))
+        everywhere = self.accelerator.gather(added.detach()).mean()
+        self._metrics["train"]["answer_grounding"].append(passes * float(everywhere))
         return loss + self.grounding_weight * added
 
 
@@ -103,4 +109,4 @@ def answer_nll(model: Any, ids: torch.Tensor, attention: torch.Tensor, answer: t
     logits = model(input_ids=ids, attention_mask=attention).logits[:, :-1]
     likelihood = selective_log_softmax(logits, ids[:, 1:])
     marked = answer[:, 1:]
-    return -(likelihood * marked).sum(1) / marked.sum(1)
+    return -(likelihood * marked).sum(1) / marked.sum(1).clamp(min=1)

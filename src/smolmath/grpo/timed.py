@@ -1,6 +1,6 @@
 """GRPOTrainer that says where its seconds go, keeps what it scored last, and finds its place in an epoch again."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from trl import GRPOTrainer
@@ -8,8 +8,14 @@ from trl import GRPOTrainer
 from smolmath.grpo.sampler import EpochSampler
 from smolmath.training.stopwatch import Stopwatch
 
-# (rows of the dataset, texts, token ids, rewards of shape (completions, functions)) of one generation
-Scored = tuple[list[dict[str, Any]], list[str], list[list[int]], Any]
+
+class Scored(NamedTuple):
+    """One generation: what this process drew, and the rewards of what all have drawn."""
+
+    rows: list[dict[str, Any]]  # of the dataset
+    texts: list[str]
+    ids: list[list[int]]  # tokens of each
+    rewards: Tensor  # (completions of all processes, functions), NaN where unscorable
 
 
 class TimedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
@@ -36,7 +42,7 @@ class TimedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         batch = super()._generate_and_score_completions(inputs)
         if self.scored is not None and self.model.training:
-            share = share_without_spread(self.scored[3], self.reward_weights, self.num_generations)
+            share = share_without_spread(self.scored.rewards, self.reward_weights, self.num_generations)
             self._metrics["train"]["frac_reward_zero_std"][-1] = share
         return batch
 
@@ -46,7 +52,7 @@ class TimedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
         with self.stopwatch("grade"):
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         texts = [completion[0]["content"] for completion in completions]
-        self.scored = (inputs, texts, completion_ids_list, rewards)
+        self.scored = Scored(inputs, texts, completion_ids_list, rewards)
         return rewards
 
 

@@ -8,6 +8,7 @@ Advantage: each reward minus its group's mean, divided by the group's standard d
 import importlib.util
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
@@ -19,6 +20,7 @@ from smolmath.grpo.grounding import GroundedTrainer
 from smolmath.grpo.preflight import look
 from smolmath.grpo.rewards import reward_functions
 from smolmath.grpo.scoring import phase_scorer, weighted
+from smolmath.grpo.server import refuse_server
 from smolmath.grpo.timed import TimedTrainer
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import GrpoPhase
@@ -26,6 +28,7 @@ from smolmath.params.prompt import PromptParams
 from smolmath.runs import StageError
 from smolmath.training.data import grpo_dataset
 from smolmath.training.method import Method
+from smolmath.training.ranks import gather, is_first, processes
 from smolmath.training.samples import Samples
 from smolmath.training.stopwatch import Stopwatch
 
@@ -56,6 +59,8 @@ def make_grpo_trainer(
             "(prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
             "max_prompt_tokens."
         )
+    if hardware.vllm_server is not None and is_first():
+        refuse_server(hardware.vllm_server, Path(model.name_or_path))
     ends = eos_ids(model, tokenizer)
     trainer_class: type[TimedTrainer] = TimedTrainer
     grounding: dict[str, Any] = {}
@@ -93,6 +98,11 @@ def vllm_arguments(hardware: HardwareParams) -> dict[str, Any]:
         return {}
     if importlib.util.find_spec("vllm") is None:
         raise StageError("hardware.vllm: vllm is not installed. Run `make setup VLLM=1`, or set it to off.")
+    if processes() % hardware.vllm_tensor_parallel:
+        raise StageError(
+            f"hardware.vllm_tensor_parallel: {hardware.vllm_tensor_parallel} does not divide the {processes()} "
+            "processes that train, on whose GPUs one vLLM engine would spread."
+        )
     if hardware.vllm == "server":
         return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": hardware.vllm_server}
     return {
@@ -100,6 +110,7 @@ def vllm_arguments(hardware: HardwareParams) -> dict[str, Any]:
         "vllm_mode": "colocate",
         "vllm_gpu_memory_utilization": hardware.vllm_memory,
         "vllm_enable_sleep_mode": hardware.vllm_sleep,
+        "vllm_tensor_parallel_size": hardware.vllm_tensor_parallel,
     }
 
 
@@ -117,16 +128,15 @@ class SampleCallback(TrainerCallback):  # type: ignore[misc]  # transformers is 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self.phase.sample_steps or self.trainer.scored is None:
             return
-        inputs, texts, ids, rewards = self.trainer.scored
+        mine = self.trainer.scored
+        asked = [(row["prompt"][-1]["content"], row["reference_answer"]) for row in mine.rows]
+        drawn = gather(list(zip(asked, mine.texts, mine.ids, strict=True)))  # of all processes, as the rewards are
         completions = [
-            Completion(text, "stop" if done(tokens, self.ends) else "length", len(tokens))
-            for text, tokens in zip(texts, ids, strict=True)
+            Completion(text, "stop" if done(tokens, self.ends) else "length", len(tokens)) for _, text, tokens in drawn
         ]
-        values = [[None if value != value else value for value in column] for column in rewards.T.tolist()]
+        values = [[None if value != value else value for value in column] for column in mine.rewards.T.tolist()]
         scored = weighted(values, list(self.phase.rewards), list(self.phase.reward_weights.values()))
-        problems = [
-            {"question": row["prompt"][-1]["content"], "reference_answer": row["reference_answer"]} for row in inputs
-        ]
+        problems = [{"question": question, "reference_answer": answer} for (question, answer), _, _ in drawn]
         rows = self.samples.rows("train", state.global_step, problems, completions, lambda *_: scored)
         self.samples.keep("train", state.global_step, rows)
 

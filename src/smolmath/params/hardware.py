@@ -35,6 +35,13 @@ class HardwareParams(Strict):
             raise ValueError(f"{devices} names no GPUs: auto, all, or their numbers once each, e.g. [0, 1].")
         return devices
 
+    @field_validator("vllm_server")
+    @classmethod
+    def _server_is_an_address(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url} is no address: http://localhost:8000, for example.")
+        return url and url.rstrip("/")
+
     @model_validator(mode="after")
     def _server_is_named(self) -> Self:
         if (self.vllm == "server") != (self.vllm_server is not None):

@@ -60,7 +60,8 @@ OWNED: dict[str, str] = {
         ],
         _SMOLMATH_DECIDES,
     ),
-    **dict.fromkeys(["do_train", "do_eval", "do_predict", "remove_unused_columns", "deepspeed"], _SMOLMATH_DECIDES),
+    **dict.fromkeys(["do_train", "do_eval", "do_predict", "remove_unused_columns"], _SMOLMATH_DECIDES),
+    **dict.fromkeys(["deepspeed", "fsdp", "fsdp_config", "ddp_find_unused_parameters"], "hardware.accelerate"),
     **dict.fromkeys(["completion_only_loss", "assistant_only_loss", "dataset_text_field"], _SMOLMATH_DECIDES),
 }
 _OWNED_PREFIXES = {

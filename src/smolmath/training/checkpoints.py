@@ -1,6 +1,7 @@
 """What a killed training goes on from, and how one that is asked to stop ends well."""
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -13,13 +14,24 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from smolmath.launch.config import SHARDED
+from smolmath.runs import StageError
+from smolmath.training.ranks import anywhere, is_first, processes, wait_for_all
+
+MADE_BY = "processes.json"  # beside a checkpoint of several processes, once all have written their part
+
 
 def last_whole_checkpoint(folder: Path, *, last_file: str = "trainer_state.json") -> Path | None:
-    """The newest checkpoint whose last file to be written, a JSON one, is whole; others are removed."""
+    """The newest checkpoint whose last file to be written, a JSON one, is whole; others are removed.
+
+    Of several processes each writes its random state, and the first one `MADE_BY` when all have.
+    """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for path in found:
+        last = [last_file, MADE_BY] if any(path.glob("rng_state_*.pth")) else [last_file]
         try:
-            json.loads((path / last_file).read_text(encoding="utf-8"))
+            for name in last:
+                json.loads((path / name).read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             print(f"{path.name} is incomplete and removed", file=sys.stderr)
             shutil.rmtree(path)
@@ -34,6 +46,30 @@ def log_history(checkpoint: Path | None) -> list[dict[str, Any]]:
         return []
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     return list(state["log_history"])
+
+
+def refuse_other_kind(checkpoint: Path, kind: str | None) -> None:
+    """What FSDP and ZeRO save can be read only by as many processes of the same kind.
+
+    Args: kind: of accelerate's config now; None: a single process.
+    Raises: StageError that names what the checkpoint was made by.
+    """
+    made = {"kind": None, "processes": 1}
+    if (checkpoint / MADE_BY).is_file():
+        made = json.loads((checkpoint / MADE_BY).read_text(encoding="utf-8"))
+    now = {"kind": kind, "processes": processes()}
+    if made != now and {made["kind"], kind} & set(SHARDED):
+        raise StageError(
+            f"{checkpoint} was made by {made['processes']} processes ({made['kind'] or 'no accelerate config'}), and "
+            f"now there are {now['processes']} ({kind or 'no accelerate config'}), which can't read it. Put "
+            "hardware.accelerate back, or start afresh: `smolmath work --clean`."
+        )
+    if made["processes"] != now["processes"]:
+        print(
+            f"{checkpoint.name} was made by {made['processes']} processes and {now['processes']} go on from it: what "
+            "is sampled from here on differs from an undisturbed run",
+            file=sys.stderr,
+        )
 
 
 class StopRequest:
@@ -64,21 +100,33 @@ class StopRequest:
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Checkpoints by time, beside those by steps, and the last one before a stop.
 
-    They fall on the borders of what was generated: within one a resumed run would generate anew, and differ.
+    They fall on the borders of what was generated: within one a resumed run would generate anew, and differ. Several
+    processes save and stop at the same step, whichever of them was asked to.
     """
 
-    def __init__(self, minutes: float | None, border: int, stop: StopRequest) -> None:
-        """border: optimiser steps that one generation is trained on."""
-        self.minutes, self.border, self.stop = minutes, border, stop
+    def __init__(self, minutes: float | None, border: int, stop: StopRequest, kind: str | None) -> None:
+        """border: optimiser steps that one generation is trained on. kind: of accelerate's config, if there is one."""
+        self.minutes, self.border, self.stop, self.kind = minutes, border, stop, kind
         self.saved = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self.border:
             return
-        if self.stop.signal:
+        due = self.minutes is not None and time.monotonic() - self.saved >= 60 * self.minutes
+        stop, due = anywhere([self.stop.signal is not None, due], args.device)
+        if stop:
+            self.stop.signal = self.stop.signal or "SIGTERM"  # of another process
             control.should_save = control.should_training_stop = True
-        elif self.minutes is not None and time.monotonic() - self.saved >= 60 * self.minutes:
+        elif due:
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.saved = time.monotonic()
+        if processes() == 1:
+            return
+        wait_for_all()
+        if is_first():
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            part = folder / f".{MADE_BY}"
+            part.write_text(json.dumps({"kind": self.kind, "processes": processes()}), encoding="utf-8")
+            os.replace(part, folder / MADE_BY)

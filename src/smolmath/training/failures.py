@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from smolmath.runs import StageError
+from smolmath.training.ranks import LOST, processes
 
 _NO_MEMORY = (
     "can't allocate memory",
@@ -46,6 +47,8 @@ def explained(phase: str, state: Path) -> Iterator[None]:
                 "room (`smolmath work` lists states of other versions, `dvc gc --workspace` drops their results) and "
                 "run `dvc repro`, which goes on from there."
             ) from error
+        if processes() > 1 and any(text in str(error) for text in LOST):
+            raise StageError(f"{phase}: another of its processes is gone ({_first_line(error)}).") from error
         if any(text in str(error) for text in _NO_NUMBERS):
             raise StageError(
                 f"{phase}: the model's probabilities are no numbers any more, so the weights are lost. The last "

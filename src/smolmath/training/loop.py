@@ -2,11 +2,14 @@
 
 import json
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from transformers import PrinterCallback, TrainerState
 
+from smolmath.engines.transformers import device_of
+from smolmath.launch.config import checked_config
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import GrpoPhase, Phase, load_phase_params
 from smolmath.params.prompt import PromptParams
@@ -16,17 +19,25 @@ from smolmath.runs import StageError, StageRun, main_workspace
 from smolmath.tracking import Tracker, tracked
 from smolmath.tracking_config import run_config
 from smolmath.training.arguments import shared_arguments
-from smolmath.training.checkpoints import CheckpointCallback, StopRequest, last_whole_checkpoint, log_history
+from smolmath.training.checkpoints import (
+    CheckpointCallback,
+    StopRequest,
+    last_whole_checkpoint,
+    log_history,
+    refuse_other_kind,
+)
 from smolmath.training.curves import named, write_curve
 from smolmath.training.data import fitting_problems, load_problems, problems_within
 from smolmath.training.failures import explained
 from smolmath.training.method import Method
 from smolmath.training.models import load_for_training, lora_config, save_model
 from smolmath.training.preflight import judge
+from smolmath.training.ranks import SyncedGenerationCallback, is_first, join, refuse_fallback, wait_for_all
 from smolmath.training.samples import Samples, as_text
 from smolmath.training.stopwatch import Stopwatch
-from smolmath.training.validation import ValidationCallback, best_step, load_weights, out_of_patience
+from smolmath.training.validation import ValidationCallback, best_step, out_of_patience
 from smolmath.training.watching import WatchCallback
+from smolmath.training.weights import LastWeightsCallback, load_weights
 
 # It takes a tied output layer, which no checkpoint holds twice, for a missing one.
 logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
@@ -46,15 +57,22 @@ def train_phase(
     """Train phase `name` from the model `init` on `split`'s train side; write the model, its curve and its samples.
 
     Goes on from the last whole checkpoint in the run's state directory, if there is one. The model is that of the best
-    validation, or of the last step where the phase does not validate.
+    validation, or of the last step where the phase does not validate. Where several processes train, all call this,
+    and the first of them writes.
 
     Raises: StageError for what a person must change, and after SIGTERM or Ctrl-C, with a checkpoint saved.
     """
     phase: Phase = load_phase_params(run.params, name)
+    hardware = run.section("hardware", HardwareParams)
+    join(cpu=device_of(hardware) == "cpu")
     max_steps = int(phase.settings["max_steps"])
     # TRL writes the adaptive entropy's coefficient after everything else.
     last_file = "entropy_ctrl_state.json" if phase.settings.get("use_adaptive_entropy") else "trainer_state.json"
-    checkpoint = last_whole_checkpoint(run.state / "checkpoints", last_file=last_file)
+    checkpoint = last_whole_checkpoint(run.state / "checkpoints", last_file=last_file) if is_first() else None
+    wait_for_all()  # the first has removed what is not whole
+    checkpoint = checkpoint or last_whole_checkpoint(run.state / "checkpoints", last_file=last_file)
+    if checkpoint:
+        refuse_other_kind(checkpoint, kind_of(hardware))
     history = log_history(checkpoint)
     done = int(checkpoint.name.split("-")[1]) if checkpoint else 0
     with (
@@ -67,7 +85,9 @@ def train_phase(
             phases=list(run.params["phases"]),
             config=run_config(run.params, phase=name, fingerprint=run.fingerprint),
             folder=main_workspace(),
-        ) as tracker,
+        )
+        if is_first()
+        else nullcontext() as tracker,
     ):
         if tracker:
             tracker.resume([{"step": row["step"], **named(row)} for row in history if "loss" in row])
@@ -75,13 +95,15 @@ def train_phase(
         if checkpoint and (done >= max_steps or out_of_patience(history, phase.validation)):
             # Killed after its last step, before anything was published.
             trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-            load_weights(trainer, checkpoint)
         else:
             _train(run, name, phase, trainer, watch, checkpoint, done, max_steps)
-        step = _take_the_best(run, phase, trainer)
+        if not is_first():
+            return
+        step = _published_step(run, phase, trainer.state)
         write_curve(trainer.state.log_history, curve_out)
         prompt = run.section("prompt", PromptParams)
-        save_model(trainer.model, tokenizer, model_out, dtype=run.params["model"]["dtype"], prompt=prompt)
+        model = load_weights(init, run.state / "best" / f"step-{step}")
+        save_model(model, tokenizer, model_out, dtype=run.params["model"]["dtype"], prompt=prompt)
         _write_origin(model_out, name, phase, step, trainer.state.log_history, prompt)
         watch.samples.join(samples_out, trainer.state.global_step)
         run.facts |= {
@@ -131,7 +153,7 @@ def _prepare(
             tracker.table(f"completions_{kind}", step, rows[:16])
 
     samples.shown = show
-    validation, held = None, []
+    held: list[dict[str, Any]] = []
     if phase.validation is not None:
         held = load_problems(split, "validation", phase.validation.problems)
         if not held:
@@ -141,8 +163,9 @@ def _prepare(
     watch = WatchCallback(
         name, stopwatch=stopwatch, samples=samples, tracker=tracker, validation_problems=len(held) or None
     )
+    keep: ValidationCallback | LastWeightsCallback = LastWeightsCallback(run.state / "best")
     if phase.validation is not None:
-        validation = ValidationCallback(
+        keep = ValidationCallback(
             phase.validation,
             held,
             tokenizer=tokenizer,
@@ -165,14 +188,14 @@ def _prepare(
             phase, seed=run.params["seed"], dtype=run.params["model"]["dtype"], hardware=hardware, state=run.state
         ),
         peft_config=lora_config(phase.lora, model, name),
-        callbacks=[watch, *([validation] if validation else [])],
+        callbacks=[watch, keep],
         samples=samples,
         stopwatch=stopwatch,
     )
     trainer.remove_callback(PrinterCallback)  # a line of forty numbers per step
-    if validation:
-        validation.trainer = trainer
-    if phase.preflight != "off" and not resumed:
+    keep.trainer = trainer
+    refuse_fallback(trainer, kind_of(hardware))
+    if phase.preflight != "off" and not resumed and is_first():  # the others wait for it at step 1
         with stopwatch("preflight"):
             findings, seen = method.look(
                 trainer.model,
@@ -187,7 +210,11 @@ def _prepare(
         run.facts["preflight"] = judge(name, findings, phase.preflight, seen)
     stop = StopRequest()
     watch.stop = stop
-    trainer.add_callback(CheckpointCallback(hardware.checkpoint_minutes, method.border(phase), stop))
+    if kind_of(hardware) == "FSDP":
+        trainer.add_callback(SyncedGenerationCallback())
+    trainer.add_callback(
+        CheckpointCallback(hardware.checkpoint_minutes, method.border(phase), stop, kind_of(hardware))
+    )
     return trainer, watch, tokenizer
 
 
@@ -217,15 +244,14 @@ def _train(
     )
 
 
-def _take_the_best(run: StageRun, phase: Phase, trainer: Any) -> int:
-    """Put the weights of the best validation into the trainer's model, if they aren't there; their step."""
-    best = best_step(trainer.state.log_history, phase.validation.metric) if phase.validation else None
-    last = int(trainer.state.global_step)
-    if best is None or best[0] == last:
-        return last
+def _published_step(run: StageRun, phase: Phase, state: TrainerState) -> int:
+    """The step of the best validation; the last one where the phase does not validate."""
+    best = best_step(state.log_history, phase.validation.metric) if phase.validation else None
+    if best is None:
+        return int(state.global_step)
     step, score = best
-    load_weights(trainer, run.state / "best" / f"step-{step}")
-    print(f"{run.stage.name}: the model is that of step {step}, with the best validation ({score:.3f})")
+    if step != state.global_step:
+        print(f"{run.stage.name}: the model is that of step {step}, with the best validation ({score:.3f})")
     return step
 
 
@@ -238,6 +264,11 @@ def _write_origin(
     origin |= {key: row[key] for key in ("validation_accuracy", "validation_reward") if key in row}
     origin["prompt"] = prompt.model_dump()
     (model / "smolmath.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+
+
+def kind_of(hardware: HardwareParams) -> str | None:
+    """How several processes train, as accelerate calls it; None: a single process does."""
+    return None if hardware.accelerate is None else checked_config(hardware).kind
 
 
 def effective_settings(arguments: Any) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from smolmath.params.phases import LoraParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import with_default_system
 from smolmath.runs import StageError
+from smolmath.training.ranks import threads_of_each
 
 
 def load_for_training(folder: Path, hardware: HardwareParams) -> tuple[Any, Any]:
     """(model, tokenizer). The weights are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16."""
     if hardware.threads:
-        torch.set_num_threads(hardware.threads)
+        torch.set_num_threads(threads_of_each(hardware.threads))
     tokenizer = load_tokenizer(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     return model, tokenizer

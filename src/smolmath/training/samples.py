@@ -14,6 +14,7 @@ from smolmath.answers import grade
 from smolmath.engines import Completion
 from smolmath.records import write_table
 from smolmath.tags import Tags
+from smolmath.training.ranks import is_first
 
 Kind = Literal["train", "validation"]
 _BASE = [
@@ -81,7 +82,9 @@ class Samples:
         return rows
 
     def keep(self, kind: Kind, step: int, rows: list[dict[str, Any]]) -> None:
-        """Write the rows of one step; a resumed run that passes the step again writes them again."""
+        """Write the rows of one step, which every process has; a resumed run that passes it writes them again."""
+        if not is_first():
+            return
         write_table(self.folder / f"{step:08d}-{kind}.parquet", rows, self.schema)
         self.shown(kind, step, rows)
 

@@ -4,7 +4,6 @@ Scores are read from the trainer's log history, which its checkpoints carry, so 
 undisturbed one. The weights of the best step lie in the state directory until the phase ends.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,10 @@ from smolmath.engines.transformers import TransformersEngine
 from smolmath.params.phases import ValidationParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
+from smolmath.training.ranks import is_first, joined, share
 from smolmath.training.samples import Samples, Scorer
 from smolmath.training.stopwatch import Stopwatch
+from smolmath.training.weights import save_weights
 
 T = TypeVar("T")
 
@@ -84,16 +85,17 @@ class ValidationCallback(TrainerCallback):  # type: ignore[misc]  # transformers
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # Only now: a run that is killed before its checkpoint is whole goes back to a step at which another was best.
         best = best_step(state.log_history, self.params.metric)
-        for path in self.folder.glob("step-*"):
+        for path in self.folder.glob("step-*") if is_first() else ():
             if best and path.name != f"step-{best[0]}":
                 shutil.rmtree(path)
 
     def validate(self, model: Any, step: int) -> dict[str, float]:
         """`validation_accuracy`, and `validation_reward` where the phase has rewards; the answers become samples."""
+        mine = share(self.problems)
         completions = answer_greedily(
-            model, self.tokenizer, self.problems, self.prompt, self.max_completion_tokens, batch=VALIDATION_BATCH
+            model, self.tokenizer, mine, self.prompt, self.max_completion_tokens, batch=VALIDATION_BATCH
         )
-        rows = self.samples.rows("validation", step, self.problems, completions, self.score)
+        rows = joined(self.samples.rows("validation", step, mine, completions, self.score), len(self.problems))
         self.samples.keep("validation", step, rows)
         scores = {"validation_accuracy": sum(row["correct"] for row in rows) / len(rows)}
         rewards = [row["reward"] for row in rows if row["reward"] is not None]
@@ -135,17 +137,3 @@ def in_eval_mode(model: Any, action: Callable[[], T]) -> T:
         return action()
     finally:
         model.train(training)
-
-
-def save_weights(trainer: Any, folder: Path) -> None:
-    """The weights alone (of a LoRA: the adapter), whole or not at all, in a checkpoint's layout."""
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(part, folder)
-
-
-def load_weights(trainer: Any, folder: Path) -> None:
-    """Put weights of `save_weights`, or of a checkpoint, into the trainer's model."""
-    trainer._load_from_checkpoint(str(folder))

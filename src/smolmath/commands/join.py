@@ -1,0 +1,62 @@
+"""`smolmath join`: this machine takes part in the trainings that machine 0 of several begins."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smolmath.commands import fail, interrupted
+from smolmath.devices import claimed_gpus
+from smolmath.errors import SmolmathError
+from smolmath.params.core import load_section, read_params
+from smolmath.params.hardware import HardwareParams
+
+if TYPE_CHECKING:
+    from smolmath.launch.job import Job
+    from smolmath.launch.machine import Ended
+
+
+def join(
+    machine: Annotated[
+        int | None, typer.Option(min=1, help="This machine's number; by itself under Slurm and SkyPilot.")
+    ] = None,
+    session: Annotated[str, typer.Option(help="Name of the job that these machines run.")] = "default",
+    over: Annotated[bool, typer.Option("--over", help="End what waits in this session, on all machines.")] = False,
+) -> None:
+    """Wait for the trainings of `dvc repro` on machine 0, and take part in them.
+
+    Run in the same folder, which all machines share: docs/cluster.md.
+    """
+    from smolmath.launch.machine import run_machine
+    from smolmath.launch.machines import join_launches, launches
+    from smolmath.runs import main_workspace
+
+    folder = launches(main_workspace())
+    folder.mkdir(parents=True, exist_ok=True)
+    ending = folder / f"{session}.over"
+    if over:
+        ending.touch()
+        return
+    number = machine if machine is not None else _number()
+    try:
+        hardware = load_section(read_params(), "hardware", HardwareParams)
+
+        def run(job: "Job", path: Path, check: Callable[[], None]) -> "Ended | None":
+            with claimed_gpus(hardware, job.per_machine):
+                return run_machine(job, path, number, hardware.threads, check=check)
+
+        print(f"machine {number} waits for trainings in {folder.parent.parent}", flush=True)
+        join_launches(folder, number, ending, run)
+    except SmolmathError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        interrupted()
+
+
+def _number() -> int:
+    for name in ("SLURM_NODEID", "SKYPILOT_NODE_RANK"):
+        if name in os.environ:
+            return int(os.environ[name])
+    fail("--machine: say which machine this is, from 1 up (machine 0 runs dvc repro).")
