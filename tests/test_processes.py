@@ -27,7 +27,7 @@ def two(params):
 
 
 def to_compare(params):
-    """Twenty steps whose every kind of number can differ: more than one epoch of groups, validation, grounding."""
+    """Twenty steps whose every kind of number can differ: more than one epoch of groups, validation, grounding, KL."""
     make_tiny(params)
     phase = params["phases"]["sums"]
     phase["prompts_per_step"] = 4
@@ -96,8 +96,11 @@ def test_two_processes_have_the_weights_and_means_of_one(trained, phase):
     for step, (mine, theirs) in enumerate(zip(one, other, strict=True), start=1):
         for name, value in mine.items():
             assert (value == "") == (theirs[name] == ""), (step, name)
-            if value:
-                assert float(theirs[name]) == pytest.approx(float(value), rel=2e-2, abs=2e-3), (step, name)
+            if value and step <= STEPS // 2:
+                assert float(theirs[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-5), (step, name)
+            # Then what sums round apart at (1e-6 at first) has grown, in the gradient's norm most of all.
+            elif value and name != "grad_norm":
+                assert float(theirs[name]) == pytest.approx(float(value), rel=2e-2, abs=1e-3), (step, name)
 
 
 def test_one_process_writes_the_samples_of_both(trained):

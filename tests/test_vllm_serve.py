@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from smolmath.engines import Sampling, load_engine
+from smolmath.grpo.server import refuse_server
 from smolmath.params.core import read_params
 from smolmath.prompts import chat_prompt, with_default_system
+from smolmath.runs import StageError
 from smolmath.serving import vllm, web
 from smolmath.solving.models import find_model
 from tests.conftest import ROOT
@@ -51,7 +53,11 @@ def url(model):
     # The CPU build's `vllm` program looks for a package of another name than its own; this is what its `serve` runs.
     server_module = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
     eager = ["--enforce-eager"]  # compiling costs minutes on a CPU
-    server = subprocess.Popen([*server_module, *command[2:], *eager], env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    weights = ["--weight-transfer-config", '{"backend": "nccl"}']  # as one that a training sends its weights to
+    server = subprocess.Popen(
+        [*server_module, *command[2:], *eager, *weights],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_SERVER_DEV_MODE": "1"},
+    )
     try:
         deadline = time.monotonic() + 300
         while True:
@@ -89,3 +95,13 @@ def test_a_request_that_names_no_temperature_samples_at_one(model, url):
     ]  # fmt: skip
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) > 1
+
+
+def test_a_training_knows_its_server_from_another_models(model, url, tmp_path):
+    address = url.removesuffix("/v1")
+    refuse_server(address, model.folder)
+    other = shutil.copytree(model.folder, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    with pytest.raises(StageError, match=r"another model than .*other: its num_hidden_layers is \d, not 2"):
+        refuse_server(address, other)
