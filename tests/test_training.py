@@ -201,7 +201,7 @@ def test_the_engine_tells_a_finished_completion_from_one_that_was_cut_and_draws_
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def grpo_trainer(folder, phase, hardware=HARDWARE, *, peft_config=None, problems=None):
+def grpo_trainer(folder, phase, hardware=HARDWARE, *, peft_config=None, problems=None, dtype="float32"):
     """(trainer, samples): real TRL on the shipped base."""
     from smolmath.grpo.trainer import make_grpo_trainer
     from smolmath.training.arguments import shared_arguments
@@ -214,7 +214,7 @@ def grpo_trainer(folder, phase, hardware=HARDWARE, *, peft_config=None, problems
     trainer = make_grpo_trainer(
         model=model, tokenizer=tokenizer, phase=phase, name="p", problems=problems or SUMS, prompt=DEMO_PROMPT,
         hardware=hardware,
-        arguments=shared_arguments(phase, seed=1, dtype="float32", hardware=hardware, state=folder),
+        arguments=shared_arguments(phase, seed=1, dtype=dtype, hardware=hardware, state=folder),
         peft_config=peft_config, callbacks=[], samples=samples, stopwatch=Stopwatch(),
     )  # fmt: skip
     return trainer, samples
@@ -237,6 +237,68 @@ SUMS = [
 
 def weights_of(trainer):
     return {name: weights.detach().clone() for name, weights in trainer.model.named_parameters()}
+
+
+@pytest.mark.slow
+def test_a_generation_in_16_bits_casts_each_weight_once_and_writes_what_trl_alone_would(tmp_path):
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from transformers import set_seed
+    from trl import GRPOTrainer
+
+    settings = {"num_generations": 6, "max_steps": 1, "max_completion_length": 32}
+    trainer, _ = grpo_trainer(tmp_path, GRPO.model_copy(update={"grpo": settings}), dtype="bfloat16")
+    trainer.accelerator.prepare_model(trainer.model)  # what train() begins with: autocast around every forward
+    weights = {weight.data_ptr() for weight in trainer.model.parameters()}
+    prompts = [row["prompt"] for row in trainer.train_dataset]
+
+    class Casts(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), keywords=None):
+            if function is torch.ops.aten._to_copy.default and args[0].data_ptr() in weights:
+                self.count += keywords["dtype"] is torch.bfloat16
+            return function(*args, **(keywords or {}))
+
+    def generated(generate):
+        set_seed(1)
+        with Casts() as casts:
+            ids = generate(trainer, prompts)[1]
+        return ids, casts.count
+
+    ours, casts = generated(type(trainer)._generate)
+    theirs, casts_of_theirs = generated(GRPOTrainer._generate)
+    assert ours == theirs
+    assert 0 < casts <= len(weights)
+    tokens = max(map(len, ours))
+    assert casts_of_theirs == casts * tokens > casts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_phase_trains_with_the_attention_that_the_hardware_names(tmp_path, attention):
+    trainer, _ = grpo_trainer(tmp_path, GRPO, HARDWARE.model_copy(update={"attention": attention}))
+    assert trainer.model.config._attn_implementation == attention
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("installed", "device", "dtype", "message"),
+    [
+        (False, "cuda", "bfloat16", r"flash_attn is not installed.*flash-attn`, or set hardware.attention: sdpa\."),
+        (True, "cpu", "bfloat16", r"on a CPU\. Set hardware.device: cuda, or set hardware.attention: sdpa\."),
+        (True, "cuda", "float32", r"model.dtype is float32\. Set that to bfloat16, which is a new run, or set"),
+    ],
+)
+def test_flash_attention_is_refused_where_it_cannot_run(monkeypatch, installed, device, dtype, message):
+    from smolmath.runs import StageError
+    from smolmath.training import models
+
+    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(models, "device_of", lambda hardware: device)
+    hardware = HARDWARE.model_copy(update={"attention": "flash_attention_2"})
+    with pytest.raises(StageError, match=message):
+        models.load_for_training(ROOT / "bases" / "calc", hardware, dtype=dtype)
 
 
 @pytest.mark.slow

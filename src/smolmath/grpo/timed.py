@@ -1,5 +1,6 @@
 """GRPOTrainer that says where its seconds go, keeps what it scored last, and finds its place in an epoch again."""
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -36,7 +37,9 @@ class TimedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
         )
 
     def _generate(self, prompts: list[Any]) -> Any:
-        with self.stopwatch("generate"):
+        # Autocast keeps its 16-bit copies of the fp32 weights until the outermost context ends: here they are made once
+        # for all tokens, without it once for each. vLLM has weights of its own, and must not be cast about.
+        with self.stopwatch("generate"), nullcontext() if self.use_vllm else self.accelerator.autocast():
             return super()._generate(prompts)
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:

@@ -133,7 +133,7 @@ def _prepare(
     """(trainer, what watches it, tokenizer), looked at before its first step unless it goes on from a later one."""
     prompt = run.section("prompt", PromptParams)
     hardware = run.section("hardware", HardwareParams)
-    model, tokenizer = load_for_training(init, hardware)
+    model, tokenizer = load_for_training(init, hardware, dtype=run.params["model"]["dtype"])
     problems = fitting_problems(
         problems_within(load_problems(split, "train"), split, phase.pass_rate, name),
         tokenizer,
@@ -196,7 +196,8 @@ def _prepare(
     keep.trainer = trainer
     refuse_fallback(trainer, kind_of(hardware))
     if phase.preflight != "off" and not resumed and is_first():  # the others wait for it at step 1
-        with stopwatch("preflight"):
+        # As a step computes: the trainer's own autocast begins with its first step.
+        with stopwatch("preflight"), trainer.accelerator.autocast():
             findings, seen = method.look(
                 trainer.model,
                 tokenizer,

@@ -1,5 +1,6 @@
 """Models in and out of a training: fp32 weights while it runs, safetensors in the asked type when it is done."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from smolmath.engines.transformers import eos_ids, load_tokenizer
+from smolmath.engines.transformers import device_of, eos_ids, load_tokenizer
 from smolmath.params.core import listing, nearest
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import LoraParams
@@ -17,13 +18,37 @@ from smolmath.runs import StageError
 from smolmath.training.ranks import threads_of_each
 
 
-def load_for_training(folder: Path, hardware: HardwareParams) -> tuple[Any, Any]:
-    """(model, tokenizer). The weights are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16."""
+def load_for_training(folder: Path, hardware: HardwareParams, *, dtype: str = "float32") -> tuple[Any, Any]:
+    """(model, tokenizer). The weights are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16.
+
+    Args: dtype: model.dtype, in which the training computes; not every hardware.attention knows fp32.
+    Raises: StageError if hardware.attention cannot run here.
+    """
+    if hardware.attention == "flash_attention_2":
+        _refuse_missing_flash_attention(hardware, dtype)
     if hardware.threads:
         torch.set_num_threads(threads_of_each(hardware.threads))
     tokenizer = load_tokenizer(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, attn_implementation=hardware.attention
+    )
     return model, tokenizer
+
+
+def _refuse_missing_flash_attention(hardware: HardwareParams, dtype: str) -> None:
+    """Before the weights are loaded: transformers would go looking for a kernel on the hub, or fail in step 1."""
+    if importlib.util.find_spec("flash_attn") is None:
+        problem = (
+            "flash_attn is not installed, and no lock has it: its build must fit torch and the GPU. Install it by "
+            "`.venv/bin/uv pip install --no-build-isolation flash-attn`"
+        )
+    elif device_of(hardware) == "cpu":
+        problem = "it runs on GPUs alone, and this training is on a CPU. Set hardware.device: cuda"
+    elif dtype == "float32":
+        problem = "it computes in 16 bits alone, and model.dtype is float32. Set that to bfloat16, which is a new run"
+    else:
+        return
+    raise StageError(f"hardware.attention: flash_attention_2: {problem}, or set hardware.attention: sdpa.")
 
 
 def lora_config(lora: LoraParams | None, model: Any, phase: str) -> LoraConfig | None:
