@@ -63,6 +63,7 @@ bench: setup
 	$(BIN)/python benchmarks/learning.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/gpu.py
 	$(MAKE) bench-harness
 
 bench-smoke: setup
@@ -72,6 +73,7 @@ bench-smoke: setup
 	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
 	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1
 	$(BIN)/python benchmarks/overhead.py --rounds 1
+	$(BIN)/python benchmarks/gpu.py --small
 	$(MAKE) bench-harness HARNESS="--problem-count 8 --tokens 48"
 
 # EleutherAI's lm-eval beside our evaluation, in an environment of its own: nothing else needs what it brings along.

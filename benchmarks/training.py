@@ -219,11 +219,11 @@ def timed(train: Callable[[], None]) -> dict[str, Any]:
     return {"begins": begins, "callbacks": callbacks, **noted}
 
 
-def ours(params: dict) -> None:
-    """The phase's stage, by its own command."""
+def ours(params: dict, phase: str = PHASE) -> None:
+    """The phase's stage, by its own command; benchmarks/gpu.py calls it for another phase."""
     from smolmath.graph import load_stages
 
-    command = shlex.split(load_stages(params)[f"train@{PHASE}"].cmd)
+    command = shlex.split(load_stages(params)[f"train@{phase}"].cmd)
     script = next(i for i, word in enumerate(command) if word.endswith(".py"))
     sys.argv = command[script:]
     sys.path.insert(0, str(Path(command[script]).parent))

@@ -37,8 +37,8 @@ class TimedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
         )
 
     def _generate(self, prompts: list[Any]) -> Any:
-        # Autocast keeps its 16-bit copies of the fp32 weights until the outermost context ends: here they are made once
-        # for all tokens, without it once for each. vLLM has weights of its own, and must not be cast about.
+        # Autocast keeps its 16-bit copies of trained fp32 weights until the outermost context ends: here they are made
+        # once for all tokens, without it once for each. vLLM has weights of its own, which nothing must cast.
         with self.stopwatch("generate"), nullcontext() if self.use_vllm else self.accelerator.autocast():
             return super()._generate(prompts)
 
