@@ -92,9 +92,10 @@ class ValidationCallback(TrainerCallback):  # type: ignore[misc]  # transformers
     def validate(self, model: Any, step: int) -> dict[str, float]:
         """`validation_accuracy`, and `validation_reward` where the phase has rewards; the answers become samples."""
         mine = share(self.problems)
-        completions = answer_greedily(
-            model, self.tokenizer, mine, self.prompt, self.max_completion_tokens, batch=VALIDATION_BATCH
-        )
+        with self.trainer.accelerator.autocast():  # as a step computes, with each weight cast once for all tokens
+            completions = answer_greedily(
+                model, self.tokenizer, mine, self.prompt, self.max_completion_tokens, batch=VALIDATION_BATCH
+            )
         rows = joined(self.samples.rows("validation", step, mine, completions, self.score), len(self.problems))
         self.samples.keep("validation", step, rows)
         scores = {"validation_accuracy": sum(row["correct"] for row in rows) / len(rows)}
