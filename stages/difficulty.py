@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
+from smolmath.copies import engine_gpus, load_engines
 from smolmath.difficulty import histogram, pass_rates
-from smolmath.engines import load_engine
 from smolmath.generation import generate_batches, problems_to_answer
 from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.hardware import HardwareParams
@@ -19,12 +19,12 @@ from smolmath.runs import stage_run
 
 
 def main(name: str, weights: str, split: str, out: str) -> None:
-    with stage_run(f"difficulty@{name}", gpus=lambda hardware: 1) as run:
+    with stage_run(f"difficulty@{name}", gpus=engine_gpus) as run:
         sampling = run.section(f"difficulty.{name}", DifficultyParams)
         hardware = run.section("hardware", HardwareParams)
         prompt = run.section("prompt", PromptParams)
         problems = problems_to_answer(Path(split), "train", sampling.problems)
-        engine = load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
+        engine = load_engines(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
         batches = generate_batches(
             engine,
             problems,

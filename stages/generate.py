@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.engines import load_engine
+from smolmath.copies import engine_gpus, load_engines
 from smolmath.generation import generate_batches, problems_to_answer, read_completions
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.hardware import HardwareParams
@@ -14,10 +14,10 @@ from smolmath.runs import stage_run
 
 
 def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
-    with stage_run(f"generate@{model}-{dataset}", gpus=lambda hardware: 1) as run:
+    with stage_run(f"generate@{model}-{dataset}", gpus=engine_gpus) as run:
         sampling = run.section("evaluate.sampling", SamplingParams)
         hardware = run.section("hardware", HardwareParams)
-        engine = load_engine(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
+        engine = load_engines(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
         batches = generate_batches(
             engine,
             problems_to_answer(Path(split), "test", sampling.problems),

@@ -220,7 +220,7 @@ def test_with_vllm_its_server_takes_over(here, monkeypatch):
     assert ran[:-1] == [
         str(Path(sys.executable).with_name("vllm")), "vllm", "serve", CALC, "--served-model-name", CALC,
         "--host", "127.0.0.1", "--port", port, "--dtype", "float32", "--generation-config", "vllm",
-        "--gpu-memory-utilization", "0.9", "--chat-template",
+        "--gpu-memory-utilization", "0.9", "--tensor-parallel-size", "1", "--chat-template",
     ]  # fmt: skip
     assert params["prompt"]["system"] in ran[-1]
     assert done.output.startswith(f"vllm serve {CALC} --served-model-name {CALC} --host 127.0.0.1 --port {port}")

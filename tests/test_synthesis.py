@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-import smolmath.engines
+import smolmath.copies
 from smolmath.cli import app
 from smolmath.engines import Completion
 from smolmath.params.core import read_params
@@ -150,7 +150,7 @@ def engine(monkeypatch):
         made["loaded"] += 1
         return made["engine"]
 
-    monkeypatch.setattr(smolmath.engines, "load_engine", load)
+    monkeypatch.setattr(smolmath.copies, "load_engines", load)
     return made
 
 

@@ -1,21 +1,26 @@
 """Completions of one model for one dataset's problems, greedy and sampled, resumable batch by batch.
 
 Batches are fixed by (prompt length, id) and seeded by (seed, batch number); a batch is saved whole or not at all, so a
-generation that was killed and goes on ends with the same completions as an undisturbed one.
+generation that was killed and goes on ends with the same completions as an undisturbed one, and so does one whose
+batches several copies of the engine share.
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from smolmath.engines import Engine, Sampling
+from smolmath.copies import EngineCopies
+from smolmath.engines import Engine, Reader, Sampling
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.progress import progress
-from smolmath.prompts import chat_prompt
+from smolmath.prompts import Message, chat_prompt
 from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table, write_table
 from smolmath.runs import StageError
 
@@ -48,8 +53,17 @@ def read_completions(batches: Iterable[Path]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["problem_id"], row["sample"]))
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Prompts that are answered together, into one file."""
+
+    number: int
+    asked: list[tuple[str, list[Message], str]]  # problem's id, its chat, the chat as the model reads it
+    path: Path
+
+
 def generate_batches(
-    engine: Engine,
+    engine: Engine | EngineCopies,
     problems: Sequence[dict[str, Any]],
     *,
     prompt: PromptParams,
@@ -63,37 +77,66 @@ def generate_batches(
 
     Args: state: folder of the batches, kept across a kill. what: shown in the progress line.
     """
-    asked = [(problem["id"], chat_prompt(problem["question"], prompt)) for problem in problems]
-    rendered = {problem: engine.render(chat) for problem, chat in asked}
-    asked.sort(key=lambda item: (engine.count_tokens(rendered[item[0]]), item[0]))
-    batches = [asked[i : i + sampling.batch_size] for i in range(0, len(asked), sampling.batch_size)]
-    paths = [state / f"batch-{number:05d}.parquet" for number in range(len(batches))]
-    finished = sum(len(batch) for batch, path in zip(batches, paths, strict=True) if path.is_file())
-    with progress(what, len(asked), "problems", done=finished) as advance:
-        for number, (batch, path) in enumerate(zip(batches, paths, strict=True)):
-            if path.is_file():
-                continue
-            chats = [chat for _, chat in batch]
-            passes = [(0, _greedy(sampling, seed))] if greedy else []
-            if sampling.samples:
-                passes.append((1, _sampled(sampling, seed + number)))
-            rows = []
-            for first, drawn in passes:
-                for (problem, _), completions in zip(batch, engine.generate(chats, drawn), strict=True):
-                    for index, completion in enumerate(completions, start=first):
-                        rows.append(
-                            {
-                                "problem_id": problem,
-                                "sample": index,
-                                "prompt": rendered[problem],
-                                "completion": completion.text,
-                                "finish_reason": completion.finish_reason,
-                                "tokens": completion.tokens,
-                            }
-                        )
-            write_table(path, rows, COMPLETIONS)
-            advance(len(batch))
-    return paths
+    batches = _batches(engine, problems, prompt, sampling.batch_size, state)
+    missing = [batch for batch in batches if not batch.path.is_file()]
+    finished = len(problems) - sum(len(batch.asked) for batch in missing)
+    write = partial(write_batch, sampling=sampling, seed=seed, greedy=greedy)
+    with (
+        progress(what, len(problems), "problems", done=finished) as advance,
+        closing(_answered(engine, write, missing)) as answered,
+    ):
+        for count in answered:
+            advance(count)
+    return [batch.path for batch in batches]
+
+
+def _batches(
+    reader: Reader, problems: Sequence[dict[str, Any]], prompt: PromptParams, size: int, state: Path
+) -> list[Batch]:
+    asked = []
+    for problem in problems:
+        chat = chat_prompt(problem["question"], prompt)
+        asked.append((problem["id"], chat, reader.render(chat)))
+    asked.sort(key=lambda item: (reader.count_tokens(item[2]), item[0]))
+    return [
+        Batch(number, asked[start : start + size], state / f"batch-{number:05d}.parquet")
+        for number, start in enumerate(range(0, len(asked), size))
+    ]
+
+
+def _answered(
+    engine: Engine | EngineCopies, write: Callable[[Engine, Batch], int], batches: Sequence[Batch]
+) -> Generator[int]:
+    """Write every batch; yields how many problems each has, as it is done."""
+    if isinstance(engine, EngineCopies):
+        yield from engine.run(write, batches[::-1])  # long ones first: copies then end at about the same time
+    else:
+        for batch in batches:
+            yield write(engine, batch)
+
+
+def write_batch(engine: Engine, batch: Batch, *, sampling: SamplingParams, seed: int, greedy: bool) -> int:
+    """Answer one batch into its file; the number of its problems."""
+    chats = [chat for _, chat, _ in batch.asked]
+    passes = [(0, _greedy(sampling, seed))] if greedy else []
+    if sampling.samples:
+        passes.append((1, _sampled(sampling, seed + batch.number)))
+    rows = []
+    for first, drawn in passes:
+        for (problem, _, rendered), completions in zip(batch.asked, engine.generate(chats, drawn), strict=True):
+            for index, completion in enumerate(completions, start=first):
+                rows.append(
+                    {
+                        "problem_id": problem,
+                        "sample": index,
+                        "prompt": rendered,
+                        "completion": completion.text,
+                        "finish_reason": completion.finish_reason,
+                        "tokens": completion.tokens,
+                    }
+                )
+    write_table(batch.path, rows, COMPLETIONS)
+    return len(batch.asked)
 
 
 def _greedy(sampling: SamplingParams, seed: int) -> Sampling:

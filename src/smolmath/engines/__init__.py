@@ -29,16 +29,20 @@ class Completion:
     tokens: int  # the end token included
 
 
-class Engine(Protocol):
-    @property
-    def device(self) -> str:
-        """`cpu` or `cuda`: where the model lies."""
+class Reader(Protocol):
+    """What a model reads of a chat; needs its tokenizer alone."""
 
     def render(self, prompt: Sequence[Message]) -> str:
         """The text that the model reads: the chat template, ending where the completion begins."""
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a rendered prompt."""
+
+
+class Engine(Reader, Protocol):
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`: where the model lies."""
 
     def generate(
         self,

@@ -17,11 +17,26 @@ from smolmath.runs import StageError
 hf_logging.disable_progress_bar()  # its bars for loading and saving say nothing at these sizes
 
 
-class TransformersEngine:
+class ChatReader:
+    """A tokenizer with its chat template: what every engine reads of a chat."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def render(self, prompt: Sequence[Message]) -> str:
+        return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
+
+    def count_tokens(self, text: str) -> int:
+        # verbose: of a text that is longer than the model reads it would print a warning
+        return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+class TransformersEngine(ChatReader):
     """A model and its tokenizer, loaded (`load`) or borrowed from a trainer."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        super().__init__(tokenizer)
+        self.model = model
 
     @classmethod
     def load(cls, model: Path, *, dtype: str, hardware: HardwareParams) -> Self:
@@ -37,13 +52,6 @@ class TransformersEngine:
     @property
     def device(self) -> str:
         return str(self.model.device.type)
-
-    def render(self, prompt: Sequence[Message]) -> str:
-        return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
-
-    def count_tokens(self, text: str) -> int:
-        # verbose: of a text that is longer than the model reads it would print a warning
-        return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def generate(
         self,

@@ -13,20 +13,21 @@ from vllm.platforms import current_platform
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from smolmath.engines import Completion, Sampling
-from smolmath.engines.transformers import load_tokenizer
+from smolmath.engines.transformers import ChatReader, load_tokenizer
 from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
 
 
-class VllmEngine:
+class VllmEngine(ChatReader):
     """A model directory in a vLLM engine; each prompt has a seed of its own, whatever its batch."""
 
     def __init__(self, model: Path, *, dtype: str, hardware: HardwareParams) -> None:
-        self.tokenizer = load_tokenizer(model)
+        super().__init__(load_tokenizer(model))
         on_cpu = current_platform.is_cpu()
         self.engine: Any = LLM(
             model=str(model),
             dtype="float32" if on_cpu else dtype,  # the same weights, and bf16 is slow on most CPUs
+            tensor_parallel_size=1 if on_cpu else hardware.vllm_tensor_parallel,
             gpu_memory_utilization=hardware.gpu_memory,
             enforce_eager=on_cpu,  # compiling pays on a GPU; on a CPU it costs minutes
             disable_log_stats=True,
@@ -36,13 +37,6 @@ class VllmEngine:
     @property
     def device(self) -> str:
         return str(self.engine.llm_engine.vllm_config.device_config.device_type)
-
-    def render(self, prompt: Sequence[Message]) -> str:
-        return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
-
-    def count_tokens(self, text: str) -> int:
-        # verbose: of a text that is longer than the model reads it would print a warning
-        return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def generate(
         self,

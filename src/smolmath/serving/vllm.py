@@ -24,6 +24,7 @@ def vllm_command(model: FoundModel, hardware: HardwareParams, host: str, port: i
         *("vllm", "serve", str(model.folder), "--served-model-name", model.name),
         *("--host", host, "--port", str(port), "--dtype", model.dtype),
         *("--generation-config", "vllm", "--gpu-memory-utilization", str(hardware.gpu_memory)),
+        *("--tensor-parallel-size", str(hardware.vllm_tensor_parallel)),
     ]
     own = load_tokenizer(model.folder).chat_template
     template = with_default_system(own, model.prompt.system)

@@ -163,11 +163,11 @@ def _draw(
     model: FoundModel, asked: Asked, sampling: SamplingParams, params: Mapping[str, Any], *, seed: int, state: Path
 ) -> Drawn:
     import smolmath.kernels  # noqa: F401  # before torch, which the engine imports
-    from smolmath.engines import load_engine
+    from smolmath.copies import engine_gpus, load_engines
 
     hardware = load_section(params, "hardware", HardwareParams)
-    with claimed_gpus(hardware):
-        engine = load_engine(model.folder, dtype=model.dtype, hardware=hardware)
+    with claimed_gpus(hardware, engine_gpus(hardware)):
+        engine = load_engines(model.folder, dtype=model.dtype, hardware=hardware)
         room = model.context - sampling.max_completion_tokens
         fitting = [
             problem
