@@ -16,6 +16,7 @@ from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import PASS_RATES, write_table
 from smolmath.runs import stage_run
+from smolmath.workers import available_cores
 
 
 def main(name: str, weights: str, split: str, out: str) -> None:
@@ -35,7 +36,7 @@ def main(name: str, weights: str, split: str, out: str) -> None:
             what=f"difficulty of {sampling.dataset} for {sampling.model}",
             greedy=False,
         )
-        rates = pass_rates(batches, problems, prompt.tags)
+        rates = pass_rates(batches, problems, prompt.tags, workers=hardware.workers or available_cores())
         folder = run.out(out)
         shutil.copytree(split, folder)
         write_table(folder / "pass_rates.parquet", rates, PASS_RATES)

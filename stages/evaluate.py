@@ -6,6 +6,7 @@ from pathlib import Path
 
 from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
 from smolmath.metrics import evaluation_metrics
+from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.params.tracking import TrackingParams
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
@@ -13,6 +14,7 @@ from smolmath.runs import main_workspace, stage_run
 from smolmath.tracking import tracked
 from smolmath.tracking_config import evaluation_config
 from smolmath.verdicts import verdicts_schema
+from smolmath.workers import available_cores
 
 
 def main(model: str, dataset: str, completions: str, split: str, verdicts: str, metrics: str) -> None:
@@ -30,7 +32,10 @@ def main(model: str, dataset: str, completions: str, split: str, verdicts: str, 
     ):
         problems = read_table(Path(split) / "test.parquet", PROBLEMS)
         rows = grade_completions(
-            read_table(Path(completions), COMPLETIONS), problems, run.section("prompt", PromptParams).tags
+            read_table(Path(completions), COMPLETIONS),
+            problems,
+            run.section("prompt", PromptParams).tags,
+            workers=run.section("hardware", HardwareParams).workers or available_cores(),
         )
         write_table(run.out(verdicts), rows, verdicts_schema(EVALUATED_REWARDS))
         values = evaluation_metrics(rows, {problem["id"]: problem["source"] for problem in problems})

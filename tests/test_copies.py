@@ -243,10 +243,10 @@ def test_the_stage_writes_the_same_bytes_with_two_engines_also_after_one_was_kil
     assert "Traceback" not in log.read_text()
     assert not any(alive(copy) for copy in copies)
     done = projects.dvc("repro", *GENERATE)
-    assert re.search(r"16 problems, \d+ done by an earlier run", done.stderr)
+    assert re.search(r"problems, [1-9]\d* done by an earlier run", done.stderr)
     two = (projects.folder / COMPLETIONS).read_bytes()
     projects.params(lambda params: params["hardware"].update(engines=1, threads=1))
-    assert projects.repro(*GENERATE) == ["check"]  # hardware is in no stage's params
+    assert GENERATE[0] not in projects.repro(*GENERATE)  # hardware is in no stage's params
     assert projects.repro("-f", "-s", *GENERATE) == [*GENERATE]
     assert (projects.folder / COMPLETIONS).read_bytes() == two
 

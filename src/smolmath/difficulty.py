@@ -6,33 +6,53 @@ Source: dynamic sampling, DAPO, arXiv:2503.14476, section 3.2.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from smolmath.answers import grade
 from smolmath.records import COMPLETIONS, read_table
 from smolmath.tags import Tags
+from smolmath.workers import ordered_map
 
 BAR_WIDTH = 40
+WORTH_WORKERS = 5_000  # completions below which starting processes takes longer than grading them
 
 
-def pass_rates(batches: Iterable[Path], problems: Sequence[Mapping[str, Any]], tags: Tags) -> list[dict[str, Any]]:
+def pass_rates(
+    batches: Sequence[Path], problems: Sequence[Mapping[str, Any]], tags: Tags, *, workers: int = 1
+) -> list[dict[str, Any]]:
     """A row of `PASS_RATES` per problem that was answered, sorted by id.
 
-    Args: batches: files of completions, graded one after the other. problems: with their reference answers.
+    Args:
+        batches: files of completions.
+        problems: with their reference answers.
+        workers: processes that grade a file each, with a judge of its own; few completions are graded in this one.
     """
     references = {problem["id"]: problem["reference_answer"] for problem in problems}
     samples: Counter[str] = Counter()
     correct: Counter[str] = Counter()
     cut: Counter[str] = Counter()
-    for path in batches:
-        for row in read_table(path, COMPLETIONS):
-            problem, finished = row["problem_id"], row["finish_reason"] == "stop"
+    workers = workers if sum(pq.read_metadata(path).num_rows for path in batches) >= WORTH_WORKERS else 1
+    for rated in ordered_map(partial(_rate, references=references, tags=tags), batches, workers=workers):
+        for problem, finished, right in rated:
             samples[problem] += 1
             cut[problem] += not finished
-            correct[problem] += grade(row["completion"], references[problem], finished=finished, tags=tags).correct
+            correct[problem] += right
     return [{"problem_id": p, "samples": samples[p], "correct": correct[p], "cut": cut[p]} for p in sorted(samples)]
+
+
+def _rate(batch: Path, references: Mapping[str, str], tags: Tags) -> list[tuple[str, bool, bool]]:
+    """(problem, finished, right) of each completion."""
+    rated = []
+    for row in read_table(batch, COMPLETIONS):
+        problem, finished = row["problem_id"], row["finish_reason"] == "stop"
+        verdict = grade(row["completion"], references[problem], finished=finished, tags=tags)
+        rated.append((problem, finished, verdict.correct))
+    return rated
 
 
 def histogram(rates: Sequence[Mapping[str, Any]]) -> str:
