@@ -62,6 +62,7 @@ bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/learning.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/scaling_evaluation.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/gpu.py
 	$(MAKE) bench-harness
@@ -72,6 +73,7 @@ bench-smoke: setup
 	$(BIN)/python benchmarks/training.py --steps 4 --rounds 1
 	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
 	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1
+	$(BIN)/python benchmarks/scaling_evaluation.py --rows 400 --problems 32
 	$(BIN)/python benchmarks/overhead.py --rounds 1
 	$(BIN)/python benchmarks/gpu.py --small
 	$(MAKE) bench-harness HARNESS="--problem-count 8 --tokens 48"

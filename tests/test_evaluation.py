@@ -1,6 +1,9 @@
 """Grading an evaluation: the same verdicts however many processes work, and whatever the order of the rows."""
 
 import random
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -12,6 +15,7 @@ from smolmath.records import COMPLETIONS, write_table
 from smolmath.tags import DEFAULT_TAGS
 from smolmath.verdicts import verdicts_schema
 from smolmath.workers import ordered_map
+from tests.conftest import ROOT
 
 REFERENCES = {
     "7": "7.0",
@@ -96,3 +100,16 @@ def test_pass_rates_are_the_same_for_any_number_of_workers(tmp_path, used):
     assert used == [1, 3]
     assert [row["samples"] for row in rates[0]] == [9] * len(PROBLEMS)
     assert 0 < sum(row["correct"] for row in rates[0]) < 45
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_scaling_measures_and_predicts():
+    command = [sys.executable, "benchmarks/scaling_evaluation.py", "--rows", "200", "--problems", "16"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    # One and two processes, three times the size for what is predicted; five completions for each of 16 problems.
+    assert re.findall(r"^\| (\d) \| ([\d,]+) \|", done.stdout, re.MULTILINE) == [
+        ("1", "200"), ("2", "200"), ("1", "80"), ("2", "80"),
+    ]  # fmt: skip
+    assert re.findall(r"^([\d,]+) completions, 2 (\w+): predicted [\d.]+ s, measured", done.stdout, re.MULTILINE) == [
+        ("600", "workers"), ("240", "engines"),
+    ]  # fmt: skip
