@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -90,22 +91,23 @@ def measure_grading(rows: int, workers: int) -> Run:
     import smolmath.evaluation as evaluation
     from smolmath.tags import DEFAULT_TAGS
 
+    problems, completions = graded_rows(rows)
     evaluation.WORTH_WORKERS = 0
-    problems, completions = graded_rows(rows + 2 * workers * 10 * SAMPLES)
+    evaluation.CHUNK = chunk = min(evaluation.CHUNK, rows // 20)
+    came: list[float] = []
 
-    def seconds_of(part: list[dict[str, Any]]) -> float:
-        began = time.perf_counter()
-        evaluation.grade_completions(part, problems, DEFAULT_TAGS, workers=workers)
-        return time.perf_counter() - began
+    @contextmanager
+    def progress(*_: Any) -> Iterator[Any]:
+        yield lambda n: came.append(time.perf_counter() - began)
 
-    # A first round that is hardly work: processes, imports, and a judge in each, which the last of ten problems asks.
-    # One process keeps its judge, so the second round has no start of its own.
-    usual, evaluation.CHUNK = evaluation.CHUNK, 10 * SAMPLES
-    few = 2 * workers * evaluation.CHUNK
-    start = seconds_of(completions[:few])
-    evaluation.CHUNK = usual
-    seconds = seconds_of(completions[few:]) + (start if workers == 1 else 0.0)
-    return Run(len(completions) - few, seconds, start)
+    evaluation.progress = progress  # type: ignore[assignment]
+    began = time.perf_counter()
+    evaluation.grade_completions(completions, problems, DEFAULT_TAGS, workers=workers)
+    seconds = time.perf_counter() - began
+    # The first result comes after the start (processes, imports, a judge in each) and one chunk's work; the others
+    # have then done theirs.
+    work_of_chunk = (seconds - came[0]) * workers * chunk / (rows - workers * chunk)
+    return Run(rows, seconds, came[0] - work_of_chunk)
 
 
 def graded_rows(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

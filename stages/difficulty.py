@@ -40,7 +40,8 @@ def main(name: str, weights: str, split: str, out: str) -> None:
         folder = run.out(out)
         shutil.copytree(split, folder)
         write_table(folder / "pass_rates.parquet", rates, PASS_RATES)
-        run.facts |= {"engine": hardware.engine, "device": engine.device, "rated": len(rates)}
+        made_by = {"engine": hardware.engine, "device": engine.device, "engines": hardware.engines}
+        run.facts |= {**made_by, "rated": len(rates)}
         print(histogram(rates))
 
 

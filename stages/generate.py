@@ -30,7 +30,7 @@ def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
         rows = read_completions(batches)
         made_by = {"engine": hardware.engine, "device": engine.device}
         write_table(run.out(out), rows, COMPLETIONS.with_metadata({**COMPLETIONS.metadata, **made_by}))
-        run.facts |= {**made_by, "completions": len(rows)}
+        run.facts |= {**made_by, "engines": hardware.engines, "completions": len(rows)}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from functools import partial
 import psutil
 import pytest
 
+import smolmath.copies
 from smolmath.copies import EngineCopies, engine_gpus, gpu_shares, load_engines, share_of
 from smolmath.devices import VISIBLE
 from smolmath.generation import generate_batches, read_completions
@@ -21,20 +22,6 @@ from tests.test_generation import PROBLEMS, PROMPT, SAMPLING, CountingEngine
 from tests.test_training import HARDWARE
 
 # --- what the copies do; it must be found here by their processes
-
-
-class TellingEngine(CountingEngine):
-    """Writes into a folder which process it is in, beside the completions of CountingEngine."""
-
-    device = "cpu"
-
-    def __init__(self, folder):
-        super().__init__()
-        (folder / f"{os.getpid()}").write_text("")
-
-
-def load_telling(folder, *, hardware):
-    return TellingEngine(folder)
 
 
 def load_nothing(*, hardware):
@@ -47,6 +34,14 @@ class CountingEngineOnCpu(CountingEngine):
 
 def load_refusing(*, hardware):
     raise StageError("hardware.engine: it is not installed.")
+
+
+def meet(folder, engine, task):
+    """Ends when another process has a task, too."""
+    (folder / task).write_text("")
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.02)
+    return task, os.getpid()
 
 
 def see(engine, task):
@@ -70,6 +65,20 @@ def copies(load, engines, **hardware):
     return EngineCopies(load, CountingEngine(), HARDWARE.model_copy(update={"engines": engines, **hardware}))
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """Names of the copies that were started."""
+    names = []
+
+    class Noted(smolmath.copies._Copy):
+        def __init__(self, name, *rest):
+            names.append(name)
+            super().__init__(name, *rest)
+
+    monkeypatch.setattr(smolmath.copies, "_Copy", Noted)
+    return names
+
+
 def gone(pid):
     return not psutil.pid_exists(pid) or not alive(psutil.Process(pid))
 
@@ -78,38 +87,43 @@ def gone(pid):
 
 
 @pytest.mark.parametrize("engines", [2, 3])
-def test_completions_are_those_of_one_engine(tmp_path, engines):
+def test_completions_are_those_of_one_engine(tmp_path, started, engines):
     def generate(engine, state):
         paths = generate_batches(engine, PROBLEMS, prompt=PROMPT, sampling=SAMPLING, seed=5, state=state, what="test")
         return {path.name: path.read_bytes() for path in paths}
 
-    (tmp_path / "told").mkdir()
-    several = copies(partial(load_telling, tmp_path / "told"), engines)
+    several = copies(load_nothing, engines)
     assert generate(several, tmp_path / "several") == generate(CountingEngine(), tmp_path / "one")
-    assert len(list((tmp_path / "told").iterdir())) == engines  # four batches: work for each
+    assert len(started) == engines  # four batches: work for each
     assert several.device == "cpu"
 
 
-def test_there_are_no_more_copies_than_batches_and_none_where_all_are_done(tmp_path):
-    several = copies(partial(load_telling, tmp_path), 3)
-    done = list(several.run(see, ["a", "b"]))
-    assert sorted(task for task, _, _ in done) == ["a", "b"]
-    assert {pid for _, pid, _ in done} <= {int(path.name) for path in tmp_path.iterdir()}
-    assert len(list(tmp_path.iterdir())) == 2
+def test_tasks_are_shared_by_the_copies(tmp_path, started):
+    done = list(copies(load_nothing, 2).run(partial(meet, tmp_path), ["a", "b"]))
+    assert started == ["1 of 2", "2 of 2"]
+    assert sorted(task for task, _ in done) == ["a", "b"]
+    assert len({pid for _, pid in done}) == 2
+    assert os.getpid() not in {pid for _, pid in done}
+
+
+def test_there_are_no_more_copies_than_batches_and_none_where_all_are_done(started):
+    several = copies(load_nothing, 3)
+    assert sorted(task for task, _, _ in several.run(see, ["a", "b"])) == ["a", "b"]
+    assert started == ["1 of 2", "2 of 2"]
     assert list(several.run(see, [])) == []
-    assert len(list(tmp_path.iterdir())) == 2
+    assert started == ["1 of 2", "2 of 2"]
 
 
-def test_finished_batches_stay_and_are_not_asked_again(tmp_path):
-    (tmp_path / "told").mkdir()
+def test_finished_batches_stay_and_are_not_asked_again(tmp_path, started):
     generate = partial(
         generate_batches, problems=PROBLEMS, prompt=PROMPT, sampling=SAMPLING, seed=5, state=tmp_path, what="test"
     )
     paths = generate(CountingEngine())
-    whole = read_completions(paths)
+    whole, kept = read_completions(paths), paths[0].stat().st_mtime_ns
     paths[2].unlink()
-    assert read_completions(generate(copies(partial(load_telling, tmp_path / "told"), 2))) == whole
-    assert len(list((tmp_path / "told").iterdir())) == 1
+    assert read_completions(generate(copies(load_nothing, 2))) == whole
+    assert started == ["1 of 1"]
+    assert paths[0].stat().st_mtime_ns == kept
 
 
 @pytest.mark.parametrize(
@@ -134,10 +148,11 @@ def test_what_a_copy_refuses_is_told_once_in_its_own_words(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_run_that_is_left_ends_its_copies(tmp_path):
-    with closing(copies(partial(load_telling, tmp_path), 2).run(see, list("abcdef"))) as done:
-        next(done)
-    assert all(gone(int(path.name)) for path in tmp_path.iterdir())
+def test_a_run_that_is_left_ends_its_copies():
+    with closing(copies(load_nothing, 2).run(see, list("abcdef"))) as done:
+        _, pid, _ = next(done)
+        assert not gone(pid)
+    assert gone(pid)
 
 
 PARENT = """

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
@@ -77,20 +77,20 @@ class EngineCopies:
             self._device = self.load(hardware=share_of(self.hardware)).device
         return self._device
 
-    def run(self, work: Callable[[Engine, T], R], tasks: Sequence[T]) -> Iterator[R]:
+    def run(self, work: Callable[[Engine, T], R], tasks: Sequence[T]) -> Generator[R]:
         """`work(engine, task)` of every task, each as it is done, in no order; no more copies than tasks.
 
         Close it if it is not read to its end. Args: work: must pickle, with the tasks and what it returns.
         Raises: StageError if a copy ends before its time; a SmolmathError or OSError of a copy as it is.
         """
-        waiting, copies = deque(tasks), list[_Copy]()
+        waiting, unfinished, copies = deque(tasks), len(tasks), list[_Copy]()
         shown = [] if self.hardware.device == "cpu" else visible_gpus()
         count = min(self.hardware.engines, len(tasks))
         try:
             for number, gpus in enumerate(gpu_shares(shown, count, _gpus_of_one(self.hardware)), start=1):
                 copies.append(_Copy(f"{number} of {count}", gpus, (self.load, share_of(self.hardware), work)))
             busy = {copy.connection: copy for copy in copies}
-            while busy:
+            while unfinished:  # and not: until a copy that is no more needed has loaded
                 wait(list(busy), timeout=POLL_S)
                 for connection, copy in [*busy.items()]:
                     if not (connection.poll() or copy.ended()):
@@ -101,6 +101,7 @@ class EngineCopies:
                     if kind == "loaded":
                         self._device = value
                     else:
+                        unfinished -= 1
                         yield value
                     if waiting:
                         copy.send(waiting.popleft())
