@@ -30,6 +30,7 @@ from smolmath.workers import available_cores
 T = TypeVar("T")
 R = TypeVar("R")
 POLL_S = 0.5
+GRACE_S = 10.0  # for an engine that has done its work to put its things away; vLLM shares memory
 
 
 def engine_gpus(hardware: HardwareParams) -> int:
@@ -106,7 +107,10 @@ class EngineCopies:
                     if waiting:
                         copy.send(waiting.popleft())
                     else:
-                        del busy[connection]
+                        busy.pop(connection).dismiss()
+            for copy in copies:
+                if copy not in busy.values():
+                    copy.process.join(GRACE_S)
         finally:
             for copy in copies:
                 copy.end()
@@ -178,6 +182,10 @@ class _Copy:
             "number (or with vLLM hardware.gpu_memory). Finished batches are kept, and the same command goes on from "
             "them."
         )
+
+    def dismiss(self) -> None:
+        """There are no more tasks: it ends by itself."""
+        self.connection.close()
 
     def end(self) -> None:
         """At once, with all that the engine has started."""
