@@ -6,6 +6,7 @@ error in another one, and with this process however it ends.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -30,7 +31,7 @@ from smolmath.workers import available_cores
 T = TypeVar("T")
 R = TypeVar("R")
 POLL_S = 0.5
-GRACE_S = 10.0  # for an engine that has done its work to put its things away; vLLM shares memory
+GRACE_S = 30.0  # for an engine that has done its work to put its things away; vLLM shares memory
 
 
 def engine_gpus(hardware: HardwareParams) -> int:
@@ -223,14 +224,22 @@ def _serve(
 ) -> None:
     os.setsid()  # a group of its own, which a terminal's Ctrl-C does not reach: the parent ends it
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has gone
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the parent has gone
         try:
-            engine = load(hardware=share)
-            connection.send(("loaded", engine.device))
-            while True:
-                connection.send(("done", work(engine, connection.recv())))
+            _work(connection, load(hardware=share), work)
         except (SmolmathError, OSError) as error:
             connection.send(("error", error))
+    gc.collect()  # vLLM's engine ends its process when it is collected
+
+
+def _work(connection: Connection, engine: Engine, work: Callable[[Engine, Any], Any]) -> None:
+    connection.send(("loaded", engine.device))
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:  # there are no more
+            return
+        connection.send(("done", work(engine, task)))
 
 
 def _end_with(parent: int) -> None:
