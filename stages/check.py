@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
+from smolmath.devices import allowed_gpus
+from smolmath.launch.config import checked_config
 from smolmath.params.check import check_params
+from smolmath.params.hardware import HardwareParams
 from smolmath.runs import StageError, stage_run
 
 
@@ -11,6 +14,9 @@ def main(out: str) -> None:
     with stage_run("check") as run:
         if mistakes := check_params(run.params):
             raise StageError("params.yaml:\n  " + "\n  ".join(mistakes))
+        hardware = run.section("hardware", HardwareParams)
+        if hardware.accelerate is not None:  # before hours of work, whose end would be refused
+            allowed_gpus(hardware, checked_config(hardware).per_machine)
         # A constant: what follows depends on the file's own keys, not on this stage having run again.
         Path(run.out(out)).write_text("params.yaml was checked before anything that depends on this file ran.\n")
 

@@ -31,6 +31,28 @@ def claimed_gpus(hardware: HardwareParams, count: int | None = 1) -> Iterator[li
     Enter it before anything asks CUDA for its devices: importing vllm or trl does, and the answer is kept.
 
     Args: count: None: all that hardware.devices names. With hardware.devices: all nothing is held, and all are seen.
+    Raises: DeviceError as `allowed_gpus`.
+    """
+    candidates = allowed_gpus(hardware, count)
+    if not candidates or hardware.devices == "all":
+        yield candidates
+        return
+    with ExitStack() as held:
+        gpus = _free(candidates, count or len(candidates), held)
+        before = os.environ.get(VISIBLE)
+        os.environ[VISIBLE] = ",".join(gpus)
+        try:
+            yield gpus
+        finally:
+            if before is None:
+                del os.environ[VISIBLE]
+            else:
+                os.environ[VISIBLE] = before
+
+
+def allowed_gpus(hardware: HardwareParams, count: int | None) -> list[str]:
+    """The GPUs that a stage may take, held or not; none where there are none, or hardware.device is cpu.
+
     Raises: DeviceError if hardware.devices names a GPU beyond those that there are, or fewer than `count`.
     """
     candidates = [] if hardware.device == "cpu" else visible_gpus()
@@ -46,20 +68,7 @@ def claimed_gpus(hardware: HardwareParams, count: int | None = 1) -> Iterator[li
             f"(hardware.devices: {hardware.devices}). Lower num_processes in the file that hardware.accelerate names, "
             "hardware.engines or hardware.vllm_tensor_parallel."
         )
-    if not candidates or hardware.devices == "all":
-        yield candidates
-        return
-    with ExitStack() as held:
-        gpus = _free(candidates, count or len(candidates), held)
-        before = os.environ.get(VISIBLE)
-        os.environ[VISIBLE] = ",".join(gpus)
-        try:
-            yield gpus
-        finally:
-            if before is None:
-                del os.environ[VISIBLE]
-            else:
-                os.environ[VISIBLE] = before
+    return candidates
 
 
 def visible_gpus() -> list[str]:

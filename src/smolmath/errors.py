@@ -33,3 +33,5 @@ Each stands in the module that raises it; `stage_run` and the command line print
 
 class SmolmathError(ValueError):
     """Base of all of them."""
+
+    status = 1  # that a stage ends with

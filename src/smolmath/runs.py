@@ -179,7 +179,7 @@ def ending_well(name: str) -> Iterator[None]:
     try:
         yield
     except SmolmathError as error:
-        _exit(str(error))
+        _exit(str(error), error.status)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -293,6 +293,6 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _exit(message: str) -> NoReturn:
+def _exit(message: str, status: int = 1) -> NoReturn:
     print(f"error: {message}", file=sys.stderr, flush=True)
-    raise SystemExit(1)
+    raise SystemExit(status)

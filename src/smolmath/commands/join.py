@@ -22,8 +22,8 @@ def join(
     machine: Annotated[
         int | None, typer.Option(min=1, help="This machine's number; by itself under Slurm and SkyPilot.")
     ] = None,
-    session: Annotated[str, typer.Option(help="Name of the job that these machines run.")] = "default",
-    over: Annotated[bool, typer.Option("--over", help="End what waits in this session, on all machines.")] = False,
+    session: Annotated[str | None, typer.Option(help="A name of its own for each job; --over ends by it.")] = None,
+    over: Annotated[bool, typer.Option("--over", help="End what waits in that session, on all machines.")] = False,
 ) -> None:
     """Wait for the trainings of `dvc repro` on machine 0, and take part in them.
 
@@ -35,8 +35,10 @@ def join(
 
     folder = launches(main_workspace())
     folder.mkdir(parents=True, exist_ok=True)
-    ending = folder / f"{session}.over"
+    ending = None if session is None else folder / f"{session}.over"
     if over:
+        if ending is None:
+            fail("--over: say which --session is over.")
         ending.touch()
         return
     number = machine if machine is not None else _number()

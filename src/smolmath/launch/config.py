@@ -24,6 +24,12 @@ class LaunchError(SmolmathError):
     """Several processes that can't be started as asked."""
 
 
+class LostProcessError(LaunchError):
+    """A process that can't go on because another is gone: what it says is no cause, and gives way to what is."""
+
+    status = 3
+
+
 @dataclass(frozen=True)
 class AccelerateConfig:
     path: str

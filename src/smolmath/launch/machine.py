@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from smolmath.launch.config import LostProcessError
 from smolmath.launch.job import VARIABLE, Job
 
 POLL_S = 0.1
@@ -30,6 +31,11 @@ class Ended:
     rank: int
     status: int  # as Popen gives it: negative for a signal
     log: Path | None  # of its output; None: it wrote to this terminal
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended only because another one had."""
+        return self.status == LostProcessError.status
 
     @property
     def how(self) -> str:
@@ -103,13 +109,13 @@ def _watch(processes: Sequence[subprocess.Popen[bytes]], check: Callable[[], Non
         codes = [process.poll() for process in processes]
         if all(code == 0 for code in codes):
             return None
-        bad = [index for index, code in enumerate(codes) if code]
-        if bad:
+        if any(codes):
             deadline = time.monotonic() + GRACE_S
             while time.monotonic() < deadline and any(process.poll() is None for process in processes):
                 time.sleep(POLL_S)
-            # Of several in one look, the one that was killed: the others lost it, and ended for that.
-            return min(bad, key=lambda index: (codes[index] or 0) > 0)
+            bad = {index: code for index, process in enumerate(processes) if (code := process.poll())}
+            # Rather one that was killed, and last of all one that has only lost another.
+            return min(bad, key=lambda index: (bad[index] > 0, bad[index] == LostProcessError.status))
         if time.monotonic() - checked > CHECK_S:
             check()
             checked = time.monotonic()

@@ -117,7 +117,10 @@ def run_on_machines(job: Job, path: Path, folder: Path, threads: int | None) -> 
         try:
             _wait_for(job, others)
             ended = run_machine(job, path, 0, threads, check=check)
-            while ended is None and not all(launch.ended_file(machine).is_file() for machine in others):
+            # Where all went well or one was lost, the others have the last word.
+            while (ended is None or ended.lost) and not all(
+                launch.ended_file(machine).is_file() for machine in others
+            ):
                 check()
                 time.sleep(LOOK_S)
             check()
@@ -139,15 +142,14 @@ def _wait_for(job: Job, others: dict[int, Pulse]) -> None:
 
 
 def join_launches(
-    folder: Path, machine: int, over: Path, run: Callable[[Job, Path, Callable[[], None]], Ended | None]
+    folder: Path, machine: int, over: Path | None, run: Callable[[Job, Path, Callable[[], None]], Ended | None]
 ) -> None:
-    """Take part as `machine` in every launch that machine 0 begins, until the file `over` is written.
+    """Take part as `machine` in every launch that machine 0 begins, until the file `over` is there; None: for ever.
 
     Args: run: runs this machine's processes of a job, its file given; it is to call its last argument now and then.
     """
     done: set[str] = set()
-    before = _written(over)  # by an earlier session of that name
-    while _written(over) == before:
+    while over is None or not over.is_file():
         for path in sorted(folder.glob("*.launch")):
             launch = Launch(path)
             pulse = Pulse(launch.beat_file(0))
@@ -176,16 +178,14 @@ def _take_part(
     with beating(launch.beat_file(machine)):
         try:
             ended = run(job, launch.job_file, check)
-            message = "" if ended is None else f"process {ended.rank} {ended.how}. {ended.error}".strip()
+            message = ""
+            if ended is not None and not ended.lost:
+                message = f"process {ended.rank} {ended.how}. {ended.error}".strip()
         except SmolmathError as error:
             message = str(error)
         if launch.path.is_file():
             _write(launch.ended_file(machine), message)
     print(message or f"{job.name}: done", flush=True)
-
-
-def _written(path: Path) -> float | None:
-    return path.stat().st_mtime if path.is_file() else None
 
 
 def _write(path: Path, text: str) -> None:

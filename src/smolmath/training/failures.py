@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from smolmath.launch.config import LostProcessError
 from smolmath.runs import StageError
 from smolmath.training.ranks import LOST, processes
 
@@ -48,7 +49,7 @@ def explained(phase: str, state: Path) -> Iterator[None]:
                 "run `dvc repro`, which goes on from there."
             ) from error
         if processes() > 1 and any(text in str(error) for text in LOST):
-            raise StageError(f"{phase}: another of its processes is gone ({_first_line(error)}).") from error
+            raise LostProcessError(f"{phase}: another of its processes is gone ({_first_line(error)}).") from error
         if any(text in str(error) for text in _NO_NUMBERS):
             raise StageError(
                 f"{phase}: the model's probabilities are no numbers any more, so the weights are lost. The last "
