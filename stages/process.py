@@ -12,7 +12,6 @@ from smolmath.params.hardware import HardwareParams
 from smolmath.params.process import ProcessParams
 from smolmath.processing import process_dataset, shown
 from smolmath.runs import stage_run
-from smolmath.workers import available_cores
 
 
 def main(dataset: str, raw: str, out: str) -> None:
@@ -20,6 +19,7 @@ def main(dataset: str, raw: str, out: str) -> None:
         folder = run.out(out)
         folder.mkdir(parents=True)
         params = run.section("process", ProcessParams)
+        hardware = run.section("hardware", HardwareParams)
         against = params.contamination.dataset
         started = time.monotonic()
         manifest = process_dataset(
@@ -28,10 +28,13 @@ def main(dataset: str, raw: str, out: str) -> None:
             folder,
             load_dataset_params(run.params, dataset),
             params,
-            workers=run.section("hardware", HardwareParams).workers or available_cores(),
+            workers=hardware.workers,
+            on=hardware.data,
+            state=run.state,
             other=None
             if against == dataset
             else (Path(raw).parent / against, load_dataset_params(run.params, against)),
+            seconds=run.facts.setdefault("seconds_by_activity", {}),
         )
         run.facts["rows_per_second"] = round(manifest["rows"]["raw"] / (time.monotonic() - started))
         print(shown(manifest, folder))

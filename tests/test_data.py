@@ -5,7 +5,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smolmath.datasets import LayoutError, choose_layout
@@ -89,6 +89,7 @@ def test_every_row_is_kept_or_rejected_with_its_reason(tmp_path):
     ]
 
 
+@settings(deadline=None)  # it writes files, whose time is the disk's
 @given(st.lists(st.one_of(st.text(max_size=20), st.integers()), max_size=30))
 def test_rows_are_conserved_whatever_they_hold(tmp_path_factory, questions):
     rows = [problem("one that is kept"), *({"question": q, "answer": "#### 1"} for q in questions)]
@@ -227,6 +228,7 @@ def test_a_dataset_without_sides_tests_on_no_row_that_another_validates_on(tmp_p
     st.sampled_from([0.0, 0.3]),
     st.integers(0, 3),
 )
+@settings(deadline=None)
 def test_whatever_the_datasets_share_no_problem_is_trained_on_and_held_out(
     tmp_path_factory, problems, own_side, test_fraction, seed
 ):

@@ -234,7 +234,9 @@ def test_the_index_takes_no_more_than_64_bytes_a_row():
     for start in range(0, rows, 1_000):
         part = slice(start, start + 1_000)
         index.add(
-            Signatures(keys[part], minima[part]), np.arange(start, start + 1_000, dtype=np.uint32), droppable=True
+            Signatures(keys[part], minima[part], minima[part, 0]),
+            np.arange(start, start + 1_000, dtype=np.uint32),
+            droppable=True,
         )
     held = index._minima.nbytes + sum(a.nbytes for band in index._bands for run in band._runs for a in run)
     assert held <= 64 * rows

@@ -35,7 +35,8 @@ INFRASTRUCTURE = {
     "runs.py",
     "tracking.py",
     "tracking_config.py",
-    "workers.py",  # no byte hangs on who does the work
+    "ray_workers.py",  # no byte hangs on who does the work
+    "workers.py",
 }
 
 

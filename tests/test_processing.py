@@ -31,7 +31,7 @@ from tests.conftest import REAL_DATA, ROOT
 from tests.test_data import ALL, MINE, SPLIT, problem, split_dataset
 
 
-def process(tmp_path, files, params=ALL, *, dataset=MINE, workers=1, other=None, key="mine"):
+def process(tmp_path, files, params=ALL, *, dataset=MINE, other=None, key="mine", **how):
     """Files (name -> side, rows or bytes) through `process`: the manifest, the kept rows, (row -> reason, detail)."""
     raw, out = tmp_path / "raw" / key, tmp_path / "processed" / key
     raw.mkdir(parents=True)
@@ -46,7 +46,7 @@ def process(tmp_path, files, params=ALL, *, dataset=MINE, workers=1, other=None,
             (raw / name).write_text("".join(json.dumps(row) + "\n" for row in content))
         entries.append({"path": name, "side": side, "rows": count_rows(raw / name)})
     write_manifest(raw, {"files": entries})
-    manifest = process_dataset(key, raw, out, dataset, params, workers=workers, other=other)
+    manifest = process_dataset(key, raw, out, dataset, params, other=other, **how)
     rejected = {
         (r["raw_file"], r["raw_row"]): (r["reason"], r["detail"])
         for r in read_table(out / "rejected.parquet", REJECTED)

@@ -29,7 +29,7 @@ STAGES = {
 MODULES = {
     "what no result hangs on": (
         """__init__.py cli.py copies.py devices.py energy.py errors.py grading.py graph.py hashes.py inspection.py journal.py
-        lockfile.py progress.py recipes.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py
+        lockfile.py progress.py recipes.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py ray_workers.py
         agents/ commands/ comparing/ launch/ provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ sources/__init__.py sources/hub.py difficulty.py""",
         "",
     ),
@@ -40,7 +40,7 @@ MODULES = {
     "how raw tables are read": ("tables.py", "fetch@* process@*"),
     "the generator of problems": ("sources/reasoning_gym.py", "fetch@*"),
     "local files as a source": ("sources/files.py", "fetch@*"),
-    "layouts, filters, processing": ("datasets/ examine.py filters/ processing.py", "process@*"),
+    "layouts, filters, processing": ("datasets/ examine.py filters/ processing/", "process@*"),
     "the split": ("splitting.py", "split@*"),
     "the base": ("bases.py", "base"),
     "the kernels, engines, prompts": ("kernels.py engines/ prompts.py", "train@* generate@*"),

@@ -1,6 +1,6 @@
 """A batch of raw rows, each becoming a problem or a rejection with its reason. A worker process's share of `process`.
 
-What needs more than the row itself (duplicates) is decided where all rows pass, in processing.py.
+What needs more than the row itself (duplicates) is decided in processing/merging.py.
 """
 
 import hashlib
@@ -78,9 +78,7 @@ class Work:
 class Examined:
     """What became of a batch; its rows are those of `problems`, the rejected and the not selected ones."""
 
-    side: str | None
     rows: int
-    file: str
     problems: pa.RecordBatch
     ids: npt.NDArray[np.uint64]  # (N,) of the problems
     near: Signatures | None  # where near duplicates are looked for
@@ -134,15 +132,15 @@ class Examiner:
             near = signatures([r.normalised for r in rows], [r.answer for r in rows], self.params.near_duplicates)
         problems = self._problems(rows, work.file)
         ids = id_numbers(problems["id"].to_pylist())
-        return Examined(work.side, work.batch.count, work.file, problems, ids, near, rejected, not_selected)
+        return Examined(work.batch.count, problems, ids, near, rejected, not_selected)
 
-    def draws(self, work: Work) -> tuple[str | None, npt.NDArray[np.float64]]:
-        """The batch's side, and the draws of its rows that `fraction` selects."""
+    def draws(self, work: Work) -> npt.NDArray[np.float64]:
+        """The draws of the batch's rows that `fraction` selects."""
         layout = self.layouts[work.file]
         rows = [raw for _, raw, _ in work.batch.rows() if raw is not None and _chars(raw) <= self.params.max_row_chars]
         questions = [self._clean(layout.read(raw).question) for raw in rows]
         found = [draw(normalise_question(q)) for q in questions if len(q.strip()) <= self.params.question_chars[1]]
-        return work.side, np.array([u for u in found if u < self._fraction(work)])
+        return np.array([u for u in found if u < self._fraction(work)])
 
     def _fraction(self, work: Work) -> float:
         """What a source tests on is not thinned: how much of it is answered is said in `evaluate`."""

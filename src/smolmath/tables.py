@@ -12,7 +12,7 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +27,9 @@ MAX_CELL_LINES = 200  # of a csv row; one of more is looked at
 BATCH_ROWS, BATCH_BYTES = 2_000, 4_000_000  # of a batch, whichever comes first
 
 Row = tuple[int, dict[str, Any] | None, str]  # row number from 0, row, ""; or number, None, why it can't be read
+# From one row to before another; None: to the end. Of a jsonl file (`can_seek`) bytes: the lines that begin there.
+Span = tuple[int, int | None]
+WHOLE: Span = (0, None)
 
 
 class TableError(SmolmathError):
@@ -37,7 +40,7 @@ class TableError(SmolmathError):
 class Batch:
     """Consecutive rows of one file, as they lie there."""
 
-    first: int  # number of the first row
+    first: int  # number of the first row, in what was read of the file
     count: int
     columns: tuple[str, ...] | None  # those to keep, null where a row lacks one; None: all
     payload: bytes | list[bytes] | list[list[str]]  # Arrow stream, lines of JSON, or cells with their header first
@@ -130,40 +133,88 @@ def read_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
         yield from batch.rows()
 
 
-def read_batches(path: Path, columns: Sequence[str] | None) -> Iterator[Batch]:
-    """The file's rows in batches, which depend on the file alone.
+def read_batches(path: Path, columns: Sequence[str] | None, span: Span = WHOLE) -> Iterator[Batch]:
+    """The rows of a file, or of a span of it, in batches that depend on the file and the span alone.
 
-    Args: columns: those to read; None: all.
+    Args: columns: those to read; None: all. span: its rows are counted from 0.
     Raises: TableError if the file is not what its name says, or ends too early.
     """
-    readers = {".parquet": _parquet_batches, ".csv": _csv_batches, ".jsonl": _json_batches}
-    yield from readers[kind_of(path)](path, None if columns is None else tuple(columns))
+    kind, kept = kind_of(path), None if columns is None else tuple(columns)
+    if kind == ".parquet":
+        yield from _parquet_batches(path, kept, span)
+    elif can_seek(path):
+        yield from _json_batches(path, kept, span)
+    else:
+        batches = _csv_batches(path, kept) if kind == ".csv" else _json_batches(path, kept, WHOLE)
+        yield from batches if span == WHOLE else _within(batches, span)
 
 
-def _parquet_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
-    file = _parquet(path)
+def can_seek(path: Path) -> bool:
+    """Whether a row can be found from any byte on: in a csv file it might lie within quotes."""
+    return kind_of(path) == ".jsonl" and path.suffix != ".gz"
+
+
+def row_groups(path: Path, columns: Sequence[str] | None) -> list[tuple[int, int]]:
+    """(rows, uncompressed bytes of the columns) of each row group of a parquet file."""
+    metadata = _parquet(path).metadata
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    return [(int(group.num_rows), _bytes_of(group, columns)) for group in groups]
+
+
+def _within(batches: Iterator[Batch], span: Span) -> Iterator[Batch]:
+    """The rows of a span, of batches of lines: what stands before is read and passed over."""
+    start, stop = span
+    for batch in batches:
+        if stop is not None and batch.first >= stop:
+            return
+        begins = max(0, start - batch.first)
+        ends = batch.count if stop is None else min(batch.count, stop - batch.first)
+        if begins < ends:
+            header, lines = (
+                (batch.payload[:1], batch.payload[1:]) if len(batch.payload) > batch.count else ([], batch.payload)
+            )
+            payload: Any = [*header, *lines[begins:ends]]
+            yield replace(batch, first=batch.first + begins - start, count=ends - begins, payload=payload)
+
+
+def _parquet_batches(path: Path, columns: tuple[str, ...] | None, span: Span) -> Iterator[Batch]:
     first = 0
     try:
-        for group in range(file.metadata.num_row_groups):
-            rows = _rows_at_once(file.metadata.row_group(group), columns)
-            wanted = None if columns is None else list(columns)
-            for read in file.iter_batches(rows, row_groups=[group], columns=wanted):
-                for batch in _bounded(read):
-                    stream = io.BytesIO()
-                    with pa.ipc.new_stream(stream, batch.schema) as writer:
-                        writer.write_batch(batch)
-                    yield Batch(first, batch.num_rows, columns, stream.getvalue())
-                    first += batch.num_rows
+        for read in _arrow_batches(_parquet(path), columns, span):
+            for batch in _bounded(read):
+                stream = io.BytesIO()
+                with pa.ipc.new_stream(stream, batch.schema) as writer:
+                    writer.write_batch(batch)
+                yield Batch(first, batch.num_rows, columns, stream.getvalue())
+                first += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise _broken_parquet(path, error) from None
 
 
-def _rows_at_once(group: pq.RowGroupMetaData, columns: tuple[str, ...] | None) -> int:
-    """Rows of a row group that make a batch, by what its columns say of their bytes."""
+def _arrow_batches(file: pq.ParquetFile, columns: Sequence[str] | None, span: Span) -> Iterator[pa.RecordBatch]:
+    """The rows of a span; those of its first row group that stand before it are decoded and passed over."""
+    start, stop = span[0], file.metadata.num_rows if span[1] is None else span[1]
+    begins = 0  # row of the file that a group or batch begins with
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        if begins + group.num_rows <= start or begins >= stop:
+            begins += group.num_rows
+            continue
+        at_once = min(BATCH_ROWS, max(1, BATCH_BYTES * group.num_rows // max(1, _bytes_of(group, columns))))
+        for batch in file.iter_batches(at_once, row_groups=[number], columns=columns and list(columns)):
+            before, ends = max(0, start - begins), min(batch.num_rows, stop - begins)
+            begins += batch.num_rows
+            if before < ends:
+                yield batch.slice(before, ends - before)
+            if begins >= stop:
+                return
+
+
+def _bytes_of(group: pq.RowGroupMetaData, columns: Sequence[str] | None) -> int:
+    """Bytes of a row group's columns, before they were compressed."""
     chunks = [group.column(c) for c in range(group.num_columns)]
     wanted = [c for c in chunks if columns is None or c.path_in_schema.split(".")[0] in columns]
-    row_bytes: int = sum(chunk.total_uncompressed_size for chunk in wanted) // max(1, group.num_rows)
-    return min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, row_bytes)))
+    return sum(int(chunk.total_uncompressed_size) for chunk in wanted)
 
 
 def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -176,10 +227,10 @@ def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     yield from _bounded(batch.slice(half))
 
 
-def _json_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
+def _json_batches(path: Path, columns: tuple[str, ...] | None, span: Span) -> Iterator[Batch]:
     first, size, lines = 0, 0, []
     with _binary(path) as file:
-        for line in file:
+        for line in _lines(file, span):
             if not (line := line.removeprefix(b"\xef\xbb\xbf").strip()):
                 continue
             lines.append(line)
@@ -189,6 +240,18 @@ def _json_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch
                 first, size, lines = first + len(lines), 0, []
     if lines:
         yield Batch(first, len(lines), columns, lines)
+
+
+def _lines(file: BinaryIO, span: Span) -> Iterator[bytes]:
+    """The lines that begin within a span of bytes."""
+    start, stop = span
+    at = 0
+    if start:
+        file.seek(start - 1)
+        at = start - 1 + len(file.readline())  # of the line before, or its end alone
+    while (stop is None or at < stop) and (line := file.readline()):
+        yield line
+        at += len(line)
 
 
 def _arrow_rows(table: pa.Table) -> list[dict[str, Any]]:

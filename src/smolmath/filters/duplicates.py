@@ -72,9 +72,7 @@ class Signatures:
 
     keys: Hashes  # (N, BANDS); near duplicates share one
     minima: Minima  # (N, CHECKED) low bytes of further minima, which tell how near two questions are
-
-    def __getitem__(self, rows: npt.NDArray[np.bool_]) -> "Signatures":
-        return Signatures(self.keys[rows], self.minima[rows])
+    numbers: npt.NDArray[np.uint32]  # (N,) hash of the question's numbers: what is near or equal shares it
 
 
 def signatures(questions: Sequence[str], answers: Sequence[str], threshold: float) -> Signatures:
@@ -87,20 +85,23 @@ def signatures(questions: Sequence[str], answers: Sequence[str], threshold: floa
     rows = max(1, round(math.log(1 - 0.5 ** (1 / BANDS)) / math.log(threshold)))
     keys = np.empty((len(questions), BANDS), np.uint64)
     minima = np.empty((len(questions), CHECKED), np.uint8)
+    shared = np.empty(len(questions), np.uint32)
     for index, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         words = _WORD.findall(question)
         signature = RMinHash(num_perm=BANDS * rows + CHECKED, seed=0)
         signature.update([" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))])
         digest: Hashes = np.array(signature.digest(), np.uint64)
         bands = digest[: BANDS * rows].reshape(BANDS, rows)
-        same = _hash("\n".join([normalise(answer), *_NUMBER.findall(question)]))
+        numbers = _NUMBER.findall(question)
+        same = _hash("\n".join([normalise(answer), *numbers]))
+        shared[index] = _hash("\n".join(numbers)) >> np.uint64(32)
         mixed = (np.arange(BANDS, dtype=np.uint64) + same).astype(np.uint64)
         for column in range(rows):
             mixed = (mixed ^ bands[:, column]) * _MIX
             mixed ^= mixed >> np.uint64(29)
         keys[index] = mixed
         minima[index] = digest[BANDS * rows :] & np.uint64(0xFF)
-    return Signatures(keys, minima)
+    return Signatures(keys, minima, shared)
 
 
 def _hash(text: str) -> np.uint64:

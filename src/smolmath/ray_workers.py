@@ -1,0 +1,106 @@
+"""Workers of a Ray cluster: the one of RAY_ADDRESS, else one of this machine that ends with the work.
+
+A task that is lost with its process or its machine is done again by Ray. Every machine must see the checkout at the
+same path: tasks begin in this process's directory, import this checkout's smolmath, and read and write its files.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import smolmath
+from smolmath.workers import AHEAD, RETRIES, WorkerError, available_cores, worker_died
+
+T = TypeVar("T")
+R = TypeVar("R")
+# Read when Ray is imported: no word about a future default, and no usage statistics.
+QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+_held: dict[str, Any] = {}  # in a worker: the function that it calls
+
+
+@contextmanager
+def ray_pool(workers: int | None) -> Iterator["RayPool"]:
+    """Workers on Ray.
+
+    Args: workers: tasks at a time; None: one for each CPU of the cluster.
+    Raises: WorkerError if Ray is not installed, or its address answers not.
+    """
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    try:
+        import ray
+    except ImportError:
+        raise WorkerError("hardware.data is ray, which is not installed here. Run: make setup") from None
+    address = os.environ.get("RAY_ADDRESS")
+    scratch = None if address else tempfile.mkdtemp(prefix="ray-")
+    own = (
+        {} if address else {"num_cpus": workers or available_cores(), "include_dashboard": False, "_temp_dir": scratch}
+    )
+    source = str(Path(smolmath.__file__).resolve().parent.parent)
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {"PYTHONPATH": source}},
+            **own,
+        )
+        yield RayPool(ray, workers or int(ray.cluster_resources()["CPU"]))
+    except ConnectionError as error:
+        raise WorkerError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}). Start it, or unset it."
+        ) from None
+    finally:
+        ray.shutdown()
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+class RayPool:
+    """Args: ray: the module, connected. workers: tasks at a time."""
+
+    def __init__(self, ray: Any, workers: int) -> None:
+        self._ray, self._workers = ray, workers
+        # Only a process's end is tried again: an error would come again.
+        self._task = ray.remote(_call).options(num_cpus=1, max_retries=RETRIES, retry_exceptions=False)
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        ray = self._ray
+        held = [ray.put(function)]  # in a list Ray leaves it as it is, and the worker reads it once
+        remaining = iter(items)
+        waiting: deque[tuple[T, Any]] = deque()
+        while True:
+            for item in islice(remaining, AHEAD * self._workers - len(waiting)):
+                waiting.append((item, self._task.remote(held, item, os.getcwd())))
+            if not waiting:
+                return
+            item, task = waiting.popleft()
+            try:
+                result = ray.get(task)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
+                raise worker_died(item) from None
+            yield result
+
+
+def _call(held: list[Any], item: Any, folder: str) -> Any:
+    import ray
+
+    try:
+        os.chdir(folder)
+    except OSError:
+        raise WorkerError(
+            f"a worker on {os.uname().nodename} does not see {folder}: the machines of a Ray cluster must share the "
+            "checkout's folder, at the same path. Or set hardware.data to local."
+        ) from None
+    if (name := held[0].hex()) not in _held:
+        _held.clear()
+        _held[name] = ray.get(held[0])
+    return _held[name](item)
