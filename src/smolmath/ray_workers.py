@@ -7,6 +7,7 @@ same path: tasks begin in this process's directory, import this checkout's smolm
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -42,8 +43,11 @@ def ray_pool(workers: int | None) -> Iterator["RayPool"]:
     own = (
         {} if address else {"num_cpus": workers or available_cores(), "include_dashboard": False, "_temp_dir": scratch}
     )
-    source = str(Path(smolmath.__file__).resolve().parent.parent)
+    paths = [Path(smolmath.__file__).parent.parent, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    source = os.pathsep.join(str(Path(path).resolve()) for path in paths)
     try:
+        if address:
+            _refuse_silent(address)
         ray.init(
             address=address or "local",
             log_to_driver=False,
@@ -60,6 +64,13 @@ def ray_pool(workers: int | None) -> Iterator["RayPool"]:
         ray.shutdown()
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _refuse_silent(address: str) -> None:
+    """Ray asks an address that nobody answers at for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if port.isdigit():  # else `auto`, which Ray looks up
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class RayPool:
