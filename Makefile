@@ -59,6 +59,7 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/grader.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/learning.py
 	$(BIN)/python benchmarks/evaluation.py
@@ -70,6 +71,7 @@ bench: setup
 bench-smoke: setup
 	$(BIN)/python benchmarks/grader.py --rows 20
 	$(BIN)/python benchmarks/data.py --rows 1000 --rounds 1
+	$(BIN)/python benchmarks/scaling.py --rows 1000,2000
 	$(BIN)/python benchmarks/training.py --steps 4 --rounds 1
 	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
 	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1

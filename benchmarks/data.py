@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -67,12 +68,27 @@ def to_problem(row: dict) -> dict:
 
 def ours(files: list[Path], out: Path, *, everything: bool, other: Path | None) -> int:
     """process and split as their stages call them; returns the rows kept."""
+    from smolmath.params.split import SplitParams
+    from smolmath.splitting import split_dataset
+
+    manifest = processed(files, out, everything=everything, other=other, workers=WORKERS)
+    (out / "split").mkdir()
+    split_dataset(
+        "bench", out / "processed", out / "split", ["bench"],
+        SplitParams(seed=0, validation_fraction=0.1, test_fraction=0.1),
+    )  # fmt: skip
+    return int(manifest["rows"]["kept"])
+
+
+def processed(files: list[Path], out: Path, *, everything: bool, other: Path | None, **how: Any) -> dict[str, Any]:
+    """process as its stage calls it, into out/processed/bench; returns the manifest.
+
+    Args: everything: every filter, or those alone that the peer has too. how: workers and more, as `process_dataset`.
+    """
     from smolmath.params.datasets import FilesDataset
     from smolmath.params.process import ContaminationParams, ProcessParams
-    from smolmath.params.split import SplitParams
     from smolmath.processing import process_dataset
     from smolmath.records import write_manifest
-    from smolmath.splitting import split_dataset
     from smolmath.tables import count_rows
 
     params = ProcessParams(
@@ -92,20 +108,13 @@ def ours(files: list[Path], out: Path, *, everything: bool, other: Path | None) 
         contamination=ContaminationParams(dataset="other", ngram=13 if everything else None, share=0.8),
     )
     dataset = FilesDataset(source="files", path="raw")
-    raw, processed = out / "raw", out / "processed" / "bench"
-    for folder in (raw, processed, out / "split"):
-        folder.mkdir(parents=True)
+    raw, made = out / "raw", out / "processed" / "bench"
+    raw.mkdir(parents=True)
+    made.mkdir(parents=True)
     for file in files:
         (raw / file.name).symlink_to(file.resolve())
     write_manifest(raw, {"files": [{"path": f.name, "side": None, "rows": count_rows(f)} for f in files]})
-    manifest = process_dataset(
-        "bench", raw, processed, dataset, params, workers=WORKERS, other=(other, dataset) if other else None
-    )
-    split_dataset(
-        "bench", out / "processed", out / "split", ["bench"],
-        SplitParams(seed=0, validation_fraction=0.1, test_fraction=0.1),
-    )  # fmt: skip
-    return int(manifest["rows"]["kept"])
+    return process_dataset("bench", raw, made, dataset, params, other=(other, dataset) if other else None, **how)
 
 
 def contaminating(folder: Path, out: Path) -> Path:

@@ -40,37 +40,40 @@ def ray_pool(workers: int | None) -> Iterator["RayPool"]:
         raise WorkerError("hardware.data is ray, which is not installed here. Run: make setup") from None
     address = os.environ.get("RAY_ADDRESS")
     scratch = None if address else tempfile.mkdtemp(prefix="ray-")
-    own = (
-        {} if address else {"num_cpus": workers or available_cores(), "include_dashboard": False, "_temp_dir": scratch}
-    )
-    paths = [Path(smolmath.__file__).parent.parent, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    source = os.pathsep.join(str(Path(path).resolve()) for path in paths)
     try:
         if address:
-            _refuse_silent(address)
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"PYTHONPATH": source}},
-            **own,
-        )
+            _connect(ray, address)
+        else:
+            cores = workers or available_cores()
+            ray.init("local", num_cpus=cores, include_dashboard=False, _temp_dir=scratch, **_quietly())
         yield RayPool(ray, workers or int(ray.cluster_resources()["CPU"]))
-    except ConnectionError as error:
-        raise WorkerError(
-            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}). Start it, or unset it."
-        ) from None
     finally:
         ray.shutdown()
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _refuse_silent(address: str) -> None:
-    """Ray asks an address that nobody answers at for minutes."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if port.isdigit():  # else `auto`, which Ray looks up
-        socket.create_connection((host, int(port)), timeout=10).close()
+def _connect(ray: Any, address: str) -> None:
+    try:
+        host, _, port = address.rpartition("/")[2].rpartition(":")
+        if port.isdigit():  # else `auto`, which Ray looks up; it asks for minutes where nobody answers
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(address, **_quietly())
+    except (ConnectionError, TimeoutError, socket.gaierror) as error:
+        raise WorkerError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}). Start it, or unset it."
+        ) from None
+
+
+def _quietly() -> dict[str, Any]:
+    """Options of every connection; workers find modules where this process does."""
+    paths = [str(Path(smolmath.__file__).parent.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    found = os.pathsep.join(str(Path(path).resolve()) for path in paths if path)
+    return {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": {"env_vars": {"PYTHONPATH": found}},
+    }
 
 
 class RayPool:

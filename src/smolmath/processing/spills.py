@@ -117,6 +117,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
+    except pa.ArrowInvalid as error:
+        # A table that could not be written cannot be closed either: the first error says why (a full disk).
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
     finally:
         part.unlink(missing_ok=True)
 

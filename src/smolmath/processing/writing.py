@@ -77,9 +77,9 @@ class Rejections:
         counts: Counter[str] = Counter()
         with whole_file(out / "rejected.parquet") as path:
             with TableWriter(path, REJECTED) as writer:
-                borders = np.searchsorted(self.dropped["row"], self.starts)
+                borders, firsts = np.searchsorted(self.dropped["row"], self.starts), dict(self.files)
                 for index, piece in enumerate(self.pieces):
-                    first = int(self.starts[index]) - dict(self.files)[piece.file]
+                    first = int(self.starts[index]) - firsts[piece.file]
                     rejected = [
                         (first + row["raw_row"], row["reason"], row["detail"])
                         for batch in spills.rejected(piece.number)
