@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import smolmath.processing.merging
 import smolmath.processing.pieces
 from smolmath.examine import Examined, Examiner
+from smolmath.filters.duplicates import signatures
 from smolmath.processing.merging import Decision, Partitions
 from smolmath.processing.pieces import MAX_PASSED_OVER, cut
 from smolmath.processing.spills import Outcome, Spills, key_type
@@ -182,3 +183,12 @@ def test_nothing_of_a_piece_is_there_before_all_of_it(tmp_path):
         spills.write(0, broken(), file="x.jsonl", near=False)
     assert spills.outcome(0) is None
     assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b 1", "1 b"]), st.sampled_from(["2", "3,5", "x"])), min_size=2))
+def test_questions_that_may_be_near_have_the_same_numbers_and_so_the_same_partition(parts):
+    signed = signatures([f"{one} then {other} of them" for one, other in parts], ["1"] * len(parts), 0.8)
+    for one in range(len(parts)):
+        for other in range(one):
+            if (signed.keys[one] == signed.keys[other]).any():
+                assert signed.numbers[one] == signed.numbers[other]
