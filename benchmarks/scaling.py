@@ -139,8 +139,9 @@ def report(
     print(f"predicted for {verify or PREDICTED:,} rows with 2 workers: {predicted:.0f} s", flush=True)
     if verify:
         folder = ACTIVITIES[name].take(data, verify, scratch / on / "verify")
-        seconds = total([measured(name, Load(2, on, folder, scratch))])
-        print(f"measured: {seconds:.0f} s, the prediction is {predicted / seconds - 1:+.0%} off", flush=True)
+        one, two = (total([measured(name, Load(workers, on, folder, scratch))]) for workers in (1, 2))
+        print(f"measured: {two:.0f} s, the prediction is {predicted / two - 1:+.0%} off")
+        print(f"with 1 worker: {one:.0f} s, 1 → 2: {one / two:.2f}×", flush=True)
 
 
 def main() -> None:
@@ -149,9 +150,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of rows for the activity; made up if not given")
     parser.add_argument("--rows", default="10000,20000", help="sizes that the model is fitted to")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument(
-        "--verify", type=int, metavar="ROWS", help="run so many with two workers, against the prediction"
-    )
+    parser.add_argument("--verify", type=int, metavar="ROWS", help="run so many, against the prediction")
     parser.add_argument("--ray", action="store_true", help="on Ray too")
     parser.add_argument("--once", help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)

@@ -47,5 +47,6 @@ def test_a_small_run_gives_its_table_and_a_prediction_that_it_checks():
     assert lines[0] == "process (local), medians of 1"
     assert [line.split()[0] for line in lines[2:4]] == ["300", "600"]
     assert {line.split()[0] for line in lines if line} >= {"examine", "merge", "write", "plan", "rest"}
-    assert lines[-2].startswith("predicted for 900 rows with 2 workers: ")
-    assert lines[-1].startswith("measured: ")
+    assert lines[-3].startswith("predicted for 900 rows with 2 workers: ")
+    assert lines[-2].startswith("measured: ")
+    assert lines[-1].startswith("with 1 worker: ")
