@@ -355,3 +355,20 @@ def test_the_weights_of_a_divided_model_go_round(tmp_path):
     assert [process.returncode for process in processes] == [0, 0], said
     assert "rank 0: " in said[0]
     assert "rank 1: 8 tokens" in said[1]
+
+
+def test_two_processes_run_out_of_patience_where_one_does(prepared, tmp_path):
+    def hopeless(params):
+        params["phases"]["legs"]["sft"] |= {"learning_rate": 0.3, "max_steps": 12}
+        params["phases"]["legs"]["validation"] = {"problems": 8, "every_steps": 1, "metric": "accuracy", "patience": 2}
+
+    ended = []
+    for name in ("alone", "both"):
+        project = clone(prepared, tmp_path / name)
+        project.params(hopeless)
+        if name == "both":
+            project.params(two)
+        project.repro("train@legs")
+        ended.append((len(curve(project, "legs")), json.loads(project.read("models/legs/smolmath.json"))["step"]))
+    assert ended[0] == ended[1]
+    assert ended[0][0] < 12

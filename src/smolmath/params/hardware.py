@@ -26,7 +26,7 @@ class HardwareParams(Strict):
     micro_batch: int | None = Field(ge=1)  # sequences per forward and backward pass; null: the whole step at once
     checkpoint_minutes: float | None = Field(gt=0)  # a checkpoint at least so often; null: by checkpoint_steps alone
     workers: int | None = Field(ge=1)  # processes that examine raw rows and grade; null: one for each core
-    data: Literal["local", "ray"]  # where they run: on this machine, or on a Ray cluster
+    data: Literal["local", "ray"]  # where `process` runs: on this machine or a Ray cluster
 
     @field_validator("devices")
     @classmethod
