@@ -155,10 +155,12 @@ def test_a_run_that_is_left_ends_its_copies():
 
 
 PARENT = """
+import signal
 from functools import partial
 from pathlib import Path
 from tests.test_copies import copies, end_oddly, load_counting
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, and so would this
     list(copies(load_counting, 1).run(partial(end_oddly, Path({folder!r})), ["wait"]))
 """
 
@@ -172,7 +174,7 @@ def test_copies_end_with_their_parent(tmp_path, number):
         parent = subprocess.Popen([sys.executable, str(script)], cwd=ROOT, env=environment, stderr=said)
     wait_until(lambda: waits.exists() and len(waits.read_text().split()) == 2, parent)
     parent.send_signal(number)
-    parent.wait()
+    parent.wait(60)
     deadline = time.monotonic() + 60
     while not all(gone(int(pid)) for pid in waits.read_text().split()):
         assert time.monotonic() < deadline, "they are still there"
