@@ -80,7 +80,9 @@ def ours(files: list[Path], out: Path, *, everything: bool, other: Path | None) 
     return int(manifest["rows"]["kept"])
 
 
-def processed(files: list[Path], out: Path, *, everything: bool, other: Path | None, **how: Any) -> dict[str, Any]:
+def processed(
+    files: list[Path], out: Path, *, everything: bool, other: Path | None, shard_rows: int = 50_000, **how: Any
+) -> dict[str, Any]:
     """process as its stage calls it, into out/processed/bench; returns the manifest.
 
     Args: everything: every filter, or those alone that the peer has too. how: workers and more, as `process_dataset`.
@@ -92,7 +94,7 @@ def processed(files: list[Path], out: Path, *, everything: bool, other: Path | N
     from smolmath.tables import count_rows
 
     params = ProcessParams(
-        shard_rows=50_000,
+        shard_rows=shard_rows,
         fraction=1.0,
         limit=None,
         trace="shortest" if everything else "solution",

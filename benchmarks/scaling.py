@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from data import chosen, contaminating, processed, small_rows
 
 PREDICTED = 225_129  # rows of OpenR1-Math-220k, config `all`
+SHARD_ROWS = 5_000
 Parts = dict[str, float]  # seconds by part of the work
 
 
@@ -48,7 +49,10 @@ def process(load: Load) -> Parts:
     seconds: Parts = {}
     other = contaminating(load.data, load.scratch / "other")
     how = {"workers": load.workers, "on": load.on, "state": load.scratch / "state", "seconds": seconds}
-    processed(sorted(load.data.glob("*.parquet")), load.scratch, everything=True, other=other, **how)
+    # Small shards: a small run too has several to share out, as a large one has of the usual 50,000 rows.
+    processed(
+        sorted(load.data.glob("*.parquet")), load.scratch, everything=True, other=other, shard_rows=SHARD_ROWS, **how
+    )
     return seconds
 
 
