@@ -4,9 +4,11 @@
     python benchmarks/scaling.py process --ray                             # on Ray too; makes its own rows
 
 Each activity is run at the given sizes with one worker and with two, each run in a process of its own, imports
-included. Of the runs with two workers every part of the work is fitted by a line, seconds = start + rows × cost, which
-gives the prediction; `--verify ROWS` runs that many and says how far off it was. With more than one round the runs
-take turns, so that a slow minute of the machine falls on all of them, and medians count.
+included. Of the runs with one worker every part of the work is fitted by a line, seconds = start + rows × cost. With
+N workers a run takes start + rows × cost / N, what starting two takes being what is left of their runs: short runs
+give no slope of their own, because their last pieces leave a worker idle. `--verify ROWS` runs so many and says how
+far off the prediction was. With more than one round the runs take turns, so that a slow minute of the machine falls
+on all of them, and medians count.
 """
 
 import argparse
@@ -133,13 +135,14 @@ def report(
     for rows in sizes:
         one, two = (total(runs[workers][rows]) for workers in (1, 2))
         print(f"{rows:10,}{one:14.1f}{rows / one:9,.0f}{two:15.1f}{rows / two:9,.0f}{one / two:7.2f}×")
-    lines = {workers: fitted(runs[workers]) for workers in (1, 2)}
-    one, two = (sum(slope for slope, _ in lines[workers].values()) for workers in (1, 2))
-    print(f"of a further row, without what starting takes: {one / two:.2f}×")
-    print(f"\n{'with 2 workers':14}{'to start: s':>13}{'a row: ms':>11}")
-    for part, (slope, start) in sorted(lines[2].items(), key=lambda line: -line[1][0]):
+    lines = fitted(runs[1])
+    print(f"\n{'with 1 worker':14}{'to start: s':>13}{'a row: ms':>11}")
+    for part, (slope, start) in sorted(lines.items(), key=lambda line: -line[1][0]):
         print(f"{part:14}{start:13.2f}{1000 * slope:11.4f}")
-    predicted = sum(slope * (verify or PREDICTED) + start for slope, start in lines[2].values())
+    cost = sum(slope for slope, _ in lines.values())
+    start = statistics.median(total(runs[2][rows]) - rows * cost / 2 for rows in sizes)
+    print(f"with 2 workers: seconds = {start:.1f} + rows × {1000 * cost:.3f} ms / 2")
+    predicted = start + (verify or PREDICTED) * cost / 2
     print(f"predicted for {verify or PREDICTED:,} rows with 2 workers: {predicted:.0f} s", flush=True)
     if verify:
         folder = ACTIVITIES[name].take(data, verify, scratch / on / "verify")
@@ -152,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("activities", nargs="*", help=f"of {', '.join(ACTIVITIES)}; all if none is named")
     parser.add_argument("--data", type=Path, help="folder of rows for the activity; made up if not given")
-    parser.add_argument("--rows", default="10000,20000", help="sizes that the model is fitted to")
+    parser.add_argument("--rows", default="20000,60000", help="sizes that the model is fitted to")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--verify", type=int, metavar="ROWS", help="run so many, against the prediction")
     parser.add_argument("--ray", action="store_true", help="on Ray too")
