@@ -68,16 +68,14 @@ bench: setup
 	$(BIN)/python benchmarks/gpu.py
 	$(MAKE) bench-harness
 
+# Those that are not here (gpu, scaling, scaling_evaluation) are run small by slow tests.
 bench-smoke: setup
 	$(BIN)/python benchmarks/grader.py --rows 20
 	$(BIN)/python benchmarks/data.py --rows 1000 --rounds 1
-	$(BIN)/python benchmarks/scaling.py --rows 1000,2000
 	$(BIN)/python benchmarks/training.py --steps 4 --rounds 1
 	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
 	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1
-	$(BIN)/python benchmarks/scaling_evaluation.py --rows 400 --problems 32
 	$(BIN)/python benchmarks/overhead.py --rounds 1
-	$(BIN)/python benchmarks/gpu.py --small
 	$(MAKE) bench-harness HARNESS="--problem-count 8 --tokens 48"
 
 # EleutherAI's lm-eval beside our evaluation, in an environment of its own: nothing else needs what it brings along.
