@@ -83,6 +83,14 @@ def gone(pid):
     return not psutil.pid_exists(pid) or not alive(psutil.Process(pid))
 
 
+def all_end(waits):
+    """The processes that are named in the file; a signal to a group reaches those in it one after the other."""
+    deadline = time.monotonic() + 60
+    while not all(gone(int(pid)) for pid in waits.read_text().split()):
+        assert time.monotonic() < deadline, "they are still there"
+        time.sleep(0.05)
+
+
 # ---
 
 
@@ -135,7 +143,7 @@ def test_finished_batches_stay_and_are_not_asked_again(tmp_path, started):
 def test_a_copy_that_ends_before_its_time_takes_the_others_with_it(tmp_path, capfd, how, message, told):
     with pytest.raises(StageError, match=message):
         list(copies(load_counting, 2).run(partial(end_oddly, tmp_path), ["wait", how]))
-    assert all(gone(int(pid)) for pid in (tmp_path / "waits").read_text().split())
+    all_end(tmp_path / "waits")
     said = capfd.readouterr().err
     assert told in said
     assert ("Traceback" in said) == bool(told)
@@ -175,10 +183,7 @@ def test_copies_end_with_their_parent(tmp_path, number):
     wait_until(lambda: waits.exists() and len(waits.read_text().split()) == 2, parent)
     parent.send_signal(number)
     parent.wait(60)
-    deadline = time.monotonic() + 60
-    while not all(gone(int(pid)) for pid in waits.read_text().split()):
-        assert time.monotonic() < deadline, "they are still there"
-        time.sleep(0.05)
+    all_end(waits)
 
 
 def test_each_copy_gets_gpus_of_its_own():

@@ -132,7 +132,6 @@ JOB = Job(
     deps={"src/smolmath/training": "a"},
     params={"seed": 1},
     hardware={"micro_batch": 4, "devices": [0, 1]},
-    config="",
     packages={"torch": "2.13.0"},
     machines=2,
     per_machine=4,

@@ -9,8 +9,6 @@ import contextlib
 import gc
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ from smolmath.errors import SmolmathError
 from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
 from smolmath.runs import StageError
-from smolmath.workers import available_cores
+from smolmath.workers import available_cores, end_with
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -223,7 +221,7 @@ def _serve(
     work: Callable[[Engine, Any], Any],
 ) -> None:
     os.setsid()  # a group of its own, which a terminal's Ctrl-C does not reach: the parent ends it
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent, lambda: os.killpg(0, signal.SIGKILL))
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the parent has gone
         try:
             _work(connection, load(hardware=share), work)
@@ -240,10 +238,3 @@ def _work(connection: Connection, engine: Engine, work: Callable[[Engine, Any], 
         except EOFError:  # there are no more
             return
         connection.send(("done", work(engine, task)))
-
-
-def _end_with(parent: int) -> None:
-    """A parent that was killed cannot end its copies."""
-    while os.getppid() == parent:
-        time.sleep(POLL_S)
-    os.killpg(0, signal.SIGKILL)

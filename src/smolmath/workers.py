@@ -160,14 +160,18 @@ class _Processes:
 
 def _start(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
 
 
-def end_with(parent: int) -> None:
-    """End this process when its parent has ended: one that was killed cannot end those that it started."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+def end_with(parent: int, end: Callable[[], object] = lambda: os._exit(1)) -> None:
+    """From here on `end` this process when its parent has ended: one that was killed cannot end those it started."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        end()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @lru_cache(maxsize=1)

@@ -5,13 +5,12 @@ nothing; it is refused before it loads a model.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from smolmath.journal import PACKAGES, installed
+from smolmath.journal import PACKAGES, installed, write_whole
 from smolmath.launch.config import LaunchError
 
 VARIABLE = "SMOLMATH_JOB"  # of each process's environment: the job's file
@@ -28,7 +27,6 @@ class Job:
     deps: dict[str, str]  # hash of each
     params: dict[str, Any]  # those that the stage hangs on
     hardware: dict[str, Any]
-    config: str  # text of accelerate's file
     packages: dict[str, str]
     machines: int
     per_machine: int
@@ -40,9 +38,7 @@ class Job:
         return self.machines * self.per_machine
 
     def write(self, path: Path) -> None:
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, json.dumps(asdict(self)))
 
     @classmethod
     def read(cls, path: Path) -> "Job":

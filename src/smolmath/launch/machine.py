@@ -18,6 +18,7 @@ from types import FrameType
 
 from smolmath.launch.config import LostProcessError
 from smolmath.launch.job import VARIABLE, Job
+from smolmath.workers import available_cores
 
 POLL_S = 0.1
 CHECK_S = 1.0
@@ -89,7 +90,7 @@ def run_machine(
 
 
 def _variables(job: Job, path: Path, rank: int, local: int, threads: int | None) -> dict[str, str]:
-    each = max(1, (threads or len(os.sched_getaffinity(0))) // job.per_machine)
+    each = max(1, (threads or available_cores()) // job.per_machine)
     return {
         VARIABLE: str(path),
         "RANK": str(rank),

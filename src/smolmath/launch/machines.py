@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from smolmath.errors import SmolmathError
+from smolmath.journal import write_whole
 from smolmath.launch.config import LaunchError
 from smolmath.launch.job import Job
 from smolmath.launch.machine import Ended, run_machine
@@ -74,7 +75,7 @@ def beating(path: Path) -> Iterator[None]:
         count = 0
         while True:
             with suppress(OSError):  # a full or slow disk: the next one counts
-                _write(path, str(count := count + 1))
+                write_whole(path, str(count := count + 1))
             if ended.wait(BEAT_S):
                 return
 
@@ -113,7 +114,7 @@ def run_on_machines(job: Job, path: Path, folder: Path, threads: int | None) -> 
                 )
 
     with beating(launch.beat_file(0)):
-        _write(launch.path, str(path))
+        write_whole(launch.path, str(path))
         try:
             _wait_for(job, others)
             ended = run_machine(job, path, 0, threads, check=check)
@@ -184,12 +185,5 @@ def _take_part(
         except SmolmathError as error:
             message = str(error)
         if launch.path.is_file():
-            _write(launch.ended_file(machine), message)
+            write_whole(launch.ended_file(machine), message)
     print(message or f"{job.name}: done", flush=True)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

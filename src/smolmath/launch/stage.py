@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +75,6 @@ def _run_processes(run: StageRun, hardware: HardwareParams) -> None:
         deps=run.deps,
         params=run.values,
         hardware=hardware.model_dump(),
-        config=Path(config.path).read_text(encoding="utf-8"),
         packages=packages(),
         machines=config.machines,
         per_machine=per_machine,
@@ -110,7 +108,7 @@ def _told(job: Job, state: Path, ended: Ended) -> str:
 def _part(name: str, path: Path) -> Iterator[PartRun]:
     """One of the processes: the run that it takes part in."""
     rank = int(os.environ["RANK"])
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    end_with(os.getppid())
     refuse_foreign_checkout()
     if not path.is_file():
         raise LaunchError(f"{name}: process {rank} does not see {path}. All machines must mount that folder.")

@@ -1,6 +1,5 @@
 """The page: what was collected and drawn, through the template, into one self-contained file."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from smolmath.comparing.compare import MEASURES, p_text, signed
+from smolmath.journal import write_whole
 from smolmath.report.collect import Evaluation, Report, StageFacts, collect
 from smolmath.report.completions import packed
 from smolmath.report.findings import METHODS, change, duration, findings, percent, score
@@ -49,9 +49,7 @@ def write_report(out: Path = Path("reports")) -> Path:
         old.unlink()
     for plot in [*([retention] if retention else []), *passes, *(plot for phase in curves for plot in phase.plots)]:
         plot.write(folder)
-    part = out / ".index.html.part"
-    part.write_text(html, encoding="utf-8")
-    os.replace(part, out / "index.html")
+    write_whole(out / "index.html", html)
     return out / "index.html"
 
 
