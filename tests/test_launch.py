@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pynvml
 import pytest
+import torch
 
 from smolmath.devices import DeviceError, claimed_gpus
 from smolmath.launch.config import AccelerateConfig, LaunchError, checked_config, environment, read_config
@@ -242,6 +243,13 @@ def test_whose_checkpoints_are_gone_on_from(tmp_path, monkeypatch, capsys, made,
         return
     refuse_other_kind(path, kind)
     assert ("go on from it" in capsys.readouterr().err) == ((made or {"processes": 1})["processes"] != count)
+
+
+def test_one_process_meets_nobody_however_often_it_trains():
+    places = list(torch.serialization._package_registry)
+    for _ in range(2):
+        ranks.join(cpu=True)
+    assert torch.serialization._package_registry == places
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

@@ -1,7 +1,6 @@
 """What a killed training goes on from, and how one that is asked to stop ends well."""
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from smolmath.journal import write_whole
 from smolmath.launch.config import SHARDED
 from smolmath.runs import StageError
 from smolmath.training.ranks import anywhere, is_first, processes, wait_for_all
@@ -127,6 +127,4 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]  # transformers
         wait_for_all()
         if is_first():
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            part = folder / f".{MADE_BY}"
-            part.write_text(json.dumps({"kind": self.kind, "processes": processes()}), encoding="utf-8")
-            os.replace(part, folder / MADE_BY)
+            write_whole(folder / MADE_BY, json.dumps({"kind": self.kind, "processes": processes()}))

@@ -64,6 +64,7 @@ def train_phase(
     """
     phase: Phase = load_phase_params(run.params, name)
     hardware = run.section("hardware", HardwareParams)
+    kind = None if hardware.accelerate is None else checked_config(hardware).kind
     join(cpu=device_of(hardware) == "cpu")
     max_steps = int(phase.settings["max_steps"])
     # TRL writes the adaptive entropy's coefficient after everything else.
@@ -72,7 +73,7 @@ def train_phase(
     wait_for_all()  # the first has removed what is not whole
     checkpoint = checkpoint or last_whole_checkpoint(run.state / "checkpoints", last_file=last_file)
     if checkpoint:
-        refuse_other_kind(checkpoint, kind_of(hardware))
+        refuse_other_kind(checkpoint, kind)
     history = log_history(checkpoint)
     done = int(checkpoint.name.split("-")[1]) if checkpoint else 0
     with (
@@ -91,7 +92,7 @@ def train_phase(
     ):
         if tracker:
             tracker.resume([{"step": row["step"], **named(row)} for row in history if "loss" in row])
-        trainer, watch, tokenizer = _prepare(run, name, phase, method, init, split, tracker, resumed=done > 0)
+        trainer, watch, tokenizer = _prepare(run, name, phase, method, init, split, tracker, kind, resumed=done > 0)
         if checkpoint and (done >= max_steps or out_of_patience(history, phase.validation)):
             # Killed after its last step, before anything was published.
             trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
@@ -127,10 +128,14 @@ def _prepare(
     init: Path,
     split: Path,
     tracker: Tracker | None,
+    kind: str | None,
     *,
     resumed: bool,
 ) -> tuple[Any, WatchCallback, Any]:
-    """(trainer, what watches it, tokenizer), looked at before its first step unless it goes on from a later one."""
+    """(trainer, what watches it, tokenizer), looked at before its first step unless it goes on from a later one.
+
+    Args: kind: how several processes train, as accelerate calls it; None: a single process does.
+    """
     prompt = run.section("prompt", PromptParams)
     hardware = run.section("hardware", HardwareParams)
     model, tokenizer = load_for_training(init, hardware, dtype=run.params["model"]["dtype"])
@@ -194,7 +199,7 @@ def _prepare(
     )
     trainer.remove_callback(PrinterCallback)  # a line of forty numbers per step
     keep.trainer = trainer
-    refuse_fallback(trainer, kind_of(hardware))
+    refuse_fallback(trainer, kind)
     if phase.preflight != "off" and not resumed and is_first():  # the others wait for it at step 1
         # As a step computes: the trainer's own autocast begins with its first step.
         with stopwatch("preflight"), trainer.accelerator.autocast():
@@ -211,11 +216,9 @@ def _prepare(
         run.facts["preflight"] = judge(name, findings, phase.preflight, seen)
     stop = StopRequest()
     watch.stop = stop
-    if kind_of(hardware) == "FSDP":
+    if kind == "FSDP":
         trainer.add_callback(SyncedGenerationCallback())
-    trainer.add_callback(
-        CheckpointCallback(hardware.checkpoint_minutes, method.border(phase), stop, kind_of(hardware))
-    )
+    trainer.add_callback(CheckpointCallback(hardware.checkpoint_minutes, method.border(phase), stop, kind))
     return trainer, watch, tokenizer
 
 
@@ -265,11 +268,6 @@ def _write_origin(
     origin |= {key: row[key] for key in ("validation_accuracy", "validation_reward") if key in row}
     origin["prompt"] = prompt.model_dump()
     (model / "smolmath.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
-
-
-def kind_of(hardware: HardwareParams) -> str | None:
-    """How several processes train, as accelerate calls it; None: a single process does."""
-    return None if hardware.accelerate is None else checked_config(hardware).kind
 
 
 def effective_settings(arguments: Any) -> dict[str, Any]:

@@ -23,8 +23,9 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Connection ref
 
 def join(cpu: bool) -> None:
     """Meet the other processes, where the launcher has started several."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        PartialState(cpu=cpu)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    PartialState(cpu=cpu)
     if cpu:
         # accelerate calls the CPU of several processes "cpu:0", and torch.load, asked to put an optimiser there, knows
         # no such place.
