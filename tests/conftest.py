@@ -30,6 +30,7 @@ class Project:
     """A scratch copy of the project in a folder of its own, run by real DVC."""
 
     def __init__(self, folder: Path, *, git: bool) -> None:
+        folder.mkdir()
         self.folder = folder
         for name in (
             "dvc.yaml",
@@ -126,8 +127,6 @@ def wait_until(condition, process, seconds=600):
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A tiny copy with Git, nothing run yet."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    made = Project(folder, git=True)
+    made = Project(tmp_path / "project", git=True)
     made.params(make_tiny)
     return made

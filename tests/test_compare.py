@@ -1,8 +1,13 @@
 """`smolmath compare` on a small repository with real Git and DVC: versions of two models' results, none of them run."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -18,7 +23,7 @@ from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.report.against import against_parent
 from smolmath.statistics import Estimate, holm
 from smolmath.verdicts import verdicts_schema
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 
 DVC_YAML = {
     "stages": {
@@ -452,3 +457,24 @@ def test_a_comparison_is_a_markdown_table_that_no_name_can_break(repository):
         "",
         r"Every verdict is the same: m\* on d\`.",
     ]
+
+
+READS = """
+import sys
+from pathlib import Path
+from smolmath.comparing.revisions import read_parquet
+
+content = Path(sys.argv[1]).read_bytes()
+for _ in range(12):
+    read_parquet(content, ("id", "question"))
+"""
+
+
+def test_a_process_that_has_read_tables_ends_well(tmp_path):
+    """Arrow's threads aborted every third one, so of eight some."""
+    path = tmp_path / "problems.parquet"
+    pq.write_table(pa.table({"id": [str(number) for number in range(500)], "question": ["1 + 1?"] * 500}), path)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    for _ in range(2):
+        running = [subprocess.Popen([sys.executable, "-c", READS, path], env=environment) for _ in range(4)]
+        assert [process.wait(60) for process in running] == [0] * 4

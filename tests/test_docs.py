@@ -268,7 +268,6 @@ def trained_copy(folder):
         pytest.skip(f"the demo's results are not here ({', '.join(missing)}): run make demo first")
     if (ROOT / "params.yaml").read_text() != (ROOT / "recipes" / "demo.yaml").read_text():
         pytest.skip("params.yaml is another recipe than the demo")
-    folder.mkdir()
     project = Project(folder, git=True)
     for name in ("data", "models", "results", "metrics", "journal"):
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)

@@ -22,9 +22,7 @@ def tiny(params):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A tiny copy that has run to the end and is committed."""
-    folder = tmp_path_factory.mktemp("experiments") / "project"
-    folder.mkdir()
-    project = Project(folder, git=True)
+    project = Project(tmp_path_factory.mktemp("experiments") / "project", git=True)
     project.params(tiny)
     project.repro()
     project.run("git", "add", "-A")

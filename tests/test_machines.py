@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import psutil
 import pytest
 
 from tests.conftest import ROOT, Project, wait_until
 from tests.test_processes import parts, to_compare
-from tests.test_survival import clone, end_of, results, stage_of, start, trained_to, visible, wait_for
+from tests.test_survival import clone, end_of, results, start, start_and_train, visible
 
 pytestmark = pytest.mark.slow
 
@@ -27,9 +26,7 @@ def two_machines(params):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepared") / "project"
-    folder.mkdir()
-    project = Project(folder, git=False)
+    project = Project(tmp_path_factory.mktemp("prepared") / "project", git=False)
     project.params(two_machines)
     cpu = project.read("configs/accelerate/cpu.yaml")
     project.write(CONFIG, cpu.replace("num_machines: 1", "num_machines: 2\nmain_process_ip: 127.0.0.1"))
@@ -68,9 +65,7 @@ def joined(project):
 
 def training_on_both(project, join):
     """(dvc, its stage, the stage's process 0, the other machine's process 1), once it has trained four steps."""
-    dvc = start(project)
-    stage = stage_of(dvc)
-    assert wait_for(partial(trained_to, project, 4), dvc)
+    dvc, stage = start_and_train(project, 4)
     return dvc, stage, parts(stage)[0], parts(psutil.Process(join.pid))[1]
 
 

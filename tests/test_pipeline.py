@@ -31,9 +31,7 @@ ALL = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A tiny copy that has run to the end, and the stages that ran. Tests copy it, or leave it as they found it."""
-    folder = tmp_path_factory.mktemp("finished") / "project"
-    folder.mkdir()
-    project = Project(folder, git=True)
+    project = Project(tmp_path_factory.mktemp("finished") / "project", git=True)
     project.params(make_tiny)
     ran = project.repro()
     project.run("git", "add", "-A")
@@ -84,9 +82,7 @@ def test_every_result_is_there(finished):
 
 def test_two_clean_runs_give_the_same_metrics_and_the_same_dvc_lock(finished, tmp_path):
     first, _ = finished
-    folder = tmp_path / "again"
-    folder.mkdir()
-    second = Project(folder, git=False)
+    second = Project(tmp_path / "again", git=False)
     second.params(make_tiny)
     second.repro()
     names = [path.relative_to(first.folder) for path in sorted((first.folder / "metrics").rglob("*.*"))]

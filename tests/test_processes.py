@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import ROOT, Project, make_tiny
-from tests.test_survival import clone, end_of, results, stage_of, start, trained_to, visible, wait_for
+from tests.test_survival import clone, end_of, results, start_and_train, visible
 
 pytestmark = pytest.mark.slow
 
@@ -41,9 +40,7 @@ def to_compare(params):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepared") / "project"
-    folder.mkdir()
-    project = Project(folder, git=False)
+    project = Project(tmp_path_factory.mktemp("prepared") / "project", git=False)
     project.params(to_compare)
     script = project.folder / "stages" / "train_grpo.py"
     hook = "import os\n\nif os.environ.get('RECORDED'):\n    import smolmath.kernels\n    from tests.recording import install\n    install()\n"
@@ -136,9 +133,7 @@ def test_the_number_of_processes_reruns_nothing(trained):
 
 @pytest.fixture(scope="module")
 def survivors(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("survivors") / "project"
-    folder.mkdir()
-    project = Project(folder, git=False)
+    project = Project(tmp_path_factory.mktemp("survivors") / "project", git=False)
     project.params(to_compare)
     project.params(two)
     project.params(lambda params: params["phases"]["sums"].update(checkpoint_steps=2))
@@ -169,9 +164,7 @@ def parts(stage):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_ends_the_training_which_goes_on_later(project, undisturbed, rank):
-    dvc = start(project)
-    stage = stage_of(dvc)
-    assert wait_for(partial(trained_to, project, 4), dvc)
+    dvc, stage = start_and_train(project, 4)
     processes = parts(stage)
     assert sorted(processes) == [0, 1]
     processes[rank].kill()
@@ -188,9 +181,7 @@ def test_a_killed_process_ends_the_training_which_goes_on_later(project, undistu
 
 
 def test_the_others_end_with_the_stage_that_started_them(project):
-    dvc = start(project)
-    stage = stage_of(dvc)
-    assert wait_for(partial(trained_to, project, 2), dvc)
+    dvc, stage = start_and_train(project, 2)
     processes = parts(stage)
     stage.kill()
     dvc.wait()
@@ -198,13 +189,11 @@ def test_the_others_end_with_the_stage_that_started_them(project):
         end_of(process)
     done = project.repro("train@sums", check=False)  # nobody holds the state any more
     assert "train@sums" in done
-    assert "train sums: done, 20 steps" in project.read("log") or visible(project) == ["base", "sums"]
+    assert visible(project) == ["base", "sums"]
 
 
 def test_a_stop_is_saved_by_all_and_goes_on(project, undisturbed):
-    dvc = start(project)
-    stage = stage_of(dvc)
-    assert wait_for(partial(trained_to, project, 2), dvc)
+    dvc, stage = start_and_train(project, 2)
     stage.send_signal(signal.SIGTERM)
     dvc.wait(120)
     log = project.read("log")
@@ -215,9 +204,7 @@ def test_a_stop_is_saved_by_all_and_goes_on(project, undisturbed):
 
 
 def test_one_process_goes_on_from_what_two_have_saved(project):
-    dvc = start(project)
-    stage = stage_of(dvc)
-    assert wait_for(partial(trained_to, project, 4), dvc)
+    dvc, stage = start_and_train(project, 4)
     stage.kill()
     dvc.wait()
     project.params(lambda params: params["hardware"].update(accelerate=None))

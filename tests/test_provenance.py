@@ -72,9 +72,7 @@ with stage_run("gather") as run:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A project with two stages that have run and are committed."""
-    folder = tmp_path_factory.mktemp("provenance") / "project"
-    folder.mkdir()
-    project = Project(folder, git=True)
+    project = Project(tmp_path_factory.mktemp("provenance") / "project", git=True)
     project.write("dvc.yaml", DVC_YAML)
     project.write("params.yaml", "datasets: {rows: {n: 3}}\nphases: {one: {rate: 1.0e-4}}\nunrelated: 1\n")
     project.write("stages/fetch.py", STAGE.format(name="fetch@rows", out="data/raw/rows", metric=""))

@@ -238,12 +238,10 @@ with stage_run(stage.name) as run:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A small copy that has run to the end; rows edit it one after the other and leave their edit in place."""
-    folder = tmp_path_factory.mktemp("reruns") / "project"
-    folder.mkdir()
-    made = Project(folder, git=True)
+    made = Project(tmp_path_factory.mktemp("reruns") / "project", git=True)
     made.params(small)
     if not os.environ.get("REAL_STAGES"):
-        for script in (folder / "stages").glob("*.py"):
+        for script in (made.folder / "stages").glob("*.py"):
             script.write_text(STAND_IN)
     rows = [json.dumps({"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"}) + "\n" for n in range(30, 40)]
     made.write("rows/train.jsonl", "".join(rows))

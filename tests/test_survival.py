@@ -46,9 +46,7 @@ def clone(project, folder):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A project in which all that the phase needs has been made."""
-    folder = tmp_path_factory.mktemp("prepared") / "project"
-    folder.mkdir()
-    project = Project(folder, git=False)
+    project = Project(tmp_path_factory.mktemp("prepared") / "project", git=False)
     project.params(survivor)
     project.repro("split@sums", "split@legs", "base")
     return project
@@ -129,6 +127,14 @@ def newest(project):
 
 def trained_to(project, step):
     return newest(project) >= step
+
+
+def start_and_train(project, step):
+    """(dvc, its stage), once a checkpoint of that step is whole."""
+    dvc = start(project)
+    stage = stage_of(dvc)
+    assert wait_for(partial(trained_to, project, step), dvc)
+    return dvc, stage
 
 
 def trainings_begun(project, number):

@@ -361,7 +361,6 @@ def test_a_config_holds_the_commit_and_no_absolute_path(params):
 
 
 def test_an_evaluation_joins_the_group_and_carries_its_metrics(tmp_path):
-    (tmp_path / "project").mkdir()
     project = Project(tmp_path / "project", git=False)
     project.params(lambda params: params["tracking"].update(wandb="offline"))
     problems = [

@@ -5,10 +5,9 @@ made with is read from dvc.lock too, and not from params.yaml, which may have be
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ class Revision:
         """Raises: RevisionError as `predictions`."""
         content = self._local(path) or self._fetched(path)
         try:
-            return pq.read_table(BytesIO(content), columns=list(columns))
+            return read_parquet(content, columns)
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
             raise RevisionError(
                 f"{path} of {self.name} cannot be read ({error}). Remove it from here and from DVC's cache, then "
@@ -151,7 +150,7 @@ class Revision:
         """Engine and device, and the prompts of a completions file, where it lies on this machine."""
         content = self._local(path)
         try:
-            found = pq.read_table(BytesIO(content), columns=["problem_id", "sample", "prompt"]) if content else None
+            found = read_parquet(content, ("problem_id", "sample", "prompt")) if content else None
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError):
             found = None
         if found is None:
@@ -213,3 +212,10 @@ def completions_path(model: str, dataset: str) -> str:
 
 def problems_path(dataset: str) -> str:
     return f"data/split/{dataset}/test.parquet"
+
+
+def read_parquet(content: bytes, columns: Sequence[str]) -> pa.Table:
+    """Raises: pyarrow's ArrowInvalid, ArrowKeyError or OSError."""
+    # By threads, a table that is not read from a path ends every third process with "terminate called without an
+    # active exception" when all its work is done (https://github.com/apache/arrow/issues/34314).
+    return pq.read_table(pa.BufferReader(content), columns=list(columns), use_threads=False)
