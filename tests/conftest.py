@@ -15,6 +15,14 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 REAL_DATA = Path(os.environ.get("SMOLMATH_REAL_DATA", ROOT.parent / "shared" / "data"))
 
+# Files whose slow tests take minutes: begun first, so that none of them is left for one process at the end.
+LONGEST = ("survival", "processes", "pipeline", "experiments", "machines", "sweeps", "reruns", "synthesis")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture
 def real_data() -> Path:

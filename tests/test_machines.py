@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, Project, wait_until
-from tests.test_processes import parts, to_compare
+from tests.test_processes import parts, to_be_killed, to_compare
 from tests.test_survival import clone, end_of, results, start, start_and_train, visible
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ CONFIG = "configs/two-machines.yaml"
 
 def two_machines(params):
     to_compare(params)
-    params["phases"]["sums"]["checkpoint_steps"] = 2
+    to_be_killed(params)
     params["hardware"] |= {"accelerate": CONFIG, "device": "cpu", "threads": 1}
 
 

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 CPU = "configs/accelerate/cpu.yaml"
 STEPS = 20
+KILLED_STEPS = 10  # of trainings that are killed and go on
 
 
 def two(params):
@@ -131,12 +132,18 @@ def test_the_number_of_processes_reruns_nothing(trained):
 # Kills
 
 
+def to_be_killed(params):
+    """Shorter, with a checkpoint at every second step."""
+    params["phases"]["sums"]["checkpoint_steps"] = 2
+    params["phases"]["sums"]["grpo"]["max_steps"] = KILLED_STEPS
+
+
 @pytest.fixture(scope="module")
 def survivors(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("survivors") / "project", git=False)
     project.params(to_compare)
     project.params(two)
-    project.params(lambda params: params["phases"]["sums"].update(checkpoint_steps=2))
+    project.params(to_be_killed)
     project.repro("split@sums", "split@legs", "base")
     return project
 
@@ -207,10 +214,10 @@ def test_one_process_goes_on_from_what_two_have_saved(project):
     dvc, stage = start_and_train(project, 4)
     stage.kill()
     dvc.wait()
-    project.params(lambda params: params["hardware"].update(accelerate=None))
+    project.params(lambda params: params["hardware"].update(accelerate=None, threads=1))
     done = project.dvc("repro", "train@sums")
     assert "was made by 2 processes and 1 go on from it" in done.stderr
-    assert len(curve(project, "sums")) == STEPS
+    assert len(curve(project, "sums")) == KILLED_STEPS
 
 
 def test_a_process_with_other_params_is_refused(project):
