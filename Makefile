@@ -43,9 +43,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m "not slow and not vllm" -n 2 --dist loadfile
 
-# A file each, one more at a time than there are cores: a third of their time they wait. Threads that wait for one
-# another do so without burning the core that they wait for.
-test-slow: export OMP_WAIT_POLICY := PASSIVE
+# Where work goes on beside it: threads that wait for one another don't burn the core that they wait for.
+test-slow test-vllm bench-smoke: export OMP_WAIT_POLICY := PASSIVE
+
+# A file each, one more at a time than there are cores: a third of their time they wait.
 test-slow: setup
 	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder
 

@@ -106,6 +106,19 @@ class Project:
         path.write_text(text)
 
 
+def at(folder: Path, like: Project) -> Project:
+    """The copy that lies in a folder already."""
+    copied = object.__new__(Project)
+    copied.folder, copied.environment = folder, like.environment
+    return copied
+
+
+def clone(project: Project, folder: Path) -> Project:
+    """A copy of a copy, with all that it has made."""
+    shutil.copytree(project.folder, folder, symlinks=True)
+    return at(folder, project)
+
+
 def make_tiny(params: dict[str, Any]) -> None:
     """The demo, cut to seconds: few problems, two steps a phase."""
     for dataset in params["datasets"].values():

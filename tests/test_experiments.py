@@ -9,7 +9,7 @@ import time
 import pytest
 
 from smolmath.lockfile import read_lock
-from tests.conftest import ROOT, Project, make_tiny, wait_until
+from tests.conftest import ROOT, Project, clone, make_tiny, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +32,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def copy(finished, tmp_path):
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
-    copied = object.__new__(Project)
-    copied.folder, copied.environment = tmp_path / "project", finished.environment
+    copied = clone(finished, tmp_path / "project")
     yield copied
     copied.dvc("queue", "stop", "--kill", check=False)
 

@@ -9,9 +9,9 @@ import time
 import psutil
 import pytest
 
-from tests.conftest import ROOT, Project, wait_until
+from tests.conftest import ROOT, Project, clone, wait_until
 from tests.test_processes import parts, to_be_killed, to_compare
-from tests.test_survival import clone, end_of, results, start, start_and_train, visible
+from tests.test_survival import end_of, results, start, start_and_train, visible
 
 pytestmark = pytest.mark.slow
 
@@ -154,9 +154,12 @@ def test_the_slurm_script_runs_the_pipeline(project, tmp_path):
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
-    project.write("configs/accelerate/cpu.yaml", project.read("configs/accelerate/cpu.yaml"))
-    project.params(lambda params: params["hardware"].update(accelerate=None))
-    project.params(lambda params: params["evaluate"].update(models=["legs"], datasets=["legs"]))  # no need of six
+
+    def one_evaluation(params):
+        params["hardware"]["accelerate"] = None
+        params["evaluate"] |= {"models": ["legs"], "datasets": ["legs"]}
+
+    project.params(one_evaluation)
     slurm = {
         "PATH": f"{tmp_path / 'bin'}:{project.environment['PATH']}",
         "PYTHONPATH": str(project.folder / "src"),

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 from smolmath.graph import load_stages
 from smolmath.params.core import read_params
 from smolmath.records import PASS_RATES, PROBLEMS, read_table
-from tests.conftest import Project, make_tiny
+from tests.conftest import Project, clone, make_tiny
 from tests.test_reruns import downstream
 
 pytestmark = pytest.mark.slow
@@ -43,10 +42,7 @@ def finished(tmp_path_factory):
 def copy(finished, tmp_path):
     """The finished project in a place of its own."""
     project, _ = finished
-    shutil.copytree(project.folder, tmp_path / "project", symlinks=True)
-    copied = object.__new__(Project)
-    copied.folder, copied.environment = tmp_path / "project", project.environment
-    return copied
+    return clone(project, tmp_path / "project")
 
 
 def test_the_first_run_runs_every_stage_once_and_the_second_none(finished):

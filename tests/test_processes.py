@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import ROOT, Project, make_tiny
-from tests.test_survival import clone, end_of, results, start_and_train, visible
+from tests.conftest import ROOT, Project, clone, make_tiny
+from tests.test_survival import end_of, results, start_and_train, visible
 
 pytestmark = pytest.mark.slow
 

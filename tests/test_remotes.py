@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import at
 from tests.test_provenance import made  # noqa: F401  # the fixture: two stages that have run
 
 BUCKET = "results"
@@ -46,12 +46,6 @@ def know_users(address, requests_before=b"0"):
         f"{address}/moto-api/reset-auth", data=requests_before, headers={"Content-Type": "text/plain"}
     )
     urllib.request.urlopen(told)
-
-
-def at(folder, like):
-    copied = object.__new__(Project)
-    copied.folder, copied.environment = folder, like.environment
-    return copied
 
 
 def keys(project, key, secret):

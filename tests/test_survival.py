@@ -16,7 +16,7 @@ import pytest
 
 import smolmath.runs
 from smolmath.runs import alive
-from tests.conftest import ROOT, Project, make_tiny
+from tests.conftest import ROOT, Project, clone, make_tiny
 
 pytestmark = pytest.mark.slow
 
@@ -34,13 +34,6 @@ def survivor(params):
         "validation": {"problems": 8, "every_steps": 3, "metric": "reward", "patience": None},
     }
     phase["sample_steps"] = 2
-
-
-def clone(project, folder):
-    shutil.copytree(project.folder, folder, symlinks=True)
-    cloned = object.__new__(Project)
-    cloned.folder, cloned.environment = folder, project.environment
-    return cloned
 
 
 @pytest.fixture(scope="module")

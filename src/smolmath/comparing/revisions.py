@@ -215,7 +215,7 @@ def problems_path(dataset: str) -> str:
 
 
 def read_parquet(content: bytes, columns: Sequence[str]) -> pa.Table:
-    """Raises: pyarrow's ArrowInvalid, ArrowKeyError or OSError."""
+    """Columns of a parquet file that lies in memory. Raises: pyarrow's ArrowInvalid, ArrowKeyError or OSError."""
     # By threads, a table that is not read from a path ends every third process with "terminate called without an
     # active exception" when all its work is done (https://github.com/apache/arrow/issues/34314).
     return pq.read_table(pa.BufferReader(content), columns=list(columns), use_threads=False)
