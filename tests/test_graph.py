@@ -16,6 +16,7 @@ INFRASTRUCTURE = {
     "__init__.py",
     "copies.py",  # no byte hangs on which copy of an engine works
     "devices.py",
+    "edits.py",
     "errors.py",
     "graph.py",
     "hashes.py",

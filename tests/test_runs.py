@@ -87,15 +87,6 @@ def test_an_input_edited_while_the_stage_runs_publishes_nothing(workspace, capsy
     assert not (workspace / "out" / "result.txt").exists()
 
 
-def test_code_edited_while_the_stage_was_still_importing_is_noticed(workspace, capsys):
-    (workspace / "src").mkdir()
-    (workspace / "src" / "module.py").write_text("written after this process began")
-    (workspace / "dvc.yaml").write_text(DVC_YAML.replace("folder]", "src/module.py]"))
-    with pytest.raises(SystemExit):
-        fingerprint()
-    assert "src/module.py changed while it ran" in capsys.readouterr().err
-
-
 def test_an_edit_of_an_unrelated_param_publishes(workspace):
     with stage_run("copy") as run:
         run.out("out/result.txt").write_text("result")

@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -27,10 +27,11 @@ from pydantic import BaseModel
 
 import smolmath
 from smolmath.devices import claimed_gpus
+from smolmath.edits import Signature, code_among, edited_since_import, signatures, touched
 from smolmath.energy import EnergyMeter
 from smolmath.errors import SmolmathError
 from smolmath.graph import Stage, load_stages
-from smolmath.hashes import content_hash, fingerprint, input_files
+from smolmath.hashes import content_hash, fingerprint
 from smolmath.journal import git_state, write_journal
 from smolmath.params.core import load_section, lookup_or_none, read_params
 from smolmath.params.hardware import HardwareParams
@@ -48,8 +49,13 @@ class StageRun:
     def __init__(self, stage: Stage, params: dict[str, Any]) -> None:
         self.stage = stage
         self.params = params
-        self._signatures = _signatures(stage)  # before the contents: an edit between the two is noticed at the end
+        self._signatures = signatures(stage.deps)  # before the contents: an edit between the two is noticed
         self.deps, self.values = inputs(stage, params)  # hash of each dep, value of each param
+        if edited := edited_since_import(stage.deps):
+            raise StageError(
+                f"{stage.name}: edited while this process started, which may have read the old text: "
+                f"{', '.join(edited)}. Nothing has been done yet: run `dvc repro {stage.name}` again."
+            )
         self.fingerprint = fingerprint(stage.name, self.deps, self.values)
         self.state = main_workspace() / ".work" / stage.name / self.fingerprint  # survives a kill; gone on success
         self.git = git_state()
@@ -64,6 +70,8 @@ class StageRun:
         """Where to write the out at `path`: a temporary sibling, renamed to `path` when the stage has ended well."""
         if path not in self.stage.outs:
             raise AssertionError(f"{path} is no out of {self.stage.name} in dvc.yaml: {self.stage.outs}")
+        # Most stages ask for their outs after their last import and before they work: better now than hours later.
+        self._refuse_edits(code_among(self.stage.deps))
         final, part = Path(path), self.part(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers(final)
@@ -85,12 +93,7 @@ class StageRun:
 
     def publish(self) -> None:
         """Rename every out into place, if the inputs are still those that it was made from."""
-        if changed := self._changed_inputs():
-            raise StageError(
-                f"{self.stage.name}: {', '.join(changed)} changed while it ran, so the result belongs to neither "
-                f"version and was not published. Its state is kept in {self.state}: put the old version back and run "
-                "`dvc repro` to finish it, or run `dvc repro` to start with the new one."
-            )
+        self._refuse_edits(self.stage.deps)
         for part, final in self._unpublished:
             remove(final)
             os.replace(part, final)
@@ -106,23 +109,25 @@ class StageRun:
         """Whether the `dvc` that started this process is gone: killing it leaves its stage running."""
         return not all(alive(process) for process in self._dvc)
 
-    def _edited_before_hashing(self) -> list[str]:
-        """Code that was written after this process began: imports take seconds, and may have read the old text."""
-        began = psutil.Process().create_time()
-        code = [dep for dep in self.stage.deps if dep.startswith(("src/", "stages/"))]
-        return [dep for dep in code if any(mtime > began * 1e9 for _, _, mtime in self._signatures[dep])]
-
-    def _changed_inputs(self) -> list[str]:
-        # Sizes and times first: a 10 GB dataset is not read twice when nothing touched it.
+    def _refuse_edits(self, deps: Iterable[str]) -> None:
+        """Raises: StageError if a param, or one of these deps, is no longer what this run was started with."""
         params_now = read_params()
-        changed = self._edited_before_hashing()
-        changed += [
+        changed = [
             f"params.yaml: {key}" for key, value in self.values.items() if lookup_or_none(params_now, key) != value
         ]
-        if _signatures(self.stage) != self._signatures:
-            now, _ = inputs(self.stage, self.params)
-            changed += [dep for dep in self.stage.deps if now[dep] != self.deps[dep]]
-        return changed
+        changed += [dep for dep, now in signatures(deps).items() if self._has_changed(dep, now)]
+        if changed:
+            raise StageError(
+                f"{self.stage.name}: {', '.join(changed)} changed while it ran, so the result belongs to neither "
+                f"version and was not published. Its state is kept in {self.state}: put the old version back and run "
+                "`dvc repro` to finish it, or run `dvc repro` to start with the new one."
+            )
+
+    def _has_changed(self, dep: str, now: list[Signature]) -> bool:
+        # Signatures first: a dataset of 10 GB is not read twice when nothing touched it.
+        if not touched(self._signatures[dep], now):
+            return False
+        return not Path(dep).exists() or content_hash(Path(dep)) != self.deps[dep]
 
 
 @contextmanager
@@ -276,13 +281,6 @@ def held(state: Path, what: str = "the same stage on the same inputs") -> Iterat
 def lock_of(state: Path) -> Path:
     """The lock file of a state directory; whoever holds it uses the directory."""
     return state.with_suffix(".lock")
-
-
-def _signatures(stage: Stage) -> dict[str, tuple[tuple[str, int, int], ...]]:
-    return {
-        dep: tuple((str(f), s.st_size, s.st_mtime_ns) for f in input_files(Path(dep)) for s in [f.stat()])
-        for dep in stage.deps
-    }
 
 
 def remove(path: Path) -> None:
