@@ -2,21 +2,119 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
+
+from smolmath.answers import judge
+from tests.stage_server import write_shim
 
 ROOT = Path(__file__).parent.parent
 REAL_DATA = Path(os.environ.get("SMOLMATH_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 # Files whose slow tests take minutes: begun first, so that none of them is left for one process at the end.
 LONGEST = ("survival", "processes", "pipeline", "experiments", "machines", "sweeps", "reruns", "synthesis")
+
+
+# What all processes of one test run share: projects that were run once, the server that forks stages.
+SHARED = "SMOLMATH_TESTS_SHARED"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if SHARED not in os.environ:  # not a worker of xdist
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="smolmath-tests-")
+        config.add_cleanup(remove_shared)
+
+
+def remove_shared() -> None:
+    folder = Path(os.environ.pop(SHARED))
+    server = folder / "server.pid"
+    if server.is_file():
+        os.kill(int(server.read_text()), signal.SIGKILL)
+    shutil.rmtree(folder)
+
+
+def stage_server() -> Path:
+    """The folder whose `python` hands trainings and generators to the server, which is started by the first to ask."""
+    shared = Path(os.environ[SHARED])
+    address = shared / "server"
+    with FileLock(shared / "server.lock"):
+        if not (shared / "bin").is_dir():
+            command = [sys.executable, str(ROOT / "tests" / "stage_server.py"), str(address)]
+            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            (shared / "server.pid").write_text(str(server.pid))
+            while not address.exists():
+                assert server.poll() is None, "the server of stages has ended"
+                time.sleep(0.1)
+            write_shim(shared / "bin", str(address))
+    return shared / "bin"
+
+
+def committed(name: str) -> str:
+    """A file as Git's HEAD has it: the working tree may hold another machine's results, or somebody's edits."""
+    try:
+        shown = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no git here")
+    if shown.returncode:
+        pytest.skip(f"Git has no committed {name}: {shown.stderr.strip()}")
+    return shown.stdout
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as it is cloned, the demo's params and nothing run, to be read and not written to."""
+    folder = tmp_path_factory.mktemp("demo")
+    for name in (*COPIED, "examples"):
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copyfile(ROOT / "recipes" / "demo.yaml", folder / "params.yaml")
+    return folder
+
+
+@contextmanager
+def ending(seconds: int = 120) -> Iterator[None]:
+    """Fails what hangs. No measure of speed: many times what the slowest machine needs."""
+
+    def hang(number: int, frame: object) -> None:
+        raise AssertionError(f"it does not end: {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, hang)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class PatientJudge:
+    """In place of `subprocess` in judge.py: its process does not look at the clock on the wall.
+
+    Its limit by CPU time is the same on every machine; that by the clock, for a child that sleeps, would give other
+    verdicts on a busy one.
+    """
+
+    PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
+
+    @staticmethod
+    def Popen(command: list[str], **rest: Any) -> subprocess.Popen[bytes]:  # as subprocess calls it
+        assert command[-2:] == ["-m", "smolmath.answers.judge_worker"]
+        patient = "import smolmath.answers.judge_worker as worker; worker.WALL_LIMIT_S = 100; worker.main()"
+        return subprocess.Popen([*command[:-2], "-c", patient], **rest)
+
+
+judge.subprocess = PatientJudge
+judge.REPLY_LIMIT_S = 110
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,37 +132,21 @@ def real_data() -> Path:
     return REAL_DATA
 
 
-class Project:
-    """A scratch copy of the project in a folder of its own, run by real DVC."""
+COPIED = ("dvc.yaml", "stages", "src", "bases", "recipes", "configs", ".dvcignore", ".gitignore")
 
-    def __init__(self, folder: Path, *, git: bool) -> None:
-        folder.mkdir()
+
+class Project:
+    """A scratch copy of the project in a folder of its own, run by real DVC; `new_project` makes one.
+
+    Trainings and generators are forked off a process that has imported TRL already (tests/stage_server.py), unless
+    `served` is False or they are started with `real_processes` as their environment.
+    """
+
+    def __init__(self, folder: Path, *, served: bool = True) -> None:
         self.folder = folder
-        for name in (
-            "dvc.yaml",
-            "stages",
-            "src",
-            "bases",
-            "recipes",
-            "configs",
-            "params.yaml",
-            ".dvcignore",
-            ".gitignore",
-        ):
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copyfile(source, folder / name)
-        self.environment = self.clean_environment()
-        if git:
-            self.run("git", "init", "-q", "-b", "main")
-            self.run("git", "config", "user.name", "tester")
-            self.run("git", "config", "user.email", "tester@example.invalid")
-        self.dvc("init", "-q", *([] if git else ["--no-scm"]))
-        shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
-        with (folder / ".dvc" / "config").open("a") as config:  # how the cache links, as the project has it
-            config.write("[cache]" + (ROOT / ".dvc" / "config").read_text().partition("[cache]")[2])
+        self.real_processes = self.environment = self.clean_environment()
+        if served:
+            self.environment = self.real_processes | {"PATH": f"{stage_server()}:{self.real_processes['PATH']}"}
 
     @staticmethod
     def clean_environment() -> dict[str, str]:
@@ -106,17 +188,32 @@ class Project:
         path.write_text(text)
 
 
-def at(folder: Path, like: Project) -> Project:
-    """The copy that lies in a folder already."""
-    copied = object.__new__(Project)
-    copied.folder, copied.environment = folder, like.environment
-    return copied
+def new_project(folder: Path, *, git: bool = True, served: bool = True) -> Project:
+    """The demo's project, nothing run yet."""
+    folder.mkdir()
+    project = Project(folder, served=served)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, folder / name)
+    shutil.copyfile(ROOT / "recipes" / "demo.yaml", folder / "params.yaml")
+    if git:
+        project.run("git", "init", "-q", "-b", "main")
+        project.run("git", "config", "user.name", "tester")
+        project.run("git", "config", "user.email", "tester@example.invalid")
+    project.dvc("init", "-q", *([] if git else ["--no-scm"]))
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
+    with (folder / ".dvc" / "config").open("a") as config:  # how the cache links, as the project has it
+        config.write("[cache]" + (ROOT / ".dvc" / "config").read_text().partition("[cache]")[2])
+    return project
 
 
 def clone(project: Project, folder: Path) -> Project:
-    """A copy of a copy, with all that it has made."""
+    """A copy of a project, with all that it has made."""
     shutil.copytree(project.folder, folder, symlinks=True)
-    return at(folder, project)
+    return Project(folder)
 
 
 def make_tiny(params: dict[str, Any]) -> None:
@@ -134,7 +231,7 @@ def make_tiny(params: dict[str, Any]) -> None:
     params["phases"]["legs"]["sft"] |= {"max_steps": 2}
     params["phases"]["legs"] |= {"examples_per_step": 4, "checkpoint_steps": 1, "validation": None}
     params["hardware"]["threads"] = 1  # two tests may run at the same time
-    params["evaluate"]["sampling"] |= {"problems": 4, "samples": 1, "max_completion_tokens": 16, "batch_size": 2}
+    params["evaluate"]["sampling"] |= {"problems": 12, "samples": 1, "max_completion_tokens": 32, "batch_size": 12}
 
 
 def wait_until(condition, process, seconds=600):
@@ -145,9 +242,45 @@ def wait_until(condition, process, seconds=600):
         time.sleep(0.05)
 
 
+def once(name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of that name that all processes of the test run share, made by the first that asks for it."""
+    folder = Path(os.environ[SHARED], name)
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            make(folder.with_suffix(".new"))
+            folder.with_suffix(".new").rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_project() -> Project:
+    """A tiny project in which all that trainings need has been made, the base and the data. To be copied: `clone`."""
+
+    def make(folder: Path) -> None:
+        project = new_project(folder)
+        project.params(make_tiny)
+        project.repro("split@sums", "split@legs", "base")
+
+    return Project(once("prepared", make))
+
+
+@pytest.fixture(scope="session")
+def finished_project() -> Project:
+    """A tiny project that has run to the end and is committed; `ran` has the stages. To be copied: `clone`."""
+
+    def make(folder: Path) -> None:
+        project = new_project(folder)
+        project.params(make_tiny)
+        project.write("ran", "\n".join(project.repro()))
+        project.run("git", "add", "-A")
+        project.run("git", "commit", "-qm", "finished")
+
+    return Project(once("finished", make))
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A tiny copy with Git, nothing run yet."""
-    made = Project(tmp_path / "project", git=True)
+    made = new_project(tmp_path / "project")
     made.params(make_tiny)
     return made

@@ -30,7 +30,7 @@ OTHER = "State the final answer to the following arithmetic problem: 7 - 2 + 6 =
 
 
 @pytest.fixture(autouse=True)
-def at_root_without_network(monkeypatch):
+def in_the_demo_without_network(monkeypatch, demo_folder):
     """Neither smolagents nor what it uses may call anyone."""
     connect = socket.socket.connect
 
@@ -39,17 +39,17 @@ def at_root_without_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", only_here)
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(demo_folder)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
 @pytest.fixture(scope="module")
-def loaded():
+def loaded(demo_folder):
     """The base model, loaded once."""
     import torch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
+        patch.chdir(demo_folder)
         tool = MathReasonerTool(BASE)
         tool.setup()
     torch.set_num_threads(1)  # two wait for one another where other tests run too

@@ -15,13 +15,9 @@ from smolmath.hashes import fingerprint
 from smolmath.journal import machine
 from smolmath.params.core import read_params
 from smolmath.runs import inputs
-from tests.conftest import ROOT
+from tests.conftest import ROOT, committed
 
 pytestmark = pytest.mark.slow
-
-
-def committed(name):
-    return subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +25,11 @@ def fresh():
     """Names of the metrics files, once the demo has run here."""
     if not (ROOT / "results" / "verdicts" / "legs" / "legs.parquet").is_file():
         pytest.skip("the demo has not run in this checkout: make demo")
+    committed("dvc.lock")
     if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src", "stages", "params.yaml"], cwd=ROOT).returncode:
         pytest.skip("code or params differ from the commit, so the results may too")
+    if committed("params.yaml") != committed("recipes/demo.yaml"):
+        pytest.skip("the last commit holds the results of another recipe than the demo")
     return [
         "metrics/summary.json",
         *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "metrics" / "eval").rglob("*.json"))),

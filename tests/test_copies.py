@@ -17,7 +17,7 @@ from smolmath.copies import EngineCopies, engine_gpus, gpu_shares, load_engines,
 from smolmath.devices import VISIBLE
 from smolmath.generation import generate_batches, read_completions
 from smolmath.runs import StageError, alive
-from tests.conftest import ROOT, wait_until
+from tests.conftest import ROOT, clone, wait_until
 from tests.test_generation import PROBLEMS, PROMPT, SAMPLING, CountingEngine
 from tests.test_training import HARDWARE
 
@@ -225,14 +225,14 @@ def test_one_engine_stays_in_this_process():
 
 
 @pytest.fixture
-def projects(project):
+def projects(prepared_project, tmp_path):
     """The tiny demo with a model and problems, and eight batches of them to answer."""
 
     def more(params):
         params["evaluate"]["sampling"] |= {"problems": 16, "samples": 2, "max_completion_tokens": 48, "batch_size": 2}
 
+    project = clone(prepared_project, tmp_path / "project")
     project.params(more)
-    project.repro("split@sums", "base")
     return project
 
 
@@ -247,7 +247,7 @@ def test_the_stage_writes_the_same_bytes_with_two_engines_also_after_one_was_kil
     with log.open("w") as said:
         dvc = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro", *GENERATE],
-            cwd=projects.folder, env=projects.environment, stdout=said, stderr=subprocess.STDOUT,
+            cwd=projects.folder, env=projects.real_processes, stdout=said, stderr=subprocess.STDOUT,
         )  # fmt: skip
     state = projects.folder / ".work" / GENERATE[0]
     wait_until(lambda: list(state.glob("*/transformers/batch-*.parquet")), dvc)

@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, new_project
 from tests.pages import DOCS, PARTS, filled, recipes
 
 PAGES = sorted(DOCS.glob("*.md"))
@@ -268,7 +268,7 @@ def trained_copy(folder):
         pytest.skip(f"the demo's results are not here ({', '.join(missing)}): run make demo first")
     if (ROOT / "params.yaml").read_text() != (ROOT / "recipes" / "demo.yaml").read_text():
         pytest.skip("params.yaml is another recipe than the demo")
-    project = Project(folder, git=True)
+    project = new_project(folder, served=False)
     for name in ("data", "models", "results", "metrics", "journal"):
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
     shutil.copyfile(ROOT / "dvc.lock", folder / "dvc.lock")

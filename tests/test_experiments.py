@@ -9,30 +9,14 @@ import time
 import pytest
 
 from smolmath.lockfile import read_lock
-from tests.conftest import ROOT, Project, clone, make_tiny, wait_until
+from tests.conftest import ROOT, clone, wait_until
 
 pytestmark = pytest.mark.slow
 
 
-def tiny(params):
-    make_tiny(params)
-    params["evaluate"]["sampling"] |= {"problems": 12, "max_completion_tokens": 32, "batch_size": 12}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A tiny copy that has run to the end and is committed."""
-    project = Project(tmp_path_factory.mktemp("experiments") / "project", git=True)
-    project.params(tiny)
-    project.repro()
-    project.run("git", "add", "-A")
-    project.run("git", "commit", "-qm", "finished")
-    return project
-
-
 @pytest.fixture
-def copy(finished, tmp_path):
-    copied = clone(finished, tmp_path / "project")
+def copy(finished_project, tmp_path):
+    copied = clone(finished_project, tmp_path / "project")
     yield copied
     copied.dvc("queue", "stop", "--kill", check=False)
 
@@ -124,10 +108,9 @@ def test_a_queue_of_experiments_over_two_keys_is_ranked_and_the_one_that_fails_h
 def test_a_temporary_workspace_keeps_its_code_while_the_main_one_is_edited(copy):
     copy.params(lambda params: params["phases"]["sums"]["grpo"].update(max_steps=6))
     copy.run("git", "commit", "-qam", "longer")
-    plain = Project.clean_environment()
     running = subprocess.Popen(
         [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", "quiet", "train@sums"],
-        cwd=copy.folder, env=plain, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=copy.folder, env=copy.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     state = copy.folder / ".work" / "train@sums"  # in the main workspace, whatever the other is called
     wait_until(lambda: list(state.glob("*/checkpoints/checkpoint-1")), running)

@@ -25,9 +25,9 @@ SUM = "State the final answer to the following arithmetic problem: 3 + 4 - 2 ="
 
 
 @contextmanager
-def serving(*command):
+def serving(folder, *command):
     """The address that a command serves the page at; it is stopped by Ctrl-C, and its last words and code are kept."""
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         try:
             for line in server.stdout:
                 if found := re.search(r"http://127\.0\.0\.1:\d+", line):
@@ -50,7 +50,7 @@ def chromium():
 @pytest.fixture(scope="module")
 def standin(tmp_path_factory):
     log = tmp_path_factory.mktemp("page") / "log"
-    with serving(sys.executable, "-m", "tests.standin_page", str(log)) as server:
+    with serving(ROOT, sys.executable, "-m", "tests.standin_page", str(log)) as server:
         server.log = log
         yield server
 
@@ -175,11 +175,11 @@ def test_it_fits_a_phone_and_follows_light_and_dark(chromium, standin):
         assert dark != tab.evaluate("getComputedStyle(document.querySelector('.answer')).backgroundColor")
 
 
-def test_the_command_shows_two_real_models_and_ends_with_ctrl_c(chromium, tmp_path):
+def test_the_command_shows_two_real_models_and_ends_with_ctrl_c(chromium, demo_folder, tmp_path):
     shutil.copytree(ROOT / "bases" / "calc", tmp_path / "other", ignore=shutil.ignore_patterns("make.py"))
     command = ("page", "--model", "bases/calc", "--against", str(tmp_path / "other"), "--port", "0")
     with (
-        serving(sys.executable, "-u", "-m", "smolmath.cli", *command) as server,
+        serving(demo_folder, sys.executable, "-u", "-m", "smolmath.cli", *command) as server,
         opened(chromium, server.address) as tab,
     ):
         ask(tab, SUM)

@@ -465,14 +465,12 @@ def test_normalising_takes_time_in_proportion_to_the_text(piece):
     """At four times the length four times the time, give or take: quadratic would be sixteen times."""
 
     def seconds(count):
-        best = float("inf")
-        for _ in range(3):
-            started = time.perf_counter()
-            normalise_question(piece * count)
-            best = min(best, time.perf_counter() - started)
-        return best
+        started = time.process_time()
+        normalise_question(piece * count)
+        return time.process_time() - started
 
-    assert seconds(80_000) < 10 * seconds(20_000) + 0.05
+    # A busy machine can make one measurement look like anything, but not ten in a row.
+    assert any(seconds(80_000) < 10 * seconds(20_000) + 0.05 for _ in range(10))
 
 
 def recipe(name):

@@ -14,7 +14,7 @@ from smolmath.hashes import content_hash
 from smolmath.lockfile import read_lock
 from smolmath.provenance.trail import TrailError, trail, upstream
 from smolmath.provenance.verify import verify
-from tests.conftest import ROOT, Project
+from tests.conftest import Project, committed, new_project
 
 DVC_YAML = """
 stages:
@@ -72,7 +72,7 @@ with stage_run("gather") as run:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A project with two stages that have run and are committed."""
-    project = Project(tmp_path_factory.mktemp("provenance") / "project", git=True)
+    project = new_project(tmp_path_factory.mktemp("provenance") / "project", served=False)
     project.write("dvc.yaml", DVC_YAML)
     project.write("params.yaml", "datasets: {rows: {n: 3}}\nphases: {one: {rate: 1.0e-4}}\nunrelated: 1\n")
     project.write("stages/fetch.py", STAGE.format(name="fetch@rows", out="data/raw/rows", metric=""))
@@ -270,7 +270,7 @@ def test_what_nobody_made_is_refused(workspace):
 
 
 def test_the_committed_demos_models_hang_on_what_made_them():
-    lock = read_lock((ROOT / "dvc.lock").read_text(), "it")
+    lock = read_lock(committed("dvc.lock"), "it")
     stages = [made.stage for made in upstream(lock, lock["train@legs"])]
     assert stages[-2:] == ["train@sums", "train@legs"]
     assert {"check", "base", "fetch@sums", "process@legs", "split@legs"} <= set(stages)

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import at
+from tests.conftest import Project
 from tests.test_provenance import made  # noqa: F401  # the fixture: two stages that have run
 
 BUCKET = "results"
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def project(made, tmp_path):  # noqa: F811
     """A copy of the small project that has run, with its cache."""
     subprocess.run(["cp", "-a", str(made.folder), str(tmp_path / "project")], check=True)
-    return at(tmp_path / "project", made)
+    return Project(tmp_path / "project", served=False)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def keys(project, key, secret):
 
 def clone(project, folder):
     subprocess.run(["git", "clone", "-q", str(project.folder), str(folder)], check=True)
-    return at(folder, project)
+    return Project(folder, served=False)
 
 
 def hashes(project):

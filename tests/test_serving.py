@@ -33,8 +33,8 @@ CALC = "bases/calc"
 
 
 @pytest.fixture(autouse=True)
-def at_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def in_the_demo(monkeypatch, demo_folder):
+    monkeypatch.chdir(demo_folder)
 
 
 @pytest.fixture(scope="module")

@@ -256,7 +256,7 @@ def test_inspect_shows_text_that_no_encoding_holds_and_counts_decimals_and_bytes
 
 def test_a_fetch_gives_the_same_rows_in_any_process(tmp_path):
     """Some tasks of reasoning-gym iterate over sets, whose order Python draws anew for each process."""
-    command = load_stages(read_params(ROOT / "params.yaml"), ROOT / "dvc.yaml")["fetch@sums"].cmd
+    command = load_stages(read_params(ROOT / "recipes" / "demo.yaml"), ROOT / "dvc.yaml")["fetch@sums"].cmd
     assigned = dict(word.split("=") for word in command.split("python ")[0].split())  # as dvc.yaml starts it
     code = """
 from pathlib import Path

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import random
 import runpy
 import shutil
 import signal
@@ -16,7 +15,7 @@ import pytest
 
 import smolmath.runs
 from smolmath.runs import alive
-from tests.conftest import ROOT, Project, clone, make_tiny
+from tests.conftest import ROOT, clone, make_tiny
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +36,10 @@ def survivor(params):
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared(prepared_project, tmp_path_factory):
     """A project in which all that the phase needs has been made."""
-    project = Project(tmp_path_factory.mktemp("prepared") / "project", git=False)
+    project = clone(prepared_project, tmp_path_factory.mktemp("prepared") / "project")
     project.params(survivor)
-    project.repro("split@sums", "split@legs", "base")
     return project
 
 
@@ -71,7 +69,7 @@ def start(project):
         return subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro", "train@sums"],
             cwd=project.folder,
-            env=project.environment,
+            env=project.real_processes,  # a stage is this dvc's child, and can be found and killed
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -134,50 +132,43 @@ def trainings_begun(project, number):
     return project.read("log").count("train sums: 24 steps") >= number
 
 
-def one_is_being_written(project, before):
+def is_being_written(project, before):
     return any(not (path / "trainer_state.json").exists() for path in set(checkpoints(project)) - before)
+
+
+def newest_is(step, project, _):
+    return newest(project) >= step
 
 
 def visible(project):
     return sorted(p.name for p in (project.folder / "models").iterdir() if not p.name.startswith("."))
 
 
-def test_ten_kills_at_random_moments_change_no_byte(project, undisturbed):
-    dice = random.Random(20)
-    victims = ["stage", "dvc", "both"] * 3 + ["both"]
-    writing = {2, 5, 8}  # of the kills: those that wait for a checkpoint that is being written
-    killed = 0
-    for number, victim in enumerate(victims):
+KILLS = {  # who is killed, and when
+    "the stage": (["stage"], partial(newest_is, 2)),
+    "dvc, then the orphan": (["dvc", "stage"], partial(newest_is, 8)),
+    "the stage while it writes a checkpoint": (["stage"], is_being_written),
+    "both": (["stage", "dvc"], partial(newest_is, 18)),
+}
+
+
+def test_a_training_killed_in_each_way_ends_as_an_undisturbed_one(project, undisturbed):
+    for number, (victims, moment) in enumerate(KILLS.values(), start=1):
         dvc = start(project)
         stage = stage_of(dvc)
-        if stage is None:
-            break
-        wait_for(partial(trainings_begun, project, 1 + number), dvc)
-        if number in writing:
-            wait_for(partial(one_is_being_written, project, set(checkpoints(project))), dvc)
-        else:
-            # A moment after none or one more checkpoint, at whatever pace the machine trains.
-            wait_for(partial(trained_to, project, newest(project) + 2 * dice.choice([0, 1, 1])), dvc)
-            time.sleep(dice.uniform(0.0, 0.5))
-        if dvc.poll() is not None:
-            break
-        if victim in ("dvc", "both"):
-            dvc.kill()
-        if victim in ("stage", "both"):
-            stage.kill()
+        assert wait_for(partial(trainings_begun, project, number), dvc)
+        assert wait_for(partial(moment, project, set(checkpoints(project))), dvc), "it ended before it was killed"
+        for victim in victims:
+            {"stage": stage, "dvc": dvc}[victim].kill()
         dvc.wait()
-        if alive(stage):
-            stage.kill()  # an orphan, which would go on by itself
         end_of(stage)
-        killed += 1
         assert visible(project) == ["base"]
-    assert killed >= 6  # a slow machine is killed ten times, a fast one may end before
     project.repro("train@sums")
     assert results(project) == results(undisturbed)
     curve = project.read("metrics/train/sums.csv").splitlines()[1:]
     assert [line.split(",")[0] for line in curve] == [str(step) for step in range(1, STEPS + 1)]
     (journal,) = (project.folder / "journal" / "train@sums").iterdir()
-    assert json.loads(journal.read_text())["resumed_from_step"] > 0
+    assert json.loads(journal.read_text())["resumed_from_step"] >= 18
     assert not checkpoints(project)
 
 
@@ -272,7 +263,9 @@ def test_a_full_disk_during_a_checkpoint_keeps_the_one_before(project, undisturb
     command = "PYTHONPATH=src python stages/train_grpo.py --phase sums --init models/base --split data/split/sums --out models/sums --curve metrics/train/sums.csv --samples results/training/sums.parquet"
     kept = project.folder / "kept"
     inside = f"mount -t tmpfs -o size=21m none {work} && {command}; cp -r {work} {kept}"
-    done = project.run("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside, check=False)
+    done = project.run(
+        "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside, check=False, **project.real_processes
+    )
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()[:200]}")
     assert "error: sums: no space left to write" in done.stderr

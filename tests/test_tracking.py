@@ -21,7 +21,7 @@ from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.tracking import Tracker
 from smolmath.tracking_config import evaluation_config, run_config
 from smolmath.training.curves import COLUMNS
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, new_project
 
 KEY = "0123456789abcdef" * 3  # the form of a key, and nobody's
 
@@ -361,7 +361,7 @@ def test_a_config_holds_the_commit_and_no_absolute_path(params):
 
 
 def test_an_evaluation_joins_the_group_and_carries_its_metrics(tmp_path):
-    project = Project(tmp_path / "project", git=False)
+    project = new_project(tmp_path / "project", git=False, served=False)
     project.params(lambda params: params["tracking"].update(wandb="offline"))
     problems = [
         {name: None for name in PROBLEMS.names}

@@ -8,8 +8,10 @@ import pytest
 from cases import CASES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.conftest import ending
 
 from smolmath.answers import Tags, answers_match, grade
+from smolmath.answers.judge import JUDGE
 
 
 def label(case):
@@ -133,14 +135,10 @@ def test_any_reference_gets_a_verdict(reference):
      "5-", "cm ", "\\pm ", "^{", "\n", "=", "A) ", "or "],
 )  # fmt: skip
 @pytest.mark.parametrize("wrapping", ["{}", "<answer>{}</answer>", "<answer>5</answer>{}"])
-def test_long_repetitions_cost_less_than_a_second(piece, wrapping):
-    # 100 kB, more than any model is allowed to write, and CPU seconds of this process: a hundredth is usual.
-    import time
-
-    completion = wrapping.replace("{}", piece * (100_000 // len(piece)))
-    start = time.process_time()
-    grade(completion, "18")
-    assert time.process_time() - start < 1
+def test_long_repetitions_get_a_verdict(piece, wrapping):
+    # 100 kB, more than any model is allowed to write. Time: test_linear.py, and benchmarks/grader.py.
+    with ending():
+        grade(wrapping.replace("{}", piece * (100_000 // len(piece))), "18")
 
 
 BOMBS = [
@@ -154,17 +152,10 @@ BOMBS = [
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda text: text[:20].encode("ascii", "backslashreplace").decode())
 @pytest.mark.parametrize("wrapping", ["{}", "<answer>{}</answer>", r"\boxed{{{}}}", "The answer is {}.", "#### {}"])
-def test_a_bomb_is_wrong_within_the_limit(bomb, wrapping):
-    import time
-
-    from smolmath.answers.judge import JUDGE
-
-    JUDGE.equal(predicted=r"\sin(1)", reference=r"\cos(1)")  # warm, as in any long run
-    start = time.monotonic()
-    assert not grade(wrapping.format(bomb), "18").correct
-    assert not grade("<answer>18</answer>", bomb).correct
-    # A second is the limit of each; twice that leaves room for a busy machine.
-    assert time.monotonic() - start < 4
+def test_a_bomb_is_wrong(bomb, wrapping):
+    with ending():
+        assert not grade(wrapping.format(bomb), "18").correct
+        assert not grade("<answer>18</answer>", bomb).correct
 
 
 def listed(pattern, numbers):
@@ -183,16 +174,21 @@ COSTLY = {  # each question is cheap, but there are many
 
 
 @pytest.mark.parametrize("case", COSTLY)
-def test_many_small_questions_end_within_the_limit_too(case):
-    import time
+def test_many_small_questions_share_one_limit(case, monkeypatch):
+    """A second for the pair, of CPU time as the judge counts it: what has been spent is not there for the next."""
+    spent = []
+    ask = JUDGE.ask
 
-    from smolmath.answers.judge import JUDGE
+    def counted(**question):
+        verdict, seconds = ask(**question)
+        spent.append(seconds)
+        return verdict, seconds
 
+    monkeypatch.setattr(JUDGE, "ask", counted)
     answer, reference = COSTLY[case]
-    JUDGE.equal(predicted=r"\sin(1)", reference=r"\cos(1)")
-    start = time.monotonic()
-    assert not grade(f"<answer>{answer}</answer>", reference).correct
-    assert time.monotonic() - start < 2  # a second is the limit
+    with ending():
+        assert not grade(f"<answer>{answer}</answer>", reference).correct
+    assert sum(spent) < 2
 
 
 NUMBERS = st.integers() | st.fractions() | st.decimals(allow_nan=False, allow_infinity=False, places=4)
