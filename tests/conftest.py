@@ -44,6 +44,9 @@ def remove_shared() -> None:
     shutil.rmtree(folder)
 
 
+STARTED: list[subprocess.Popen[bytes]] = []  # kept to the end of this process: another may need it longer
+
+
 def stage_server() -> Path:
     """The folder whose `python` hands trainings and generators to the server, which is started by the first to ask."""
     shared = Path(os.environ[SHARED])
@@ -52,6 +55,7 @@ def stage_server() -> Path:
         if not (shared / "bin").is_dir():
             command = [sys.executable, str(ROOT / "tests" / "stage_server.py"), str(address)]
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            STARTED.append(server)
             (shared / "server.pid").write_text(str(server.pid))
             while not address.exists():
                 assert server.poll() is None, "the server of stages has ended"
