@@ -20,7 +20,9 @@ EXTRAS := $(foreach extra,s3 dashboard agents serve web ray,--extra $(extra))
 
 .PHONY: setup demo test test-slow test-reruns test-vllm lint bench bench-smoke bench-harness lock clean
 
+# A ZIP download is no Git repository, where DVC does nothing until it is told so; its own messages say how to undo it.
 setup: $(STAMP)
+	@[ -e .git ] || git rev-parse --git-dir >/dev/null 2>&1 || $(BIN)/dvc config core.no_scm true
 
 # uv checks every file against the lock's hashes and installs in parallel; it is itself installed by hash.
 $(VENV)/.uv: requirements-uv.lock

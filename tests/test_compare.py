@@ -203,6 +203,20 @@ def test_two_models_of_one_version_are_compared(repository):
     assert accuracy.verdict.startswith("better is better by 30.0")
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_a_zip_download_has_one_version_whose_models_are_compared(repository, told):
+    shutil.rmtree(".git")
+    if told:  # as `make setup` tells DVC
+        repository.write(".dvc/config", repository.read(".dvc/config") + "[core]\n    no_scm = true\n")
+    accuracy, *_ = compare(*sides(":base", ":sums"), datasets=["sums"]).differences
+    assert (accuracy.model_b, accuracy.paired.n) == ("sums", N)
+    assert against_parent() is None
+    done = run("v1")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: 'v1' would be a commit, and DVC knows no Git repository here")
+    assert "dvc config core.no_scm false" in done.stderr
+
+
 def test_models_and_datasets_can_be_picked(repository):
     assert compare(*sides("v1", "better"), models=["base"]).differences == []
     assert compare(*sides("v1", "better"), datasets=["legs"]).same == [("base", "legs"), ("sums", "legs")]

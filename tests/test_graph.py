@@ -34,6 +34,7 @@ INFRASTRUCTURE = {
     "params/tracking.py",  # likewise
     "energy.py",
     "progress.py",
+    "repository.py",
     "runs.py",
     "tracking.py",
     "tracking_config.py",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,18 @@ def test_our_hashes_are_dvcs_own(workspace):
     bytecode.mkdir(exist_ok=True)
     (bytecode / "core.cpython-399.pyc").write_bytes(b"compiled")  # in no hash
     assert content_hash(bytecode.parent) == claimed["src/smolmath/params"]
+
+
+def test_without_git_nothing_but_the_commit_is_missing(workspace, monkeypatch):
+    shutil.rmtree(".git")
+    monkeypatch.setenv("PATH", str(workspace))  # no program of that name either
+    found = trail("models/one")
+    assert found.recorded_in is None
+    assert found.sources["rows"]["revision"] == "abc"
+    said = smolmath("verify")
+    assert (said.exit_code, said.stderr) == (0, "")
+    Path("models/one/second.txt").write_text("another")
+    assert "(second.txt)" in smolmath("verify", "models/one").output  # DVC's cache has the folder's listing
 
 
 def test_a_model_leads_to_commit_params_data_versions_and_seconds(workspace):

@@ -340,7 +340,7 @@ def test_experiments_need_a_commit_clean_code_and_a_user(tmp_path, monkeypatch):
     def git(*arguments):
         subprocess.run(["git", *arguments], check=True, capture_output=True)
 
-    with pytest.raises(TuneError, match="this folder is no Git repository with one"):
+    with pytest.raises(TuneError, match=r"none can be made here: fatal: not a git repository.*: git init, git add"):
         proposals.ready_commit()
     git("init", "-q")
     (tmp_path / "params.yaml").write_text("seed: 1\n")
@@ -354,12 +354,23 @@ def test_experiments_need_a_commit_clean_code_and_a_user(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text("seed: 2\n")
     with pytest.raises(TuneError, match=r"params\.yaml differ from the commit"):
         proposals.ready_commit()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TuneError, match="none can be made here: git is not installed"):
+        proposals.ready_commit()
 
 
 def test_a_refused_experiment_has_dvcs_words(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(queue.QueueError, match=r"dvc queue status: you are not inside of a DVC repository"):
         queue.dvc("queue", "status")
+
+
+def test_where_dvc_was_told_that_there_is_no_git_its_words_say_how_to_take_it_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    with pytest.raises(queue.QueueError, match=r"`dvc config core\.no_scm false`"):
+        queue.standings()
 
 
 def test_optuna_is_asked_through_its_public_interface():

@@ -14,6 +14,7 @@
     ├── RankingError       what several versions cannot be asked
     ├── DeviceError        a GPU that is not there
     ├── LaunchError        several processes that can't be started as asked
+    ├── GitError           what Git cannot say
     ├── LockError          a dvc.lock that is none
     ├── TuneError          a search that cannot begin or go on
     ├── QueueError         an experiment that DVC refuses

@@ -8,12 +8,12 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from smolmath.repository import GitError, git
 from smolmath.workers import available_cores
 
 PACKAGES = (
@@ -80,20 +80,20 @@ def known_outs(path: Path) -> dict[str, str] | None:
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit that is checked out, and which of the code and params differ from it; None without Git.
-
-    dvc.lock and what stages write are no part of it: during a `dvc repro` they always differ.
-    """
+    """The commit that is checked out, and which of the code and params differ from it; None without Git."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "-z", "--no-renames", "--", *CODE],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    except (FileNotFoundError, subprocess.CalledProcessError):
+        return checked_out()
+    except GitError:
         return None
+
+
+def checked_out() -> dict[str, Any]:
+    """Likewise. dvc.lock and what stages write are no part of it: during a `dvc repro` they always differ.
+
+    Raises: GitError where there is no commit, or no Git.
+    """
+    commit = git("rev-parse", "HEAD")
+    status = git("status", "--porcelain", "-z", "--no-renames", "--", *CODE)
     return {"commit": commit.strip(), "changed": [line[3:] for line in status.split("\0") if line]}
 
 

@@ -2,10 +2,11 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from smolmath.repository import GitError, git
 
 
 def run_config(params: Mapping[str, Any], *, phase: str, fingerprint: str) -> dict[str, Any]:
@@ -61,10 +62,9 @@ def _resolved_revision(dataset: str) -> str | None:
 
 def _git_commit() -> str | None:
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
+        return git("rev-parse", "HEAD").strip()
+    except GitError:
         return None
-    return done.stdout.strip()
 
 
 def _presentable(value: Any) -> Any:

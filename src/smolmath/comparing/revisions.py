@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from smolmath.errors import SmolmathError
 from smolmath.lockfile import Recorded, read_lock
+from smolmath.repository import dvc_repo, knows_git
 
 WORKSPACE = "workspace"
 VERDICT_COLUMNS = ("problem_id", "sample", "correct", "predicted_answer", "tokens")  # those of every schema version
@@ -115,16 +116,21 @@ class Revision:
     @cached_property
     def _repo(self) -> Any:
         from dvc.exceptions import NotDvcRepoError
-        from dvc.repo import Repo
 
         try:
-            repo = Repo(Repo.find_root())
+            repo = dvc_repo()
         except NotDvcRepoError:
             raise RevisionError(
                 "this folder is no DVC repository: run it in the project, after `git init` and `dvc init`."
             ) from None
         if Path(repo.root_dir) != Path.cwd():
             raise RevisionError(f"run it in the project's root: cd {repo.root_dir}")
+        if self.name != WORKSPACE and not knows_git(repo):
+            raise RevisionError(
+                f"{self.name!r} would be a commit, and DVC knows no Git repository here: a ZIP download is none, and "
+                "has models to compare but one version (smolmath compare :MODEL :MODEL). Clone it with Git; or commit "
+                "(git init, git add ., git commit) and tell DVC: dvc config core.no_scm false."
+            )
         return repo
 
     @cached_property

@@ -5,7 +5,6 @@ names (Git, versions, hardware, seconds, settings), and the manifests of the raw
 """
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from smolmath.errors import SmolmathError
 from smolmath.hashes import content_hash, file_hashes, listing_hash
 from smolmath.lockfile import Recorded, workspace_lock
+from smolmath.repository import GitError, dvc_repo, git, git_bytes
 
 
 class TrailError(SmolmathError):
@@ -127,8 +127,8 @@ def journal_entry(recorded: Recorded) -> dict[str, Any] | None:
 def first_commit_with(md5: str) -> str | None:
     """The first commit of this branch whose dvc.lock has a hash; None if there is none, or no Git."""
     try:
-        found = _git("log", "--format=%H", f"-S{md5}", "--", "dvc.lock").split()
-    except (FileNotFoundError, subprocess.CalledProcessError):
+        found = git("log", "--format=%H", f"-S{md5}", "--", "dvc.lock").split()
+    except GitError:
         return None
     return found[-1] if found else None
 
@@ -136,14 +136,9 @@ def first_commit_with(md5: str) -> str | None:
 def code_at(commit: str, path: str) -> dict[str, bytes] | None:
     """The files of a commit at `path`, by path inside it (of a file: ""); None if it holds none, or isn't here."""
     try:
-        names = [name for name in _git("ls-tree", "-r", "-z", "--name-only", commit, "--", path).split("\0") if name]
-        return {
-            name.removeprefix(path).lstrip("/"): subprocess.run(
-                ["git", "show", f"{commit}:{name}"], capture_output=True, check=True
-            ).stdout
-            for name in names
-        } or None
-    except (FileNotFoundError, subprocess.CalledProcessError):
+        names = [name for name in git("ls-tree", "-r", "-z", "--name-only", commit, "--", path).split("\0") if name]
+        return {name.removeprefix(path).lstrip("/"): git_bytes("show", f"{commit}:{name}") for name in names} or None
+    except GitError:
         return None
 
 
@@ -195,10 +190,9 @@ def _recorded_listing(folder: str, recorded: str) -> dict[str, str] | None:
 
 def _cached(md5: str) -> Path | None:
     from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
 
     try:
-        with Repo() as repo:
+        with dvc_repo() as repo:
             path = Path(repo.cache.local.oid_to_path(md5))
     except NotDvcRepoError:
         return None
@@ -214,7 +208,3 @@ def _manifest(fetched: Recorded) -> dict[str, Any]:
     here = Path(folder, "manifest.json")
     path = here if here.is_file() and content_hash(here) == md5 else _cached(md5)
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path else {}
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout

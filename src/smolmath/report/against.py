@@ -1,14 +1,13 @@
 """The results beside those of the last commit that had others: what the work since then has changed."""
 
 import re
-import subprocess
 from dataclasses import dataclass
 
 from smolmath.comparing.compare import Comparison, Side, compare
 from smolmath.comparing.revisions import WORKSPACE, Revision, verdict_hashes
 from smolmath.errors import SmolmathError
 from smolmath.lockfile import read_lock
-from smolmath.report.reading import git
+from smolmath.repository import git
 
 LOOKED_AT = 20  # commits that touched dvc.lock; a fifth of a second each
 
@@ -33,7 +32,7 @@ def against_parent() -> Against | None:
     try:
         ours = verdict_hashes(now.lock)
         log = git("log", "--first-parent", f"--max-count={LOOKED_AT}", "--format=%H %s", "HEAD", "--", "dvc.lock")
-    except (SmolmathError, subprocess.CalledProcessError, FileNotFoundError):
+    except SmolmathError:
         return None  # nothing was run, or no Git: the page says so elsewhere
     for line in log.split("\n"):
         commit, _, subject = line.partition(" ")
@@ -51,5 +50,5 @@ def _recorded(commit: str) -> dict[str, str]:
     """The hashes of a commit's verdicts; none where it removed dvc.lock, or left a broken one."""
     try:
         return verdict_hashes(read_lock(git("show", f"{commit}:dvc.lock"), commit))
-    except (subprocess.CalledProcessError, SmolmathError):
+    except SmolmathError:
         return {}

@@ -6,7 +6,6 @@ read stops the report, with the file named: a page with a hole in it would be ta
 
 import csv
 import math
-import subprocess
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from smolmath.provenance.trail import journal_entry
 from smolmath.report.against import Against, against_parent
 from smolmath.report.completions import Browsed, browse
 from smolmath.report.data import DatasetRows, dataset_rows
-from smolmath.report.reading import ReportError, git, put_back, read_json
+from smolmath.report.reading import ReportError, put_back, read_json
+from smolmath.repository import GitError, git
 from smolmath.retention import Retained, read_retention
 from smolmath.tags import Tags
 
@@ -174,10 +174,8 @@ def read_git() -> GitState:
     try:
         commit = git("log", "-1", "--format=%H%x00%s")
         changed = git("status", "--porcelain")
-    except FileNotFoundError:
-        return GitState(None, "", 0, "git is not installed")
-    except subprocess.CalledProcessError as error:
-        return GitState(None, "", 0, str(error.stderr).strip().splitlines()[0] if error.stderr else str(error))
+    except GitError as error:
+        return GitState(None, "", 0, str(error))
     sha, _, subject = commit.strip().partition("\0")
     return GitState(sha, subject, len(changed.splitlines()), "")
 

@@ -1,7 +1,6 @@
-"""What the readers of the report's inputs need: their error, JSON files, Git, and the advice to put a file back."""
+"""What the readers of the report's inputs need: their error, JSON files, and the advice to put a file back."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,3 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def put_back(path: Path) -> str:
     return f"Put it back: dvc checkout {path}, or git checkout {path} if Git tracks it"
-
-
-def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout

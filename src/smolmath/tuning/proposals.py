@@ -1,7 +1,6 @@
 """What Optuna is asked: the study's file, a search's space as its distributions, what a trial sets of what it drew."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from smolmath.errors import SmolmathError
-from smolmath.journal import git_state
+from smolmath.journal import checked_out
 from smolmath.params.core import lookup_or_none
+from smolmath.repository import GitError, git
 from smolmath.tuning.search import Choices, Range, Search, Value, rounded
 
 RANDOM_TRIALS = 5  # before the sampler has enough to model
@@ -49,16 +49,24 @@ def open_study(path: Path, name: str, search: Search, params: Mapping[str, Any],
 
 def ready_commit() -> str:
     """HEAD, on which experiments are based. Raises: TuneError for what a person must do first."""
-    state = git_state()
-    if state is None:
-        raise TuneError("experiments are commits, and this folder is no Git repository with one. `git init`, commit.")
+    try:
+        state = checked_out()
+    except GitError as error:
+        raise TuneError(
+            f"experiments are commits, and none can be made here: {error}. It takes Git, and a commit to begin with: "
+            "git init, git add ., git commit."
+        ) from None
     if state["changed"]:
         raise TuneError(
             f"{', '.join(state['changed'])} differ from the commit, and trials that start later would start from "
             "other code. Commit first."
         )
     for key, example in (("user.name", "Ada Lovelace"), ("user.email", "ada@example.org")):
-        if not subprocess.run(["git", "config", key], capture_output=True, text=True, check=False).stdout.strip():
+        try:
+            known = git("config", key).strip()
+        except GitError:
+            known = ""
+        if not known:
             raise TuneError(f"DVC commits each experiment, and Git does not know you: git config {key} {example!r}")
     return str(state["commit"])
 

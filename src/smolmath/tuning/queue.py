@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,7 @@ def stop(name: str) -> bool:
 
 def standings() -> dict[str, Standing]:
     """Name -> how it stands, of every experiment that the queue knows; of several with one name the latest."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        queue = repo.experiments.celery_queue
+    with _queue() as queue:
         entries = sorted(queue.status(), key=lambda entry: str(entry["timestamp"]))
         return {
             entry["name"]: Standing(entry["status"], entry["status"] != "Running" or _is_alive(queue, entry["rev"]))
@@ -83,14 +80,26 @@ def standings() -> dict[str, Standing]:
 
 def workers() -> int:
     """Worker processes of this repository's queue."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        folder = repo.experiments.celery_queue.wdir
+    with _queue() as queue:
+        folder = queue.wdir
     name = f"dvc-exp-{hashlib.sha256(folder.encode()).hexdigest()[:6]}-"  # as dvc names them (queue/celery.py)
     return sum(
         any(word.startswith(name) for word in p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])
     )
+
+
+@contextlib.contextmanager
+def _queue() -> Iterator[Any]:
+    """DVC's. Raises: QueueError where it was told that there is no Git (`core.no_scm`), as `make setup` does."""
+    from dvc.repo import Repo
+    from dvc.scm import NoSCMError
+
+    with Repo() as repo:
+        try:
+            experiments = repo.experiments
+        except NoSCMError as error:
+            raise QueueError(str(error)) from None
+        yield experiments.celery_queue
 
 
 def _is_alive(queue: Any, rev: str) -> bool:
