@@ -12,6 +12,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 # Stages are run as `python stages/...`: they must find this environment's python.
 export PATH := $(abspath $(BIN)):$(PATH)
+# What lies there would be taken for the libraries that are installed here.
+unexport PYTHONPATH
 export WANDB_SILENT ?= true
 # Images that set this make every start of a stage compile torch and trl anew: empty, bytecode is kept.
 export PYTHONDONTWRITEBYTECODE :=
