@@ -36,7 +36,7 @@ STAGES = {
 MODULES = {
     "what no result hangs on": (
         """__init__.py cli.py copies.py devices.py edits.py energy.py errors.py grading.py graph.py hashes.py inspection.py journal.py
-        lockfile.py progress.py recipes.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py ray_workers.py
+        lockfile.py progress.py recipes.py repository.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py ray_workers.py
         agents/ commands/ comparing/ launch/ provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ sources/__init__.py sources/hub.py difficulty.py""",
         "",
     ),

@@ -357,6 +357,10 @@ def test_experiments_need_a_commit_clean_code_and_a_user(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TuneError, match="none can be made here: git is not installed"):
         proposals.ready_commit()
+    (tmp_path / "señas").mkdir()
+    monkeypatch.chdir(tmp_path / "señas")
+    with pytest.raises(TuneError, match="where a path has more than ASCII letters: move .*señas"):
+        proposals.ready_commit()
 
 
 def test_a_refused_experiment_has_dvcs_words(tmp_path, monkeypatch):

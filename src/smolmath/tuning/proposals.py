@@ -49,6 +49,8 @@ def open_study(path: Path, name: str, search: Search, params: Mapping[str, Any],
 
 def ready_commit() -> str:
     """HEAD, on which experiments are based. Raises: TuneError for what a person must do first."""
+    if not str(Path.cwd()).isascii():
+        raise TuneError(f"DVC sets no experiment up where a path has more than ASCII letters: move {Path.cwd()}.")
     try:
         state = checked_out()
     except GitError as error:
