@@ -57,7 +57,7 @@ class Revision:
     def lock(self) -> dict[str, Recorded]:
         """Stage -> its entry in dvc.lock."""
         try:
-            text = self._files.read_text("dvc.lock")
+            text = self._read("dvc.lock").decode()
         except FileNotFoundError:
             raise RevisionError(
                 f"{self.name} holds no dvc.lock: nothing was run. Run `dvc repro` and commit."
@@ -98,7 +98,7 @@ class Revision:
     def text(self, path: str) -> str:
         """A file that Git tracks. Raises: RevisionError if this version has none."""
         try:
-            return str(self._files.read_text(path))
+            return self._read(path).decode()
         except FileNotFoundError:
             raise RevisionError(f"{self.name} holds no {path}.") from None
 
@@ -118,7 +118,9 @@ class Revision:
         from dvc.exceptions import NotDvcRepoError
 
         try:
-            repo = dvc_repo()
+            # Only its settings and paths are used, for which none of its databases must be open.
+            with dvc_repo() as repo:
+                pass
         except NotDvcRepoError:
             raise RevisionError(
                 "this folder is no DVC repository: run it in the project, after `git init` and `dvc init`."
@@ -151,6 +153,12 @@ class Revision:
                 "models."
             ) from None
         return files
+
+    def _read(self, path: str) -> bytes:
+        """A file of this version; the databases that DVC opens for it are closed again."""
+        files = self._files
+        with files.repo:
+            return bytes(files.read_bytes(path))
 
     def _generation(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
         """Engine and device, and the prompts of a completions file, where it lies on this machine."""
@@ -187,7 +195,7 @@ class Revision:
         if not self._remote:
             raise RevisionError(self._missing(path, "not in DVC's cache"))
         try:
-            return bytes(self._files.read_bytes(path))
+            return self._read(path)
         except Exception as error:  # whatever the remote's client raises: no key, no network, no such file
             raise RevisionError(self._missing(path, f"{type(error).__name__}: {error}")) from None
 
