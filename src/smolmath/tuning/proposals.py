@@ -1,7 +1,8 @@
 """What Optuna is asked: the study's file, a search's space as its distributions, what a trial sets of what it drew."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,23 @@ class TuneError(SmolmathError):
     """A search that cannot begin, or go on."""
 
 
-def open_study(path: Path, name: str, search: Search, params: Mapping[str, Any], commit: str) -> optuna.Study:
+@contextmanager
+def open_study(
+    path: Path, name: str, search: Search, params: Mapping[str, Any], commit: str
+) -> Iterator[optuna.Study]:
     """The study in the SQLite file `path`. Raises: TuneError if it was begun with another search or commit."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=name, storage=f"sqlite:///{path}", load_if_exists=True, direction="maximize"
-    )
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    try:
+        yield _ready_study(storage, name, search, params, commit)
+    finally:
+        storage.engine.dispose()
+
+
+def _ready_study(
+    storage: optuna.storages.RDBStorage, name: str, search: Search, params: Mapping[str, Any], commit: str
+) -> optuna.Study:
+    study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="maximize")
     # A sampler's state is not stored: one that goes on must not draw again what it drew first.
     study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials), n_startup_trials=RANDOM_TRIALS)
     if search.prune:

@@ -244,10 +244,11 @@ def open_tuning(name: str, search: Search, params: Mapping[str, Any], say: Calla
     folder = main_workspace() / ".work" / "tune"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / f"{name}.lock", timeout=0):
-            yield Tuning(
-                name, search, params, commit, open_study(folder / f"{name}.db", name, search, params, commit), say
-            )
+        with (
+            FileLock(folder / f"{name}.lock", timeout=0),
+            open_study(folder / f"{name}.db", name, search, params, commit) as study,
+        ):
+            yield Tuning(name, search, params, commit, study, say)
     except Timeout:
         raise TuneError(f"another process is at work on the study {name!r}.") from None
 
