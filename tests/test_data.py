@@ -346,11 +346,36 @@ def test_a_folder_without_sides_gives_its_data_files_and_says_what_is_left_out(t
     assert "left out as no data files: LICENSE, faults.json, more" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("pattern", ["../x.jsonl", "/etc/*.csv", "", "a**"])
-def test_a_pattern_that_leaves_the_folder_is_refused(tmp_path, pattern):
+@pytest.mark.parametrize("pattern", ["../x.jsonl", "/etc/*.csv", "", ".", "./"])
+def test_a_pattern_that_leaves_the_folder_or_names_itself_is_refused(tmp_path, pattern):
     source = FilesDataset(source="files", path=str(tmp_path), sides={"train": pattern})
-    with pytest.raises(StageError, match="is no pattern"):
+    with pytest.raises(StageError, match="is no pattern of files inside that folder"):
         files.fetch(source, tmp_path / "out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("**/*.csv", ["a.csv", "more/b.csv"]),
+        ("more/**/*.csv", ["more/b.csv"]),
+        ("**", None),
+        ("more/**", None),
+        ("a**", None),
+        ("**.csv", None),
+        ("***/*.csv", None),
+    ],
+)
+def test_two_stars_stand_for_whole_folders_and_are_refused_elsewhere_by_every_python(tmp_path, pattern, found):
+    root, out = tmp_path / "in", tmp_path / "out"
+    (root / "more").mkdir(parents=True)
+    for name in ("a.csv", "more/b.csv"):
+        (root / name).write_text("x")
+    source = FilesDataset(source="files", path=str(root), sides={"train": pattern})
+    if found:
+        assert [file["path"] for file in files.fetch(source, out, tmp_path)["files"]] == found
+    else:
+        with pytest.raises(StageError, match=r"is no pattern: \*\* stands for whole folders, as in '\*\*/\*\.jsonl'"):
+            files.fetch(source, out, tmp_path)
 
 
 def test_worked_solutions_by_hand():

@@ -45,12 +45,15 @@ def fetch(params: FilesDataset, out: Path, state: Path) -> dict[str, Any]:
         return {"files": [_copy(root, root.name, out, None)]}
     chosen: dict[str, str | None] = {}
     for side, pattern in (params.sides or {"": "*"}).items():
-        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        parts = Path(pattern).parts
+        if not parts or Path(pattern).is_absolute() or ".." in parts:
             raise StageError(f"{root}: {pattern!r} (side {side}) is no pattern of files inside that folder.")
-        try:
-            matched = sorted(p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file())
-        except ValueError as error:
-            raise StageError(f"{root}: {pattern!r} (side {side}) is no pattern: {error}.") from None
+        # Anywhere else, Python 3.13 finds files with it that earlier versions don't.
+        if parts[-1] == "**" or any("**" in part != "**" for part in parts):
+            raise StageError(
+                f"{root}: {pattern!r} (side {side}) is no pattern: ** stands for whole folders, as in '**/*.jsonl'."
+            )
+        matched = sorted(p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file())
         if not side:
             matched = data_files(root)
             _refuse_hidden_sides(root, matched)
