@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 EXTRAS := $(foreach extra,s3 dashboard agents serve web ray,--extra $(extra))
 
-.PHONY: setup demo test test-slow test-reruns test-vllm lint bench bench-smoke bench-harness lock clean
+.PHONY: setup demo test test-slow test-reruns test-machines test-vllm lint bench bench-smoke bench-harness lock clean
 
 # A ZIP download is no Git repository, where DVC does nothing until it is told so; its own messages say how to undo it.
 setup: $(STAMP)
@@ -68,6 +68,11 @@ test-slow test-vllm bench-smoke: export OMP_WAIT_POLICY := PASSIVE
 test-slow: setup
 	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder
 
+# The fast tests and the demo on machines of other kinds, a fresh clone each; `make test-machines CELLS="…"` for some.
+CELLS ?=
+test-machines:
+	$(PYTHON) tools/machines.py $(CELLS)
+
 # The rerun table with the stages' real work.
 test-reruns: setup
 	REAL_STAGES=1 $(BIN)/python -m pytest -m slow tests/test_reruns.py
@@ -89,7 +94,8 @@ bench: setup
 	$(BIN)/python benchmarks/gpu.py
 	$(MAKE) bench-harness
 
-# Those that are not here (gpu, scaling, scaling_evaluation) are run small by slow tests.
+# Those that are not here (gpu, scaling, scaling_evaluation) are run small by slow tests; the harness wants an
+# environment of its own, which `make bench` alone makes.
 bench-smoke: setup
 	$(BIN)/python benchmarks/grader.py --rows 20
 	$(BIN)/python benchmarks/data.py --rows 1000 --rounds 1
@@ -97,7 +103,6 @@ bench-smoke: setup
 	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
 	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1
 	$(BIN)/python benchmarks/overhead.py --rounds 1
-	$(MAKE) bench-harness HARNESS="--problem-count 8 --tokens 48"
 
 # EleutherAI's lm-eval beside our evaluation, in an environment of its own: nothing else needs what it brings along.
 HARNESS_VENV := .venv-harness

@@ -27,12 +27,13 @@ LONGEST = ("survival", "processes", "pipeline", "experiments", "machines", "swee
 
 
 # What all processes of one test run share: projects that were run once, the server that forks stages.
-SHARED = "SMOLMATH_TESTS_SHARED"
+SHARED, RUNS_TESTS = "SMOLMATH_TESTS_SHARED", "SMOLMATH_TESTS_PID"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if SHARED not in os.environ:  # not a worker of xdist
         os.environ[SHARED] = tempfile.mkdtemp(prefix="smolmath-tests-")
+        os.environ[RUNS_TESTS] = str(os.getpid())
         config.add_cleanup(remove_shared)
 
 
@@ -53,7 +54,7 @@ def stage_server() -> Path:
     address = shared / "server"
     with FileLock(shared / "server.lock"):
         if not (shared / "bin").is_dir():
-            command = [sys.executable, str(ROOT / "tests" / "stage_server.py"), str(address)]
+            command = [sys.executable, str(ROOT / "tests" / "stage_server.py"), str(address), os.environ[RUNS_TESTS]]
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
             STARTED.append(server)
             (shared / "server.pid").write_text(str(server.pid))

@@ -8,6 +8,7 @@ arguments, environment, working directory, output and exit status, and runs ever
 that kill a stage, or look at whose child it is, do without: see `Project.real_processes`.
 """
 
+import contextlib
 import json
 import os
 import runpy
@@ -39,16 +40,25 @@ def write_shim(folder: Path, address: str) -> None:
     shim.chmod(0o755)
 
 
-def serve(address: str) -> None:
-    """Fork a process for each stage that is asked for; returns, in that process, when its stage has ended."""
+def serve(address: str, runs_tests: int) -> None:
+    """Fork a process for each stage that is asked for; returns, in that process, when its stage has ended.
+
+    Args: runs_tests: the process without which nobody asks any more.
+    """
     preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{address}.new")
         listening.listen(64)
         os.rename(f"{address}.new", address)  # whoever sees it can connect
+        listening.settimeout(5)
         while True:
-            connection, _ = listening.accept()
+            try:
+                connection, _ = listening.accept()
+            except TimeoutError:
+                os.kill(runs_tests, 0)  # an error ends this process as well
+                continue
+            connection.setblocking(True)
             if os.fork() == 0:
                 break
             connection.close()
@@ -94,4 +104,5 @@ def run(connection: socket.socket) -> None:
 
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder, which no stage has on its path
-    serve(sys.argv[1])
+    with contextlib.suppress(ProcessLookupError):
+        serve(sys.argv[1], int(sys.argv[2]))

@@ -359,7 +359,7 @@ def test_experiments_need_a_commit_clean_code_and_a_user(tmp_path, monkeypatch):
         proposals.ready_commit()
     (tmp_path / "señas").mkdir()
     monkeypatch.chdir(tmp_path / "señas")
-    with pytest.raises(TuneError, match="where a path has more than ASCII letters: move .*señas"):
+    with pytest.raises(TuneError, match=r"where a path has more than ASCII letters: move .*señas"):
         proposals.ready_commit()
 
 
