@@ -33,3 +33,9 @@ def test_modules_of_another_project_on_pythonpath_are_not_taken_for_ours_or_for_
         paths[:2] = paths[1::-1]
     done = smolmath("check", PYTHONPATH=os.pathsep.join(paths))
     assert (done.stdout, done.stderr) == ("params.yaml is sound.\n", "")
+
+
+def test_a_terminal_that_lacks_a_character_ends_no_command():
+    done = smolmath("recipe", "diff", "gsm8k", PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " ? " in done.stdout  # the arrow between old and new

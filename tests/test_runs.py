@@ -1,5 +1,6 @@
 """What a stage run guarantees: outs whole or not at all, inputs unchanged, one process per state directory."""
 
+import io
 import json
 import os
 import subprocess
@@ -48,6 +49,15 @@ def test_an_out_appears_when_the_stage_has_ended_well(workspace):
         assert not (workspace / "out" / "result.txt").exists()
     assert (workspace / "out" / "result.txt").read_text() == "result"
     assert not run.state.exists()
+
+
+def test_a_terminal_that_lacks_a_character_ends_no_stage(workspace, monkeypatch):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="latin-1", write_through=True))
+    with stage_run("copy") as run:
+        run.out("out/result.txt").write_text("result")
+        print("1 → 2")
+    assert printed.getvalue() == b"1 ? 2\n"
 
 
 def test_a_stage_that_fails_leaves_no_out_and_keeps_its_state(workspace):

@@ -3,6 +3,7 @@
 A moving bar on a terminal; elsewhere (a log file, CI) a plain line every few seconds.
 """
 
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LOG_EVERY_S = 10.0
 
 Advance = Callable[..., None]  # advance(n=1, note="")
+
+
+def print_whatever_it_is() -> None:
+    """From here on what the terminal's encoding lacks is `?`: Latin-1 has no arrow, which is no reason to end."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 @contextmanager

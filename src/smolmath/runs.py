@@ -35,6 +35,7 @@ from smolmath.hashes import content_hash, fingerprint
 from smolmath.journal import git_state, write_journal
 from smolmath.params.core import load_section, lookup_or_none, read_params
 from smolmath.params.hardware import HardwareParams
+from smolmath.progress import print_whatever_it_is
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -140,6 +141,7 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
     On an error that a person can mend the message is printed and the process exits with 1.
     """
     started = time.monotonic()
+    print_whatever_it_is()
     with ending_well(name):
         refuse_foreign_checkout()
         params = read_params()

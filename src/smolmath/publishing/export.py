@@ -94,7 +94,11 @@ def with_gguf(files: Files, name: str, converter: Path, beside: Path) -> Iterato
         program = [str(converter)] if os.access(converter, os.X_OK) else [sys.executable, str(converter)]
         try:
             done = subprocess.run(
-                [*program, str(model), "--outfile", str(out)], capture_output=True, text=True, check=False
+                [*program, str(model), "--outfile", str(out)],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
             )
         except OSError as error:
             raise PublishError(f"{converter} can't be run ({error}).") from None

@@ -119,13 +119,13 @@ def dvc(*arguments: str) -> str:
     for attempt in range(ATTEMPTS):
         # Files, no pipes: `queue start` leaves workers behind that hold both ends' copies, and a pipe is read until
         # the last of them has ended.
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             done = subprocess.run(
                 [sys.executable, "-m", "dvc", *arguments], env=environment, stdout=out, stderr=err, check=False
             )
             out.seek(0)
             err.seek(0)
-            printed, warned = out.read(), err.read()
+            printed, warned = out.read().decode(errors="replace"), err.read().decode(errors="replace")
         said = (warned.strip() or printed.strip()).removeprefix("ERROR: ")
         if done.returncode == 0:
             return printed
