@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -215,6 +216,16 @@ def test_a_zip_download_has_one_version_whose_models_are_compared(repository, to
     assert done.exit_code == 1
     assert done.stderr.startswith("error: 'v1' would be a commit, and DVC knows no Git repository here")
     assert "dvc config core.no_scm false" in done.stderr
+
+
+def test_no_database_is_left_open_by_a_comparison(repository):
+    before, read = databases(), sides("v1", "better")
+    assert compare(*read).differences
+    assert databases() <= before
+
+
+def databases():
+    return {file.path for file in psutil.Process().open_files() if file.path.endswith(".db")}
 
 
 def test_models_and_datasets_can_be_picked(repository):

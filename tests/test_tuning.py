@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 
 import optuna
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -302,6 +303,15 @@ def test_a_study_has_one_process_and_a_name_that_git_takes(tuning, params):
         pass
     with pytest.raises(TuneError, match="a study can't be called 'a/b'"), open_tuning("a/b", None, params, print):
         pass
+
+
+def test_a_search_that_has_ended_leaves_its_database_closed(tuning, params, tmp_path):
+    def is_open():
+        return any(file.path == str(tmp_path / ".work/tune/search.db") for file in psutil.Process().open_files())
+
+    with open_tuning("search", read_search(written(tmp_path, SEARCH), params), params, print):
+        assert is_open()
+    assert not is_open()
 
 
 def test_another_search_or_another_commit_is_another_study(tuning, monkeypatch):
