@@ -124,7 +124,8 @@ def test_our_reading_of_dvc_yaml_is_dvcs_own(stages, demo_folder, tmp_path):
 
     folder = tmp_path / "project"
     shutil.copytree(demo_folder, folder, symlinks=True)
-    Repo.init(str(folder), no_scm=True)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     with Repo(str(folder)) as repo:
         theirs = {stage.addressing.split(":")[-1]: stage for stage in repo.index.stages}
     assert set(stages) == set(theirs)

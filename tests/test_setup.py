@@ -24,7 +24,8 @@ def setup(tmp_path, monkeypatch):
         shutil.copyfile(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.delenv("VLLM", raising=False)
+    for name in ("VLLM", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # those of a `make test` that this may run in
+        monkeypatch.delenv(name, raising=False)
     write("python", PYTHON)
     write("program", PROGRAM)
     write("too_old", "0")
