@@ -93,6 +93,9 @@ def run(connection: socket.socket) -> None:
     for descriptor, standard in zip(descriptors, (0, 1, 2), strict=True):
         os.dup2(descriptor, standard)
         os.close(descriptor)
+    # The server's own are made for what it writes to, a file that one can go back in, say.
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
