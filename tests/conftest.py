@@ -55,7 +55,9 @@ def stage_server() -> Path:
     with FileLock(shared / "server.lock"):
         if not (shared / "bin").is_dir():
             command = [sys.executable, str(ROOT / "tests" / "stage_server.py"), str(address), os.environ[RUNS_TESTS]]
-            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            server = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, start_new_session=True, env=Project.clean_environment()
+            )  # libraries read theirs as they are imported
             STARTED.append(server)
             (shared / "server.pid").write_text(str(server.pid))
             while not address.exists():
