@@ -15,6 +15,13 @@ from tests.conftest import make_tiny, wait_until
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def project(project):
+    """With trainings that are children of the experiments that start them, and end with them."""
+    project.environment = project.real_processes
+    return project
+
+
 def wait_for_end(project):
     """No stage of this project is at work any more."""
     deadline = time.monotonic() + 60
