@@ -31,6 +31,8 @@ SHARED, RUNS_TESTS = "SMOLMATH_TESTS_SHARED", "SMOLMATH_TESTS_PID"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A suite that was started in the background (`&`, nohup) ignores Ctrl-C, and so would all that its tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if SHARED not in os.environ:  # not a worker of xdist
         os.environ[SHARED] = tempfile.mkdtemp(prefix="smolmath-tests-")
         os.environ[RUNS_TESTS] = str(os.getpid())

@@ -163,12 +163,10 @@ def test_a_run_that_is_left_ends_its_copies():
 
 
 PARENT = """
-import signal
 from functools import partial
 from pathlib import Path
 from tests.test_copies import copies, end_oddly, load_counting
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, and so would this
     list(copies(load_counting, 1).run(partial(end_oddly, Path({folder!r})), ["wait"]))
 """
 
