@@ -276,18 +276,17 @@ class Terminal:
         os.write(self.fd, keys.encode())
 
     def ended(self, limit_s=120.0, keys=""):
-        """The exit code, once it has ended; `keys` are typed, and again after three silent seconds.
+        """The exit code, once it has ended; `keys` are typed, and again after three seconds without an answer.
 
-        Python's readline can miss a Ctrl-C that comes while it sets the prompt up: a person would press again.
+        Python's readline can miss a Ctrl-C that comes while it sets the prompt up: a person would press again. Not so
+        once a new line has answered it: the process is leaving, and a signal that meets its last steps kills it.
         """
         end, silent = time.monotonic() + limit_s, 0
         self.type(keys)
-        while True:
-            had = len(self.read)
-            if not self._more():
-                break
+        typed = len(self.read)
+        while self._more():
             assert time.monotonic() < end, self.read[self.at :]
-            silent = 0 if len(self.read) > had else silent + 1
+            silent = 0 if "\n" in self.read[typed:] else silent + 1
             if silent == 3:
                 self.type(keys)
                 silent = 0
