@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from smolmath.grpo.rewards import DEFAULT_WEIGHTS, REWARDS
+from smolmath.rewards.grpo.rewards import DEFAULT_WEIGHTS, REWARDS
 from smolmath.params.core import read_params
 from tests.answers.page import code
 

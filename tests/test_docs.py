@@ -173,7 +173,7 @@ EXAMPLES = """
 from smolmath.datasets import choose_layout
 from smolmath.examine import _PICTURE, REASONS
 from smolmath.graph import load_stages
-from smolmath.grpo.rewards import REWARDS
+from smolmath.rewards.grpo.rewards import REWARDS
 from smolmath.metrics import evaluation_metrics
 from smolmath.params.core import read_params
 

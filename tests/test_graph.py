@@ -58,9 +58,18 @@ def imported_modules(script: Path) -> set[str]:
 
 
 def is_code(module: str) -> bool:
-    """Whether a module is more than its docstring."""
+    """Whether a module is more than its docstring and names that it passes on: what has those is followed itself."""
     body = ast.parse((PACKAGE / module).read_text()).body
-    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+    return any(not _passes_on(node) for node in body)
+
+
+def _passes_on(node: ast.stmt) -> bool:
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.Assign(targets=[ast.Name(id="__all__")]):
+            return True
+        case ast.ImportFrom():
+            return not any(alias.asname for alias in node.names)
+    return False
 
 
 def _names(tree: ast.AST) -> set[str]:

@@ -55,7 +55,7 @@ MODULES = {
     "what trainings share": ("training/", "train@*"),
     "GRPO alone": ("grpo/__init__.py grpo/grounding.py grpo/preflight.py grpo/sampler.py grpo/scoring.py grpo/server.py grpo/timed.py "
                    "grpo/trainer.py", "train@sums"),
-    "rewards, which evaluation shows too": ("grpo/rewards.py grpo/shaping.py", "check train@sums evaluate@*"),
+    "rewards, which evaluation shows too": ("rewards/grpo/", "check train@sums evaluate@*"),
     "SFT alone": ("sft/", "train@legs"),
     "metrics": ("evaluation.py metrics.py", "evaluate@*"),
     "statistics": ("statistics.py verdicts.py", "evaluate@* summarize"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smolmath.answers import Tags
-from smolmath.grpo.rewards import DEFAULT_WEIGHTS, REWARDS, reward_functions
+from smolmath.rewards.grpo.rewards import DEFAULT_WEIGHTS, REWARDS, reward_functions
 
 RIGHT = "<reasoning>\n16 - 3 - 4 = 9\n9 * 2 = 18\n</reasoning>\n<answer>\n18\n</answer>"
 WRONG = RIGHT.replace("\n18\n", "\n17\n")
@@ -234,8 +234,8 @@ def test_an_unknown_reward_names_the_known_ones():
 
 
 def test_rewards_import_no_torch():
-    assert "smolmath.grpo.rewards" in sys.modules
-    source = sys.modules["smolmath.grpo.rewards"].__file__
+    assert "smolmath.rewards.grpo.rewards" in sys.modules
+    source = sys.modules["smolmath.rewards.grpo.rewards"].__file__
     with open(source) as file:
         assert not [line for line in file if line.startswith(("import torch", "from trl", "from transformers"))]
 

@@ -18,7 +18,7 @@ from smolmath.engines import Completion
 from smolmath.engines.transformers import eos_ids
 from smolmath.grpo.grounding import GroundedTrainer
 from smolmath.grpo.preflight import look
-from smolmath.grpo.rewards import reward_functions
+from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.grpo.scoring import phase_scorer, weighted
 from smolmath.grpo.server import refuse_server
 from smolmath.grpo.timed import TimedTrainer

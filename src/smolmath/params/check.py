@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.graph import load_stages
-from smolmath.grpo.rewards import reward_functions
+from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest
 from smolmath.params.datasets import FilesDataset, load_dataset_params
 from smolmath.params.difficulty import DifficultyParams

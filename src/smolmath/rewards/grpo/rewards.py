@@ -21,7 +21,7 @@ from smolmath.answers import DEFAULT_TAGS, Tags, extract_answer, grade, is_verif
 from smolmath.answers.extract import follows_format
 from smolmath.answers.normalise import normalise
 from smolmath.answers.numbers import parse_number
-from smolmath.grpo.shaping import (
+from smolmath.rewards.grpo.shaping import (
     Completion,
     completion_text,
     cosine_length,

@@ -1,0 +1,1 @@
+"""SFT follows worked solutions: it has no reward."""
