@@ -68,8 +68,8 @@ def to_problem(row: dict) -> dict:
 
 def ours(files: list[Path], out: Path, *, everything: bool, other: Path | None) -> int:
     """process and split as their stages call them; returns the rows kept."""
+    from smolmath.data.split import split_dataset
     from smolmath.params.split import SplitParams
-    from smolmath.splitting import split_dataset
 
     manifest = processed(files, out, everything=everything, other=other, workers=WORKERS)
     (out / "split").mkdir()
@@ -87,11 +87,11 @@ def processed(
 
     Args: everything: every filter, or those alone that the peer has too. how: workers and more, as `process_dataset`.
     """
+    from smolmath.data.process import process_dataset
+    from smolmath.data.tables import count_rows
     from smolmath.params.datasets import FilesDataset
     from smolmath.params.process import ContaminationParams, ProcessParams
-    from smolmath.processing import process_dataset
     from smolmath.records import write_manifest
-    from smolmath.tables import count_rows
 
     params = ProcessParams(
         shard_rows=shard_rows,

@@ -45,9 +45,9 @@ class Load:
 
 def process(load: Load) -> Parts:
     """The stage `process` with every filter, contamination by GSM8K's or a made-up problem included."""
-    import smolmath.processing
+    import smolmath.data.process
 
-    smolmath.processing.WORTH_WORKERS = 0  # so that small sizes are shared out as well
+    smolmath.data.process.WORTH_WORKERS = 0  # so that small sizes are shared out as well
     seconds: Parts = {}
     other = contaminating(load.data, load.scratch / "other")
     how = {"workers": load.workers, "on": load.on, "state": load.scratch / "state", "seconds": seconds}

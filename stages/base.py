@@ -2,7 +2,7 @@
 
 import argparse
 
-from smolmath.bases import copy_base
+from smolmath.data.bases import copy_base
 from smolmath.params.model import load_model_params
 from smolmath.runs import stage_run
 

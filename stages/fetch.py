@@ -3,10 +3,10 @@
 import argparse
 import importlib
 
+from smolmath.data.tables import TableError, count_rows
 from smolmath.params.datasets import load_dataset_params
 from smolmath.records import file_facts, write_manifest
 from smolmath.runs import stage_run
-from smolmath.tables import TableError, count_rows
 
 
 def main(dataset: str, out: str) -> None:
@@ -15,7 +15,7 @@ def main(dataset: str, out: str) -> None:
         folder = run.out(out)
         folder.mkdir(parents=True)
         # By name: what one source needs (datasets, reasoning_gym) another's stage should not import.
-        source = importlib.import_module(f"smolmath.sources.{params.source}")
+        source = importlib.import_module(f"smolmath.data.sources.{params.source}")
         manifest = source.fetch(params, folder, run.state)
         for file in manifest["files"]:
             file |= {"rows": count_rows(folder / file["path"]), **file_facts(folder / file["path"])}

@@ -7,10 +7,10 @@ import argparse
 import time
 from pathlib import Path
 
+from smolmath.data.process import process_dataset, shown
 from smolmath.params.datasets import load_dataset_params
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.process import ProcessParams
-from smolmath.processing import process_dataset, shown
 from smolmath.runs import stage_run
 
 

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from smolmath.data.split import split_dataset
 from smolmath.params.split import SplitParams
 from smolmath.runs import stage_run
-from smolmath.splitting import split_dataset
 
 
 def main(dataset: str, processed: str, out: str) -> None:

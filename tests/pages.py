@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from smolmath.rewards.grpo.rewards import DEFAULT_WEIGHTS, REWARDS
 from smolmath.params.core import read_params
+from smolmath.rewards.grpo.rewards import DEFAULT_WEIGHTS, REWARDS
 from tests.answers.page import code
 
 ROOT = Path(__file__).parent.parent

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smolmath.datasets import LayoutError, choose_layout
-from smolmath.datasets.worked import LEGS, chain_sum, leg_counting
+from smolmath.data.layouts import LayoutError, choose_layout
+from smolmath.data.layouts.worked import LEGS, chain_sum, leg_counting
+from smolmath.data.process import EmptyDatasetError, process_dataset
+from smolmath.data.sources import files
+from smolmath.data.split import split_dataset
+from smolmath.data.tables import count_rows
 from smolmath.params.datasets import FilesDataset
 from smolmath.params.process import ContaminationParams, ProcessParams
 from smolmath.params.split import SplitParams
-from smolmath.processing import EmptyDatasetError, process_dataset
 from smolmath.records import PROBLEMS, REJECTED, read_table, shards, write_manifest
 from smolmath.runs import StageError
-from smolmath.sources import files
-from smolmath.splitting import split_dataset
-from smolmath.tables import count_rows
 
 ALL = ProcessParams(
     shard_rows=100,

@@ -170,8 +170,8 @@ def diffs():
 
 
 EXAMPLES = """
-from smolmath.datasets import choose_layout
-from smolmath.examine import _PICTURE, REASONS
+from smolmath.data.layouts import choose_layout
+from smolmath.data.examine import _PICTURE, REASONS
 from smolmath.graph import load_stages
 from smolmath.rewards.grpo.rewards import REWARDS
 from smolmath.metrics import evaluation_metrics

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmath.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
-from smolmath.filters.choices import named_option, options
-from smolmath.filters.duplicates import FirstSeen, NearDuplicates, Signatures, signatures
-from smolmath.filters.overlap import OverlapIndex
-from smolmath.problems import normalise_question
+from smolmath.data.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
+from smolmath.data.filters.choices import named_option, options
+from smolmath.data.filters.duplicates import FirstSeen, NearDuplicates, Signatures, signatures
+from smolmath.data.filters.overlap import OverlapIndex
+from smolmath.data.problems import normalise_question
 
 
 @pytest.mark.parametrize(

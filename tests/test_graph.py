@@ -110,7 +110,7 @@ def test_a_stage_depends_on_exactly_the_modules_it_imports(every_stage):
         assert script in stage.cmd, f"{stage.name} runs another script than its dep {script}"
         needed = {m for m in imported_modules(ROOT / script) if m not in INFRASTRUCTURE}
         if stage.name.startswith("fetch@"):  # sources are imported by name: `files`, and the one that `path` names
-            sources = {"sources/files.py", stage.deps[-1].removeprefix("src/smolmath/")}
+            sources = {"data/sources/files.py", stage.deps[-1].removeprefix("src/smolmath/")}
             needed |= sources.union(*(imported_modules(PACKAGE / source) for source in sources)) - INFRASTRUCTURE
         if "answers/judge.py" in needed:  # it runs this module in a process of its own
             needed.add("answers/judge_worker.py")

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import smolmath.processing.merging
-import smolmath.processing.pieces
-from smolmath.examine import Examined, Examiner
-from smolmath.filters.duplicates import signatures
-from smolmath.processing.merging import Decision, Partitions
-from smolmath.processing.pieces import MAX_PASSED_OVER, cut
-from smolmath.processing.spills import Outcome, Spills, key_type
+import smolmath.data.process.merging
+import smolmath.data.process.pieces
+from smolmath.data.examine import Examined, Examiner
+from smolmath.data.filters.duplicates import signatures
+from smolmath.data.process.merging import Decision, Partitions
+from smolmath.data.process.pieces import MAX_PASSED_OVER, cut
+from smolmath.data.process.spills import Outcome, Spills, key_type
+from smolmath.data.tables import count_rows, read_rows
 from smolmath.records import PROBLEMS
-from smolmath.tables import count_rows, read_rows
 from tests.test_data import ALL
 from tests.test_processing import digests, mixed_rows, process
 
@@ -50,8 +50,8 @@ def test_pieces_hold_every_row_once_in_order(tmp_path_factory, name, texts, rows
     written(folder / name, texts, group)
     files = [{"path": name, "side": None, "rows": count_rows(folder / name)}]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(smolmath.processing.pieces, "PIECE_ROWS", rows)
-        patch.setattr(smolmath.processing.pieces, "PIECE_BYTES", size)
+        patch.setattr(smolmath.data.process.pieces, "PIECE_ROWS", rows)
+        patch.setattr(smolmath.data.process.pieces, "PIECE_BYTES", size)
         pieces = cut(folder, files, {name: ("text",)})
     read = []
     for piece in pieces:
@@ -62,7 +62,7 @@ def test_pieces_hold_every_row_once_in_order(tmp_path_factory, name, texts, rows
 
 
 def test_small_row_groups_share_a_piece_and_a_large_one_makes_several(tmp_path, monkeypatch):
-    monkeypatch.setattr(smolmath.processing.pieces, "PIECE_ROWS", 100)
+    monkeypatch.setattr(smolmath.data.process.pieces, "PIECE_ROWS", 100)
     columns = {"x.parquet": ("text",)}
 
     def spans(groups):
@@ -78,7 +78,7 @@ def test_small_row_groups_share_a_piece_and_a_large_one_makes_several(tmp_path, 
 
 
 def test_a_csv_file_of_many_rows_makes_a_bounded_number_of_pieces_and_a_jsonl_file_does_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(smolmath.processing.pieces, "PIECE_ROWS", 10)
+    monkeypatch.setattr(smolmath.data.process.pieces, "PIECE_ROWS", 10)
     for name, pieces in (("x.csv", MAX_PASSED_OVER), ("x.jsonl", 50)):
         written(tmp_path / name, ["a"] * 500, 1)
         assert len(cut(tmp_path, [{"path": name, "side": None, "rows": 500}], {name: ("text",)})) == pieces
@@ -95,7 +95,7 @@ def test_partitions_find_what_one_pass_over_all_rows_finds(rows, piece_rows, nea
     decision = Decision([("test", half), ("train", len(rows))], 0.8 if near else None)
     for partition_rows in (10**6, 5):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(smolmath.processing.merging, "PARTITION_ROWS", partition_rows)
+            patch.setattr(smolmath.data.process.merging, "PARTITION_ROWS", partition_rows)
             partitions = Partitions(len(rows))
         for start in range(0, len(rows), piece_rows):
             part = keys[start : start + piece_rows].copy()
@@ -144,7 +144,7 @@ class Stopped(Exception):
 
 
 def test_a_run_that_was_stopped_goes_on_from_its_finished_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(smolmath.processing.pieces, "PIECE_ROWS", 100)
+    monkeypatch.setattr(smolmath.data.process.pieces, "PIECE_ROWS", 100)
     files = {"a.jsonl": (None, mixed_rows(550)), "b.jsonl": (None, mixed_rows(300, seed=1))}
     params = ALL.model_copy(update={"near_duplicates": 0.8})
     process(tmp_path / "undisturbed", files, params)

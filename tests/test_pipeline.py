@@ -162,7 +162,7 @@ def test_a_bad_param_stops_the_run_before_any_work(project):
     "network", [{"HF_HUB_OFFLINE": "1"}, {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}]
 )
 def test_a_hub_that_cannot_be_reached_names_the_id_and_the_alternative(project, network):
-    hub = {"source": "hub", "path": "src/smolmath/sources/hub.py", "id": "openai/gsm8k", "config": "main",
+    hub = {"source": "hub", "path": "src/smolmath/data/sources/hub.py", "id": "openai/gsm8k", "config": "main",
            "revision": None, "splits": {"train": "train"}}  # fmt: skip
     project.params(lambda params: params["datasets"].update(gsm8k=hub))
     done = project.dvc("repro", "fetch@gsm8k", check=False, **network)

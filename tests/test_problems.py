@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmath.problems import SIDES, normalise_question, problem_id, side_of
+from smolmath.data.problems import SIDES, normalise_question, problem_id, side_of
 
 
 @given(st.text())

@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import smolmath.processing
-from smolmath.examine import REASONS, TokenizerError
+import smolmath.data.process
+from smolmath.data.examine import REASONS, TokenizerError
+from smolmath.data.problems import id_numbers, normalise_question, problem_id
+from smolmath.data.process import process_dataset, shown
+from smolmath.data.split import LeakError, refuse_leaks
+from smolmath.data.tables import TableError, count_rows
 from smolmath.params.core import read_params
 from smolmath.params.datasets import FilesDataset
 from smolmath.params.process import ContaminationParams, ProcessParams
-from smolmath.problems import id_numbers, normalise_question, problem_id
-from smolmath.processing import process_dataset, shown
 from smolmath.records import PROBLEMS, REJECTED, TableWriter, read_table, shards, write_manifest
-from smolmath.splitting import LeakError, refuse_leaks
-from smolmath.tables import TableError, count_rows
 from tests.conftest import REAL_DATA, ROOT
 from tests.test_data import ALL, MINE, SPLIT, problem, split_dataset
 
@@ -188,7 +188,7 @@ def mixed_rows(count, seed=0):
 
 
 def test_workers_and_the_order_of_files_change_no_byte(tmp_path, monkeypatch):
-    monkeypatch.setattr(smolmath.processing, "WORTH_WORKERS", 0)
+    monkeypatch.setattr(smolmath.data.process, "WORTH_WORKERS", 0)
     rows = mixed_rows(6_000)
     files = {
         "a.jsonl": (None, rows[:2_500]), "b.parquet": (None, [{k: row.get(k) for k in ("question", "answer")} for row in rows[2_500:4_000]]),
@@ -601,7 +601,7 @@ def test_a_csv_cell_of_many_lines_is_no_open_quote(tmp_path):
 
 
 def test_batches_of_parquet_are_bounded_where_some_rows_are_much_heavier(tmp_path):
-    from smolmath.tables import BATCH_BYTES, read_batches
+    from smolmath.data.tables import BATCH_BYTES, read_batches
 
     texts = ["x" * 10] * 5_000 + [f"{i:05d}" + "y" * 200_000 for i in range(100)]
     pq.write_table(pa.table({"question": texts}), tmp_path / "rows.parquet")

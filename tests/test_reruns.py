@@ -37,19 +37,19 @@ MODULES = {
     "what no result hangs on": (
         """__init__.py cli.py copies.py devices.py edits.py energy.py errors.py grading.py graph.py hashes.py inspection.py journal.py
         lockfile.py progress.py recipes.py repository.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py ray_workers.py
-        agents/ commands/ comparing/ launch/ provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ sources/__init__.py sources/hub.py difficulty.py""",
+        agents/ commands/ comparing/ launch/ provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ data/sources/__init__.py data/sources/hub.py difficulty.py""",
         "",
     ),
     "the grader": ("answers/", "check process@* train@* evaluate@*"),
     "the answer's tags": ("tags.py", "check process@* train@* generate@* evaluate@*"),
     "how tables are written": ("records.py", "fetch@* process@* split@* train@* generate@* evaluate@* summarize"),
-    "what a problem's id is": ("problems.py", "check fetch@* process@* split@*"),
-    "how raw tables are read": ("tables.py", "fetch@* process@*"),
-    "the generator of problems": ("sources/reasoning_gym.py", "fetch@*"),
-    "local files as a source": ("sources/files.py", "fetch@*"),
-    "layouts, filters, processing": ("datasets/ examine.py filters/ processing/", "process@*"),
-    "the split": ("splitting.py", "split@*"),
-    "the base": ("bases.py", "base"),
+    "what a problem's id is": ("data/problems.py", "check fetch@* process@* split@*"),
+    "how raw tables are read": ("data/tables.py", "fetch@* process@*"),
+    "the generator of problems": ("data/sources/reasoning_gym.py", "fetch@*"),
+    "local files as a source": ("data/sources/files.py", "fetch@*"),
+    "layouts, filters, processing": ("data/layouts/ data/examine.py data/filters/ data/process/", "process@*"),
+    "the split": ("data/split.py", "split@*"),
+    "the base": ("data/bases.py", "base"),
     "the kernels, engines, prompts": ("kernels.py engines/ prompts.py", "train@* generate@*"),
     "generation in batches": ("generation.py", "generate@*"),
     "what trainings share": ("training/", "train@*"),
@@ -81,7 +81,7 @@ OTHERS = {
         "README.md docs/page.md tests/test_x.py benchmarks/x.py tools/x.py recipes/gsm8k.yaml searches/x.yaml pyproject.toml",
         "",
     ),
-    "a file of the shipped base": ("bases/calc/make.py", "base"),
+    "a file of the shipped base": ("data/bases/calc/make.py", "base"),
     "a file of a dataset of one's own": ("rows/train.jsonl", "fetch@mine"),
 }
 # Keys and their new values. `check` reads all of params.yaml: it runs too, and nothing follows from it.
@@ -223,7 +223,7 @@ def stand_in(folder, ran):
         if name.startswith("split@"):  # it reads the others only for what they hold out
             deps = {"own": content_hash(Path("data/processed", name.removeprefix("split@")))}
             values = {"split": values["split"]}
-        data = {dep: md5 for dep, md5 in deps.items() if not dep.startswith(("src/", "stages/", "bases/"))}
+        data = {dep: md5 for dep, md5 in deps.items() if not dep.startswith(("src/", "stages/", "data/bases/"))}
         told = "sound" if name == "check" else json.dumps([values, data])
         for out in stage.outs:
             path = Path(out.fs_path)

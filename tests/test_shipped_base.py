@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from smolmath.data.problems import problem_id, side_of
 from smolmath.params.core import load_section, read_params
 from smolmath.params.split import SplitParams
-from smolmath.problems import problem_id, side_of
 from tests.conftest import ROOT
 
 BASE = ROOT / "bases" / "calc"

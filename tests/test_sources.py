@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")  # one of reaso
 
 
 def generated(tmp_path, name="out", **fields):
-    from smolmath.sources import reasoning_gym
+    from smolmath.data.sources import reasoning_gym
 
     (tmp_path / name).mkdir()
     params = ReasoningGymDataset(source="reasoning_gym", seed=1, **fields)
@@ -44,7 +44,7 @@ def test_a_mix_of_tasks_has_about_the_asked_shares_and_more_rows_move_none(tmp_p
 
 
 def test_templates_whose_answers_are_wrong_are_passed_over(tmp_path):
-    from smolmath.sources.reasoning_gym import WRONG_TEMPLATES, reasoning_gym
+    from smolmath.data.sources.reasoning_gym import WRONG_TEMPLATES, reasoning_gym
 
     rows = generated(tmp_path, task="gsm_symbolic", rows=300, options={})
     dataset = reasoning_gym.create_dataset("gsm_symbolic", seed=1, size=600)
@@ -93,7 +93,7 @@ import json, sys
 from pathlib import Path
 from smolmath.params.datasets import HubDataset
 from smolmath.runs import StageError
-from smolmath.sources.hub import fetch
+from smolmath.data.sources.hub import fetch
 out, state, fields = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 try:
     print(json.dumps(fetch(HubDataset(source="hub", **fields), out, state)))
@@ -261,7 +261,7 @@ def test_a_fetch_gives_the_same_rows_in_any_process(tmp_path):
     code = """
 from pathlib import Path
 from smolmath.params.datasets import ReasoningGymDataset
-from smolmath.sources.reasoning_gym import fetch
+from smolmath.data.sources.reasoning_gym import fetch
 fetch(ReasoningGymDataset(source="reasoning_gym", task="polynomial_multiplication", rows=8, seed=1), Path(), Path())
 """
     rows = set()

@@ -17,20 +17,20 @@ from typer.testing import CliRunner
 
 import smolmath.copies
 from smolmath.cli import app
+from smolmath.data.problems import SIDES, problem_id
+from smolmath.data.process import EmptyDatasetError, process_dataset
+from smolmath.data.sources import files
+from smolmath.data.split import split_dataset
+from smolmath.data.tables import count_rows
 from smolmath.engines import Completion
 from smolmath.params.core import read_params
 from smolmath.params.datasets import load_dataset_params
 from smolmath.params.process import ProcessParams
 from smolmath.params.split import SplitParams
-from smolmath.problems import SIDES, problem_id
-from smolmath.processing import EmptyDatasetError, process_dataset
 from smolmath.records import COMPLETIONS, PROBLEMS, REJECTED, file_facts, read_manifest, read_table, write_table
 from smolmath.records import write_manifest as write_raw_manifest
-from smolmath.sources import files
-from smolmath.splitting import split_dataset
 from smolmath.synthesis import selection
 from smolmath.synthesis.selection import reasoning_of, select
-from smolmath.tables import count_rows
 from smolmath.tags import Tags
 from smolmath.work import states
 from tests.conftest import ROOT

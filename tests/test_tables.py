@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from smolmath.tables import TableError, column_names, count_rows, read_rows
+from smolmath.data.tables import TableError, column_names, count_rows, read_rows
 
 ROWS = [{"question": "1+1", "answer": "2", "extra": None}, {"question": "über\n2", "answer": "3", "extra": "x"}]
 

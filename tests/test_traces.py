@@ -3,9 +3,9 @@
 import pytest
 
 from smolmath.answers import grade
-from smolmath.datasets import LayoutError, boxed, choose_layout, gsm8k, instruction, openr1, reasoning_gym
-from smolmath.datasets.candidates import Trace
-from smolmath.datasets.traces import split_trace, verified_trace
+from smolmath.data.layouts import LayoutError, boxed, choose_layout, gsm8k, instruction, openr1, reasoning_gym
+from smolmath.data.layouts.candidates import Trace
+from smolmath.data.layouts.traces import split_trace, verified_trace
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import worked_completion
 

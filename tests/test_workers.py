@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 import smolmath
-import smolmath.processing
-from smolmath.examine import Examiner
+import smolmath.data.process
+from smolmath.data.examine import Examiner
 from smolmath.workers import RETRIES, WorkerError, ordered_map, pool
 from tests.conftest import ROOT
 from tests.test_data import ALL
@@ -95,7 +95,7 @@ class DyingExaminer(Examiner):
 @pytest.fixture
 def small(monkeypatch):
     """Two workers are worth it, and a piece has several batches."""
-    monkeypatch.setattr(smolmath.processing, "WORTH_WORKERS", 0)
+    monkeypatch.setattr(smolmath.data.process, "WORTH_WORKERS", 0)
     params = ALL.model_copy(update={"shard_rows": 700, "near_duplicates": 0.8, "max_row_chars": 500_000})
     rows = [row | {"source": "y" * 2_000} for row in mixed_rows(6_000)]
     return {"a.jsonl": (None, rows[:4_000]), "t.jsonl": ("test", rows[4_000:])}, params
@@ -104,7 +104,7 @@ def small(monkeypatch):
 @pytest.mark.parametrize("on", ON)
 def test_a_worker_that_is_killed_within_a_piece_changes_no_byte(tmp_path, monkeypatch, small, on):
     process(tmp_path / "whole", *small)
-    monkeypatch.setattr(smolmath.processing, "Examiner", DyingExaminer)
+    monkeypatch.setattr(smolmath.data.process, "Examiner", DyingExaminer)
     monkeypatch.setenv("SMOLMATH_TEST_MARK", str(tmp_path / "killed"))
     manifest, _, _ = process(tmp_path / "killed-once", *small, workers=2, on=on, state=tmp_path / "state")
     assert (tmp_path / "killed").exists()

@@ -22,8 +22,8 @@ from ruamel.yaml import YAML
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "src"))
 
-from smolmath.datasets.worked import WORKED  # noqa: E402 (the path above comes first)
-from smolmath.problems import problem_id, side_of  # noqa: E402
+from smolmath.data.layouts.worked import WORKED  # noqa: E402 (the path above comes first)
+from smolmath.data.problems import problem_id, side_of  # noqa: E402
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
+from smolmath.data.problems import problem_id
 from smolmath.params.prompt import PromptParams
-from smolmath.problems import problem_id
 from smolmath.prompts import chat_prompt
 from smolmath.records import PROBLEMS, write_table
 

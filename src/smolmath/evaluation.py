@@ -9,8 +9,8 @@ from smolmath.answers import answers_match, grade
 from smolmath.answers.kinds import is_formula
 from smolmath.answers.normalise import normalise
 from smolmath.answers.numbers import parse_number
-from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.progress import progress
+from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.runs import StageError
 from smolmath.tags import Tags
 from smolmath.workers import ordered_map

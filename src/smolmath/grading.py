@@ -17,9 +17,9 @@ from typing import Any
 from rich.table import Table
 
 from smolmath.answers import Grade, Tags, grade
+from smolmath.data.tables import column_names, count_rows, read_rows
 from smolmath.errors import SmolmathError
 from smolmath.progress import progress
-from smolmath.tables import column_names, count_rows, read_rows
 from smolmath.workers import ordered_map
 
 CHUNK = 200  # rows that a worker takes at a time

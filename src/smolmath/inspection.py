@@ -13,12 +13,12 @@ from typing import Any
 from rich.table import Table
 
 from smolmath.answers import is_verifiable
-from smolmath.datasets import LayoutError, choose_layout
-from smolmath.datasets.candidates import Candidate
+from smolmath.data.examine import as_text, storable
+from smolmath.data.layouts import LayoutError, choose_layout
+from smolmath.data.layouts.candidates import Candidate
+from smolmath.data.sources.files import data_files
+from smolmath.data.tables import column_types, count_rows, read_rows
 from smolmath.errors import SmolmathError
-from smolmath.examine import as_text, storable
-from smolmath.sources.files import data_files
-from smolmath.tables import column_types, count_rows, read_rows
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 CELL = 300  # characters of a value, of which the terminal shows what fits
@@ -109,7 +109,7 @@ def _look(name: str, file: Path, files: int, total: int | None, limit: int) -> I
 @contextmanager
 def _from_hub(dataset: str, config: str | None, rows: int) -> Iterator[tuple[Path, int]]:
     """The head of the first data file of a hub dataset as a local file, and how many data files there are."""
-    from smolmath.sources import hub  # needs `datasets`, which takes two seconds
+    from smolmath.data.sources import hub  # needs `datasets`, which takes two seconds
 
     with TemporaryDirectory() as folder:
         yield hub.head(dataset, config, rows, Path(folder))

@@ -14,7 +14,7 @@ from smolmath.errors import SmolmathError
 
 PROBLEMS = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),  # problem id, see smolmath.problems
+        pa.field("id", pa.string(), nullable=False),  # problem id, see smolmath.data.problems
         pa.field("dataset", pa.string(), nullable=False),  # key in params.yaml
         pa.field("question", pa.string(), nullable=False),
         pa.field("reference_answer", pa.string(), nullable=False),  # as given, trimmed
@@ -29,7 +29,7 @@ REJECTED = pa.schema(
     [
         pa.field("raw_file", pa.string(), nullable=False),
         pa.field("raw_row", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),  # one of smolmath.examine.REASONS or splitting's
+        pa.field("reason", pa.string(), nullable=False),  # one of smolmath.data.examine.REASONS or splitting's
         pa.field("detail", pa.string(), nullable=False),
     ],
     metadata={"smolmath.schema": "rejected/1"},

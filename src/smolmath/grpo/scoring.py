@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smolmath.engines import Completion
-from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
+from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.training.samples import Scored, Scorer
 
 

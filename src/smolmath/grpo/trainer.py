@@ -18,13 +18,13 @@ from smolmath.engines import Completion
 from smolmath.engines.transformers import eos_ids
 from smolmath.grpo.grounding import GroundedTrainer
 from smolmath.grpo.preflight import look
-from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.grpo.scoring import phase_scorer, weighted
 from smolmath.grpo.server import refuse_server
 from smolmath.grpo.timed import TimedTrainer
 from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
+from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.runs import StageError
 from smolmath.training.data import grpo_dataset
 from smolmath.training.method import Method

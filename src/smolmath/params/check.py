@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.graph import load_stages
-from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest
 from smolmath.params.datasets import FilesDataset, load_dataset_params
 from smolmath.params.difficulty import DifficultyParams
@@ -20,6 +19,7 @@ from smolmath.params.prompt import PromptParams
 from smolmath.params.split import SplitParams
 from smolmath.params.tracking import TrackingParams
 from smolmath.params.trl_fields import check_trl_fields
+from smolmath.rewards.grpo.rewards import reward_functions
 
 _PLAIN: dict[str, type[Strict]] = {
     "process": ProcessParams,

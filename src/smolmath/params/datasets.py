@@ -4,17 +4,17 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from smolmath.data.problems import SIDES
 from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, parse
-from smolmath.problems import SIDES
 
-SOURCES = "src/smolmath/sources"
+SOURCES = "src/smolmath/data/sources"
 
 
 class DatasetParams(Strict):
     """What every dataset has, whatever its source."""
 
     path: str = Field(min_length=1)  # the one DVC dep of the fetch stage; never a list, never `../x` (lost in --temp)
-    layout: str | None = None  # column layout, from smolmath.datasets.LAYOUTS; null: detected from the columns
+    layout: str | None = None  # column layout, from smolmath.data.layouts.LAYOUTS; null: detected from the columns
     columns: dict[str, str] | None = (
         None  # instead of a layout: question, reference_answer, reasoning, source -> column
     )

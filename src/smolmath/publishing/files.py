@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from smolmath.bases import WANTED
+from smolmath.data.bases import WANTED
 from smolmath.errors import SmolmathError
 
 CARD = "README.md"

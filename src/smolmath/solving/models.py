@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from smolmath.bases import model_from_hub
+from smolmath.data.bases import model_from_hub
 from smolmath.errors import SmolmathError
 from smolmath.params.core import load_section, lookup, nearest, parse, read_params
 from smolmath.params.prompt import PromptParams

@@ -13,14 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from smolmath.datasets import Layout, LayoutError, choose_layout
+from smolmath.data.examine import Examiner, Rejection, Work
+from smolmath.data.layouts import Layout, LayoutError, choose_layout
+from smolmath.data.tables import column_names
+from smolmath.data.tables import read_batches as read_file_batches
 from smolmath.errors import SmolmathError
-from smolmath.examine import Examiner, Rejection, Work
 from smolmath.params.core import load_section, nearest
 from smolmath.params.process import ProcessParams
 from smolmath.records import PROBLEMS, read_batches
-from smolmath.tables import column_names
-from smolmath.tables import read_batches as read_file_batches
 
 ASKABLE = ("train", "validation")
 COLUMNS = ("id", "question", "reference_answer", "source", "raw_file", "raw_row")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from smolmath.examine import DETAIL_CHARS, storable
+from smolmath.data.examine import DETAIL_CHARS, storable
 from smolmath.prompts import chat_prompt, worked_completion
 from smolmath.records import COMPLETIONS, PROBLEMS, REJECTED, ShardWriter, TableWriter, file_facts, read_batches
 from smolmath.solving.models import FoundModel

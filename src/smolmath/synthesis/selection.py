@@ -12,7 +12,7 @@ from typing import Any
 
 from smolmath.answers import grade
 from smolmath.answers.phrases import ANSWER_IS
-from smolmath.datasets.traces import split_trace
+from smolmath.data.layouts.traces import split_trace
 from smolmath.solving.parts import split_parts
 from smolmath.tags import Tags
 

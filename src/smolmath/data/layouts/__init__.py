@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from smolmath.datasets import boxed, gsm8k, instruction, openr1, reasoning_gym
-from smolmath.datasets.candidates import Candidate
+from smolmath.data.layouts import boxed, gsm8k, instruction, openr1, reasoning_gym
+from smolmath.data.layouts.candidates import Candidate
 from smolmath.errors import SmolmathError
 from smolmath.params.core import listing, nearest
 

@@ -21,18 +21,18 @@ from tokenizers import Tokenizer
 
 from smolmath.answers import is_verifiable
 from smolmath.answers.kinds import MAX_ANSWER
-from smolmath.datasets import Layout
-from smolmath.datasets.candidates import Candidate
-from smolmath.datasets.traces import verified_trace
+from smolmath.data.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
+from smolmath.data.filters.choices import named_option, options
+from smolmath.data.filters.duplicates import Signatures, signatures
+from smolmath.data.filters.overlap import OverlapIndex
+from smolmath.data.layouts import Layout
+from smolmath.data.layouts.candidates import Candidate
+from smolmath.data.layouts.traces import verified_trace
+from smolmath.data.problems import id_numbers, id_of_normalised, normalise_question
+from smolmath.data.tables import Batch
 from smolmath.errors import SmolmathError
-from smolmath.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
-from smolmath.filters.choices import named_option, options
-from smolmath.filters.duplicates import Signatures, signatures
-from smolmath.filters.overlap import OverlapIndex
 from smolmath.params.process import ProcessParams
-from smolmath.problems import id_numbers, id_of_normalised, normalise_question
 from smolmath.records import PROBLEMS
-from smolmath.tables import Batch
 
 # The closed list: a row is rejected for the first of these that fits.
 REASONS = (

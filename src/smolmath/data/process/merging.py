@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smolmath.examine import TRAINED_ON
-from smolmath.filters.duplicates import FirstSeen, NearDuplicates, Signatures
-from smolmath.processing.spills import Keys, Outcome
+from smolmath.data.examine import TRAINED_ON
+from smolmath.data.filters.duplicates import FirstSeen, NearDuplicates, Signatures
+from smolmath.data.process.spills import Keys, Outcome
 
 PARTITION_ROWS = 50_000
 _AT_ONCE = 2_000  # rows that are looked for at once; no result hangs on it

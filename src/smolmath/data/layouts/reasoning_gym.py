@@ -7,9 +7,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from smolmath.datasets import gsm8k
-from smolmath.datasets.candidates import Candidate
-from smolmath.datasets.worked import WORKED
+from smolmath.data.layouts import gsm8k
+from smolmath.data.layouts.candidates import Candidate
+from smolmath.data.layouts.worked import WORKED
 
 
 def read(row: Mapping[str, Any]) -> Candidate:

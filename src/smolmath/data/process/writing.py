@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smolmath.examine import Rejection
-from smolmath.processing.merging import Dropped
-from smolmath.processing.pieces import Piece
-from smolmath.processing.spills import Spills, rejection_batch, whole_file
+from smolmath.data.examine import Rejection
+from smolmath.data.process.merging import Dropped
+from smolmath.data.process.pieces import Piece
+from smolmath.data.process.spills import Spills, rejection_batch, whole_file
 from smolmath.records import PROBLEMS, REJECTED, TableWriter
 
 Places = npt.NDArray[np.int64]  # of rows, counted through the files in their order

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smolmath import tables
-from smolmath.tables import Batch, Span
+from smolmath.data import tables
+from smolmath.data.tables import Batch, Span
 
 PIECE_ROWS, PIECE_BYTES = 2_000, 32_000_000  # whichever is reached first; bytes before compression
 MAX_PASSED_OVER = 8

@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smolmath import tables
-from smolmath.datasets import Layout, choose_layout
+from smolmath.data import tables
+from smolmath.data.examine import REASONS, Examiner, Work
+from smolmath.data.filters.overlap import OverlapIndex
+from smolmath.data.layouts import Layout, choose_layout
+from smolmath.data.problems import normalise_question
+from smolmath.data.process.merging import Decision, Partitions
+from smolmath.data.process.pieces import Piece, cut
+from smolmath.data.process.spills import Examination, Spills
+from smolmath.data.process.writing import Plan, write
 from smolmath.errors import SmolmathError
-from smolmath.examine import REASONS, Examiner, Work
-from smolmath.filters.overlap import OverlapIndex
 from smolmath.params.datasets import DatasetParams
 from smolmath.params.process import ProcessParams
-from smolmath.problems import normalise_question
-from smolmath.processing.merging import Decision, Partitions
-from smolmath.processing.pieces import Piece, cut
-from smolmath.processing.spills import Examination, Spills
-from smolmath.processing.writing import Plan, write
 from smolmath.progress import progress
 from smolmath.records import PROBLEMS, read_batches, read_manifest, shards, write_manifest
 from smolmath.workers import pool

@@ -10,7 +10,7 @@ from typing import Literal
 
 from smolmath.answers import grade
 from smolmath.answers.boxes import find_boxes, unboxed
-from smolmath.datasets.candidates import Trace
+from smolmath.data.layouts.candidates import Trace
 
 # Markup of other models' formats, and boxes that never close
 _LEFT_OVER = re.compile(r"</?\w*(?:think|thought)\w*\s*>|<\|[^|<>]{1,40}\|>|\\boxed(?![a-zA-Z])", re.IGNORECASE)

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smolmath.examine import DETAIL_CHARS, Examined, Examiner, Rejection, Work, storable
-from smolmath.processing.pieces import Piece
+from smolmath.data.examine import DETAIL_CHARS, Examined, Examiner, Rejection, Work, storable
+from smolmath.data.process.pieces import Piece
 from smolmath.records import PROBLEMS, REJECTED
 
 # What duplicates are found by, 64 bytes a row with near duplicates and 16 without. `group` is a hash of what two rows

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from smolmath.data.problems import SIDES
 from smolmath.params.datasets import FilesDataset
-from smolmath.problems import SIDES
 from smolmath.runs import StageError
 
 DATA = (".parquet", ".jsonl", ".csv")  # not .json, which is as often something else

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smolmath.answers.boxes import find_boxes
-from smolmath.datasets.candidates import Candidate
+from smolmath.data.layouts.candidates import Candidate
 
 
 def read(row: Mapping[str, Any]) -> Candidate:

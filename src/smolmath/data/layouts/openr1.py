@@ -8,7 +8,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from smolmath.datasets.candidates import Candidate, Trace
+from smolmath.data.layouts.candidates import Candidate, Trace
 
 TRACE_COLUMNS = (
     "generations",

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from smolmath.data.problems import SIDES, Side, id_numbers, side_of
 from smolmath.errors import SmolmathError
 from smolmath.params.split import SplitParams
-from smolmath.problems import SIDES, Side, id_numbers, side_of
 from smolmath.records import PROBLEMS, REJECTED, TableWriter, read_batches, read_manifest, shards, write_manifest
 
 REASONS = ("held_out_elsewhere",)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smolmath.answers import answers_match, extract_answer, is_verifiable
-from smolmath.datasets.candidates import Candidate
+from smolmath.data.layouts.candidates import Candidate
 
 _EQUALS = re.compile(r"(?<![<>!=:≠≤≥])=(?![=>])")
 _NAMED = re.compile(r"([A-Za-z]+(?:_\{?\w+\}?)?|[A-Za-z)}])\s*=(?!=)")  # x = …, v_{R}=…, total = …

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smolmath.answers import is_verifiable
-from smolmath.datasets.candidates import Candidate
+from smolmath.data.layouts.candidates import Candidate
 
 BARE_CHARS = 50  # of an answer without worked solution
 _CALCULATOR_MARKS = re.compile(r"<<[^<>]*>>")  # <<48/2=24>> steered a calculator; the text reads on without it

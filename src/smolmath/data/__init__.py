@@ -1,0 +1,1 @@
+"""From raw files to shards and splits: what is read, examined, filtered, merged and split."""
