@@ -28,9 +28,9 @@ from typing import Any
 from smolmath.answers import grade
 from smolmath.paired import compare_verdicts
 from smolmath.params.core import load_section, read_params
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import Message, chat_prompt
+from smolmath.running.params import HardwareParams
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = ("peer", "transformers", "vllm")

@@ -32,7 +32,7 @@ from gpu_parts.world import PHASE, SMALL, make_world, params_of_the_run
 from learning import copy_project, environment
 from ruamel.yaml import YAML
 
-from smolmath.devices import VISIBLE, visible_gpus
+from smolmath.running.devices import VISIBLE, visible_gpus
 
 GRPO = f"phases.{PHASE}.grpo"
 # name -> what is other than in recipes/gsm8k.yaml. A test holds that each differs from it.

@@ -26,9 +26,9 @@ import smolmath.kernels  # noqa: F401  # before torch
 from smolmath.answers import Grade, grade
 from smolmath.engines import Completion, Sampling, load_engine
 from smolmath.params.core import load_section, read_params
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
+from smolmath.running.params import HardwareParams
 
 NUMBER = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"  # lm_eval/tasks/gsm8k/gsm8k-cot-zeroshot.yaml
 IGNORED = [",", r"\$", r"(?s).*#### ", r"\.$"]  # likewise

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from smolmath.graph import load_stages
 from smolmath.params.core import read_params
+from smolmath.running.graph import load_stages
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": ""}

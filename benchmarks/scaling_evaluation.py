@@ -155,13 +155,13 @@ def measure_evaluation(problems: int, engines: int) -> Run:
     from benchmarks.evaluation import read_problems
 
     import smolmath.kernels  # noqa: F401  # before torch
-    from smolmath.copies import EngineCopies
     from smolmath.engines.transformers import ChatReader, load_tokenizer
     from smolmath.generation import generate_batches, read_completions
     from smolmath.params.core import load_section, read_params
     from smolmath.params.evaluate import SamplingParams
-    from smolmath.params.hardware import HardwareParams
     from smolmath.params.prompt import PromptParams
+    from smolmath.running.copies import EngineCopies
+    from smolmath.running.params import HardwareParams
 
     params = read_params(ROOT / "recipes" / "demo.yaml")
     box = {"device": "cpu", "engine": "transformers", "engines": engines, "threads": engines}

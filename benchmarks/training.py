@@ -221,7 +221,7 @@ def timed(train: Callable[[], None]) -> dict[str, Any]:
 
 def ours(params: dict, phase: str = PHASE) -> None:
     """The phase's stage, by its own command; benchmarks/gpu.py calls it for another phase."""
-    from smolmath.graph import load_stages
+    from smolmath.running.graph import load_stages
 
     command = shlex.split(load_stages(params)[f"train@{phase}"].cmd)
     script = next(i for i, word in enumerate(command) if word.endswith(".py"))

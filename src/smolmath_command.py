@@ -18,7 +18,7 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(ours)  # for the processes that it starts
 
     from smolmath.cli import app
-    from smolmath.progress import print_whatever_it_is
+    from smolmath.running.progress import print_whatever_it_is
 
     print_whatever_it_is()
     app()

@@ -4,7 +4,7 @@ import argparse
 
 from smolmath.data.bases import copy_base
 from smolmath.params.model import load_model_params
-from smolmath.runs import stage_run
+from smolmath.running.runs import stage_run
 
 
 def main(out: str) -> None:

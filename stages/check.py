@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from smolmath.devices import allowed_gpus
-from smolmath.launch.config import checked_config
-from smolmath.params.check import check_params
-from smolmath.params.hardware import HardwareParams
-from smolmath.runs import StageError, stage_run
+from smolmath.running.check import check_params
+from smolmath.running.devices import allowed_gpus
+from smolmath.running.launch.config import checked_config
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import StageError, stage_run
 
 
 def main(out: str) -> None:

@@ -8,15 +8,15 @@ import shutil
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.copies import engine_gpus, load_engines
 from smolmath.difficulty import histogram, pass_rates
 from smolmath.generation import generate_batches, problems_to_answer
 from smolmath.params.difficulty import DifficultyParams
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import PASS_RATES, write_table
-from smolmath.runs import stage_run
-from smolmath.workers import available_cores
+from smolmath.running.copies import engine_gpus, load_engines
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import stage_run
+from smolmath.running.workers import available_cores
 
 
 def main(name: str, weights: str, split: str, out: str) -> None:

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
 from smolmath.metrics import evaluation_metrics
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
-from smolmath.params.tracking import TrackingParams
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
-from smolmath.runs import main_workspace, stage_run
-from smolmath.tracking import tracked
-from smolmath.tracking_config import evaluation_config
+from smolmath.running.params import HardwareParams, TrackingParams
+from smolmath.running.runs import main_workspace, stage_run
+from smolmath.running.tracking import tracked
+from smolmath.running.tracking_config import evaluation_config
+from smolmath.running.workers import available_cores
 from smolmath.verdicts import verdicts_schema
-from smolmath.workers import available_cores
 
 
 def main(model: str, dataset: str, completions: str, split: str, verdicts: str, metrics: str) -> None:

@@ -6,7 +6,7 @@ import importlib
 from smolmath.data.tables import TableError, count_rows
 from smolmath.params.datasets import load_dataset_params
 from smolmath.records import file_facts, write_manifest
-from smolmath.runs import stage_run
+from smolmath.running.runs import stage_run
 
 
 def main(dataset: str, out: str) -> None:

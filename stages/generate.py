@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.copies import engine_gpus, load_engines
 from smolmath.generation import generate_batches, problems_to_answer, read_completions
 from smolmath.params.evaluate import SamplingParams
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import COMPLETIONS, write_table
-from smolmath.runs import stage_run
+from smolmath.running.copies import engine_gpus, load_engines
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import stage_run
 
 
 def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:

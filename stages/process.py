@@ -9,9 +9,9 @@ from pathlib import Path
 
 from smolmath.data.process import process_dataset, shown
 from smolmath.params.datasets import load_dataset_params
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.process import ProcessParams
-from smolmath.runs import stage_run
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import stage_run
 
 
 def main(dataset: str, raw: str, out: str) -> None:

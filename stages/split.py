@@ -5,7 +5,7 @@ from pathlib import Path
 
 from smolmath.data.split import split_dataset
 from smolmath.params.split import SplitParams
-from smolmath.runs import stage_run
+from smolmath.running.runs import stage_run
 
 
 def main(dataset: str, processed: str, out: str) -> None:

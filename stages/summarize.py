@@ -10,7 +10,7 @@ from pathlib import Path
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.records import read_table
 from smolmath.retention import retention, write_retention
-from smolmath.runs import stage_run
+from smolmath.running.runs import stage_run
 from smolmath.verdicts import VERDICTS
 
 SHOWN = ("n", "accuracy", "accuracy_se", "mean_at_k")  # few columns: `dvc exp show` has a row's width for all of them

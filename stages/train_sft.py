@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.launch.stage import stage_in_processes
+from smolmath.running.launch.stage import stage_in_processes
 
 
 def main(phase: str, init: str, split: str, out: str, curve: str, samples: str) -> None:

@@ -10,11 +10,11 @@ import subprocess
 import pytest
 
 import smolmath.kernels  # noqa: F401 - before torch: the instruction set is read there
-from smolmath.graph import load_stages
-from smolmath.hashes import fingerprint
-from smolmath.journal import machine
 from smolmath.params.core import read_params
-from smolmath.runs import inputs
+from smolmath.running.graph import load_stages
+from smolmath.running.hashes import fingerprint
+from smolmath.running.journal import machine
+from smolmath.running.runs import inputs
 from tests.conftest import ROOT, committed
 
 pytestmark = pytest.mark.slow

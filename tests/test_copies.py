@@ -12,11 +12,11 @@ from functools import partial
 import psutil
 import pytest
 
-import smolmath.copies
-from smolmath.copies import EngineCopies, engine_gpus, gpu_shares, load_engines, share_of
-from smolmath.devices import VISIBLE
+import smolmath.running.copies
 from smolmath.generation import generate_batches, read_completions
-from smolmath.runs import StageError, alive
+from smolmath.running.copies import EngineCopies, engine_gpus, gpu_shares, load_engines, share_of
+from smolmath.running.devices import VISIBLE
+from smolmath.running.runs import StageError, alive
 from tests.conftest import ROOT, clone, wait_until
 from tests.test_generation import PROBLEMS, PROMPT, SAMPLING, CountingEngine
 from tests.test_training import HARDWARE
@@ -70,12 +70,12 @@ def started(monkeypatch):
     """Names of the copies that were started."""
     names = []
 
-    class Noted(smolmath.copies._Copy):
+    class Noted(smolmath.running.copies._Copy):
         def __init__(self, name, *rest):
             names.append(name)
             super().__init__(name, *rest)
 
-    monkeypatch.setattr(smolmath.copies, "_Copy", Noted)
+    monkeypatch.setattr(smolmath.running.copies, "_Copy", Noted)
     return names
 
 

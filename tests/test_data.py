@@ -18,7 +18,7 @@ from smolmath.params.datasets import FilesDataset
 from smolmath.params.process import ContaminationParams, ProcessParams
 from smolmath.params.split import SplitParams
 from smolmath.records import PROBLEMS, REJECTED, read_table, shards, write_manifest
-from smolmath.runs import StageError
+from smolmath.running.runs import StageError
 
 ALL = ProcessParams(
     shard_rows=100,

@@ -8,7 +8,7 @@ import time
 import pynvml
 import pytest
 
-from smolmath.devices import DeviceError, claimed_gpus
+from smolmath.running.devices import DeviceError, claimed_gpus
 from tests.conftest import ROOT
 from tests.test_training import HARDWARE
 
@@ -46,7 +46,7 @@ def hold(gpu):
     code = f"""
 import os, time
 os.environ["CUDA_VISIBLE_DEVICES"] = {gpu!r}
-from smolmath.devices import claimed_gpus
+from smolmath.running.devices import claimed_gpus
 from tests.test_devices import CUDA
 with claimed_gpus(CUDA) as got:
     print(*got, flush=True)

@@ -172,7 +172,7 @@ def diffs():
 EXAMPLES = """
 from smolmath.data.layouts import choose_layout
 from smolmath.data.examine import _PICTURE, REASONS
-from smolmath.graph import load_stages
+from smolmath.running.graph import load_stages
 from smolmath.rewards.grpo.rewards import REWARDS
 from smolmath.metrics import evaluation_metrics
 from smolmath.params.core import read_params

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from smolmath import edits, runs
-from smolmath.runs import stage_run
+from smolmath.running import edits, runs
+from smolmath.running.runs import stage_run
 from tests.conftest import ROOT, wait_until
 
 DVC_YAML = """
@@ -28,7 +28,7 @@ if Path("pause").exists():
     Path("pause").unlink()
     while not Path("go").exists():
         time.sleep(0.01)
-from smolmath import runs
+from smolmath.running import runs
 runs.refuse_foreign_checkout = lambda: None
 
 with runs.stage_run("copy") as run:

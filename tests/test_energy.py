@@ -2,8 +2,8 @@
 
 import pytest
 
-from smolmath import energy
-from smolmath.energy import EnergyMeter
+from smolmath.running import energy
+from smolmath.running.energy import EnergyMeter
 
 
 @pytest.fixture(autouse=True)

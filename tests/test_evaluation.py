@@ -12,9 +12,9 @@ import smolmath.evaluation
 from smolmath.difficulty import pass_rates
 from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
 from smolmath.records import COMPLETIONS, write_table
+from smolmath.running.workers import ordered_map
 from smolmath.tags import DEFAULT_TAGS
 from smolmath.verdicts import verdicts_schema
-from smolmath.workers import ordered_map
 from tests.conftest import ROOT
 
 REFERENCES = {

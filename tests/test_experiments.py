@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from smolmath.lockfile import read_lock
+from smolmath.running.lockfile import read_lock
 from tests.conftest import ROOT, clone, wait_until
 
 pytestmark = pytest.mark.slow

@@ -164,7 +164,7 @@ def benchmark(monkeypatch):
 
 
 def test_every_variant_differs_from_the_recipe_and_can_be_given_to_its_stage(benchmark):
-    from smolmath.params.check import check_params
+    from smolmath.running.check import check_params
 
     params = params_of_the_run(small=False, steps=8)
     for name, changes in benchmark.VARIANTS.items():

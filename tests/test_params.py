@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from smolmath.params.check import check_params
 from smolmath.params.core import ParamsError, read_params
+from smolmath.running.check import check_params
 from tests.conftest import ROOT
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -79,7 +79,7 @@ CASES = {
     "reward without its options": ("phases.sums.rewards", {"overlong": {"weight": 1.0, "max_tokens": 9}}, "phases.sums.rewards: Reward 'overlong' needs soft_tokens."),
     "reward of an unknown option": ("phases.sums.rewards", {"correctness": {"weight": 1.0, "scale": 2}}, "phases.sums.rewards: Reward 'correctness' has no option 'scale'."),
     "reward without a weight": ("phases.sums.rewards", {"tag_count": {"scale": 2}}, "phases.sums.rewards.tag_count"),
-    "reward that DVC does not watch": ("phases.sums.rewards", {"smolmath.recipes:recipes": 1.0}, "'smolmath.recipes:recipes' is read from src/smolmath/recipes.py, which the train stage does not depend on"),
+    "reward that DVC does not watch": ("phases.sums.rewards", {"smolmath.running.recipes:recipes": 1.0}, "'smolmath.running.recipes:recipes' is read from src/smolmath/running/recipes.py, which the train stage does not depend on"),
     "rewards all zero": ("phases.sums.rewards", {"correctness": 0.0}, "every weight is 0"),
     "group of one": ("phases.sums.grpo.num_generations", 1, "a group needs at least 2 completions to compare"),
     "generations that don't fit": (

@@ -9,9 +9,9 @@ import time
 import psutil
 import pytest
 
-from smolmath.graph import load_stages
 from smolmath.params.core import read_params
 from smolmath.records import PASS_RATES, PROBLEMS, read_table
+from smolmath.running.graph import load_stages
 from tests.conftest import clone, make_tiny, new_project
 from tests.test_reruns import downstream
 

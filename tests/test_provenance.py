@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from smolmath.cli import app
-from smolmath.hashes import content_hash
-from smolmath.lockfile import read_lock
 from smolmath.provenance.trail import TrailError, trail, upstream
 from smolmath.provenance.verify import verify
+from smolmath.running.hashes import content_hash
+from smolmath.running.lockfile import read_lock
 from tests.conftest import Project, committed, new_project
 
 DVC_YAML = """
@@ -48,7 +48,7 @@ PARAMS = {"datasets": {"rows": {"n": 3}}, "phases": {"one": {"rate": 1e-4}}}
 STAGE = """
 import json
 from pathlib import Path
-from smolmath.runs import stage_run
+from smolmath.running.runs import stage_run
 
 with stage_run({name!r}) as run:
     folder = run.out({out!r})
@@ -63,7 +63,7 @@ with stage_run({name!r}) as run:
 
 
 GATHER = """
-from smolmath.runs import stage_run
+from smolmath.running.runs import stage_run
 
 with stage_run("gather") as run:
     run.out("gathered.txt").write_text("gathered")

@@ -18,14 +18,14 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from smolmath.cli import app
-from smolmath.hashes import content_hash, fingerprint
-from smolmath.lockfile import read_lock
 from smolmath.params.core import read_params
 from smolmath.publishing.files import PublishError, checked_name, may_be_ours, model_files
 from smolmath.publishing.markdown import code, escaped, fenced
 from smolmath.publishing.recipe import public
 from smolmath.publishing.snippets import snippets
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
+from smolmath.running.hashes import content_hash, fingerprint
+from smolmath.running.lockfile import read_lock
 from smolmath.verdicts import VERDICTS
 from tests.conftest import ROOT
 from tests.model_hub import READER, WRITER, taking_models
@@ -42,10 +42,10 @@ def lora_phase(tmp_path_factory):
     import torch
     from peft import get_peft_model
 
-    from smolmath.params.hardware import HardwareParams
     from smolmath.params.phases import LoraParams
     from smolmath.params.prompt import PromptParams
     from smolmath.prompts import chat_prompt, worked_completion
+    from smolmath.running.params import HardwareParams
     from smolmath.training.models import load_for_training, lora_config, save_model
 
     prompt = PromptParams(**DEMO["prompt"])

@@ -5,9 +5,9 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from smolmath import recipes
 from smolmath.cli import app
 from smolmath.params.core import ParamsError, read_params
+from smolmath.running import recipes
 from tests.conftest import ROOT
 
 LOCK = """schema: '2.0'

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from smolmath.graph import load_stages
-from smolmath.hashes import content_hash
 from smolmath.params.core import lookup, read_params
-from smolmath.runs import inputs
+from smolmath.running.graph import load_stages
+from smolmath.running.hashes import content_hash
+from smolmath.running.runs import inputs
 from tests.conftest import ROOT, make_tiny, new_project
 
 # DVC runs in this process, and what it is built on warns of itself.
@@ -34,10 +34,10 @@ STAGES = {
 
 # Files, or folders that end in "/", of src/smolmath -> the stages that an edit of any of them runs again.
 MODULES = {
-    "what no result hangs on": (
-        """__init__.py cli.py copies.py devices.py edits.py energy.py errors.py grading.py graph.py hashes.py inspection.py journal.py
-        lockfile.py progress.py recipes.py repository.py rewards.py runs.py tracking.py tracking_config.py work.py workers.py ray_workers.py
-        agents/ commands/ comparing/ launch/ provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ data/sources/__init__.py data/sources/hub.py difficulty.py""",
+    "what no result depends on": (
+        """__init__.py cli.py errors.py grading.py inspection.py running/ agents/ commands/ comparing/
+        provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ data/sources/__init__.py
+        data/sources/hub.py difficulty.py""",
         "",
     ),
     "the grader": ("answers/", "check process@* train@* evaluate@*"),
@@ -60,8 +60,7 @@ MODULES = {
     "metrics": ("evaluation.py metrics.py", "evaluate@*"),
     "statistics": ("statistics.py verdicts.py", "evaluate@* summarize"),
     "what each phase keeps": ("paired.py retention.py", "summarize"),
-    "params of no stage": ("params/__init__.py params/check.py params/core.py params/difficulty.py params/hardware.py "
-                           "params/tracking.py params/trl_fields.py", "check"),
+    "params of no stage": ("params/__init__.py params/core.py params/difficulty.py params/trl_fields.py", "check"),
     "params of datasets": ("params/datasets.py", "check fetch@* process@*"),
     "params of processing": ("params/process.py", "check process@*"),
     "params of the split": ("params/split.py", "check split@*"),
@@ -78,7 +77,7 @@ SCRIPTS = {
 # Other files of the repository; the scratch copy gets them where it lacks them.
 OTHERS = {
     "what people read, tests, tools": (
-        "README.md docs/page.md tests/test_x.py benchmarks/x.py tools/x.py recipes/gsm8k.yaml searches/x.yaml pyproject.toml",
+        "README.md docs/page.md tests/test_x.py benchmarks/x.py tools/x.py running/recipes/gsm8k.yaml searches/x.yaml pyproject.toml",
         "",
     ),
     "a file of the shipped base": ("data/bases/calc/make.py", "base"),

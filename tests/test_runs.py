@@ -10,8 +10,8 @@ import time
 import psutil
 import pytest
 
-from smolmath import runs
-from smolmath.runs import stage_run
+from smolmath.running import runs
+from smolmath.running.runs import stage_run
 from tests.conftest import ROOT
 
 DVC_YAML = """

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from smolmath.cli import app
 from smolmath.params.core import load_section, read_params
 from smolmath.params.evaluate import SamplingParams
-from smolmath.params.hardware import HardwareParams
+from smolmath.running.params import HardwareParams
 from smolmath.serving import web
 from tests.conftest import ROOT
 

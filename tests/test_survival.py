@@ -13,8 +13,8 @@ from functools import partial
 import psutil
 import pytest
 
-import smolmath.runs
-from smolmath.runs import alive
+import smolmath.running.runs
+from smolmath.running.runs import alive
 from tests.conftest import ROOT, clone, make_tiny
 
 pytestmark = pytest.mark.slow
@@ -360,7 +360,7 @@ def train_here(project, monkeypatch, phase, method, kill_in=None):
 
     with monkeypatch.context() as patch:
         patch.chdir(project.folder)
-        patch.setattr(smolmath.runs, "refuse_foreign_checkout", lambda: None)
+        patch.setattr(smolmath.running.runs, "refuse_foreign_checkout", lambda: None)
         if kill_in:
             step_end = WatchCallback.on_step_end
 

@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-import smolmath.copies
+import smolmath.running.copies
 from smolmath.cli import app
 from smolmath.data.problems import SIDES, problem_id
 from smolmath.data.process import EmptyDatasetError, process_dataset
@@ -29,10 +29,10 @@ from smolmath.params.process import ProcessParams
 from smolmath.params.split import SplitParams
 from smolmath.records import COMPLETIONS, PROBLEMS, REJECTED, file_facts, read_manifest, read_table, write_table
 from smolmath.records import write_manifest as write_raw_manifest
+from smolmath.running.work import states
 from smolmath.synthesis import selection
 from smolmath.synthesis.selection import reasoning_of, select
 from smolmath.tags import Tags
-from smolmath.work import states
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "bases" / "calc")
@@ -150,7 +150,7 @@ def engine(monkeypatch):
         made["loaded"] += 1
         return made["engine"]
 
-    monkeypatch.setattr(smolmath.copies, "load_engines", load)
+    monkeypatch.setattr(smolmath.running.copies, "load_engines", load)
     return made
 
 

@@ -18,8 +18,8 @@ import pytest
 
 from smolmath.params.core import read_params
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
-from smolmath.tracking import Tracker
-from smolmath.tracking_config import evaluation_config, run_config
+from smolmath.running.tracking import Tracker
+from smolmath.running.tracking_config import evaluation_config, run_config
 from smolmath.training.curves import COLUMNS
 from tests.conftest import ROOT, new_project
 
@@ -30,9 +30,9 @@ TRAINING = f"""
 import os, signal, sys, time
 from pathlib import Path
 from smolmath.params.core import load_section, read_params
-from smolmath.params.tracking import TrackingParams
-from smolmath.runs import StageError
-from smolmath.tracking import tracked
+from smolmath.running.params import TrackingParams
+from smolmath.running.runs import StageError
+from smolmath.running.tracking import tracked
 
 mode, run_id, what = sys.argv[1:]
 settings = {{"wandb": mode, "project": "maths", "group": None, "tags": ["a", "b"]}}
@@ -218,7 +218,7 @@ def test_a_process_that_fails_before_it_takes_the_history_over_removes_no_earlie
 
 
 def test_a_folder_that_a_full_disk_cut_off_replaces_no_other(resumed, tmp_path):
-    from smolmath.tracking import _is_whole
+    from smolmath.running.tracking import _is_whole
 
     (file,) = folders(resumed[0])[0].glob("*.wandb")
     assert _is_whole(file)

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from smolmath.grpo.server import refuse_server
-from smolmath.runs import StageError
+from smolmath.running.runs import StageError
 from tests.conftest import ROOT
 
 INFO = "/server_info?config_format=json"

@@ -7,7 +7,7 @@ import pytest
 
 from smolmath.engines import Completion
 from smolmath.params.phases import GrpoPhase, SftPhase, ValidationParams
-from smolmath.runs import StageError
+from smolmath.running.runs import StageError
 from smolmath.tags import DEFAULT_TAGS
 from smolmath.training.alerts import new_alerts
 from smolmath.training.preflight import Finding, judge, percentile

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from smolmath.cli import app
 from smolmath.params.core import read_params
+from smolmath.running.work import WorkError, clean, states
 from smolmath.tags import DEFAULT_TAGS
 from smolmath.training.samples import Samples, Scored
-from smolmath.work import WorkError, clean, states
 from tests.conftest import ROOT
 from tests.test_watching import CUT, DONE
 

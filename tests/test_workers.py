@@ -13,7 +13,7 @@ import pytest
 import smolmath
 import smolmath.data.process
 from smolmath.data.examine import Examiner
-from smolmath.workers import RETRIES, WorkerError, ordered_map, pool
+from smolmath.running.workers import RETRIES, WorkerError, ordered_map, pool
 from tests.conftest import ROOT
 from tests.test_data import ALL
 from tests.test_processing import digests, mixed_rows, process

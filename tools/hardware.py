@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from smolmath.params.core import load_section
-from smolmath.params.hardware import HardwareParams
+from smolmath.running.params import HardwareParams
 
 NULL = "tag:yaml.org,2002:null"  # ruamel would write nothing for it
 

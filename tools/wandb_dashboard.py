@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from smolmath.params.core import load_section, read_params
-from smolmath.params.tracking import TrackingParams
+from smolmath.running.params import TrackingParams
 
 # Section -> metrics, as smolmath.training.curves and the training loop call them; each is a panel of its own.
 TRAINING = {

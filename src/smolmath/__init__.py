@@ -1,1 +1,1 @@
-from smolmath import edits as edits  # before all other code of the package, whose contents it notes
+from smolmath.running import edits as edits  # before all other code of the package, whose contents it notes

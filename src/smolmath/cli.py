@@ -10,8 +10,8 @@ from rich.table import Table
 from smolmath.commands import agent, chat, console, export, fail, join, page, push, serve, solve, synthesize
 from smolmath.errors import SmolmathError
 from smolmath.params.core import ParamsError, read_params
+from smolmath.running.workers import available_cores
 from smolmath.tags import DEFAULT_TAGS, Tags
-from smolmath.workers import available_cores
 
 app = typer.Typer(
     help="Turn a small language model into a math reasoner, reproducibly.",
@@ -27,7 +27,7 @@ app.add_typer(recipe_app, name="recipe")
 @app.command()
 def check() -> None:
     """Say everything that is wrong with params.yaml, also what DVC itself cannot parse."""
-    from smolmath.params.check import check_params
+    from smolmath.running.check import check_params
 
     try:
         mistakes = check_params(read_params())
@@ -128,9 +128,9 @@ def inspect(
     smolmath inspect rows.jsonl            a dataset's columns, three rows, layout, how many answers can be verified
     """
     from smolmath.inspection import inspect_dataset, inspection_tables
-    from smolmath.lockfile import workspace_lock
     from smolmath.provenance import show
     from smolmath.provenance.trail import is_place_of_results, producer, trail
+    from smolmath.running.lockfile import workspace_lock
 
     try:
         lock = workspace_lock()
@@ -186,7 +186,7 @@ def work(
     """List what killed or running stages have kept under .work, and remove what is of no more use."""
     import pyarrow.parquet as pq
 
-    from smolmath import work
+    from smolmath.running import work
     from smolmath.training.samples import as_text
 
     if fingerprint and not clean:
@@ -249,7 +249,7 @@ def tune(
 @recipe_app.command("list")
 def recipe_list() -> None:
     """The recipes there are."""
-    from smolmath.recipes import recipes
+    from smolmath.running.recipes import recipes
 
     table = Table("recipe", "what it is", box=None)
     for name, purpose in recipes().items():
@@ -260,7 +260,7 @@ def recipe_list() -> None:
 @recipe_app.command("diff")
 def recipe_diff(name: str) -> None:
     """What `recipe use NAME` would change in params.yaml."""
-    from smolmath.recipes import differences, recipe_path
+    from smolmath.running.recipes import differences, recipe_path
 
     try:
         _print_changes(differences(read_params(), read_params(recipe_path(name))))
@@ -276,7 +276,7 @@ def recipe_use(
     ] = False,
 ) -> None:
     """Put a recipe in place of params.yaml."""
-    from smolmath import recipes
+    from smolmath.running import recipes
 
     try:
         _print_changes(recipes.use_recipe(name))

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from smolmath.answers import grade
 from smolmath.records import COMPLETIONS, read_table
+from smolmath.running.workers import ordered_map
 from smolmath.tags import Tags
-from smolmath.workers import ordered_map
 
 BAR_WIDTH = 40
 WORTH_WORKERS = 5_000  # completions below which starting processes takes longer than grading them

@@ -9,11 +9,11 @@ from smolmath.answers import answers_match, grade
 from smolmath.answers.kinds import is_formula
 from smolmath.answers.normalise import normalise
 from smolmath.answers.numbers import parse_number
-from smolmath.progress import progress
 from smolmath.rewards.grpo.rewards import reward_functions
-from smolmath.runs import StageError
+from smolmath.running.progress import progress
+from smolmath.running.runs import StageError
+from smolmath.running.workers import ordered_map
 from smolmath.tags import Tags
-from smolmath.workers import ordered_map
 
 # Shown beside the verdict whatever a phase was trained on; cheap, and the same for every model.
 EVALUATED_REWARDS = ("correctness", "integer", "strict_format", "soft_format", "xml_count", "reasoning_steps")

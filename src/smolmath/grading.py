@@ -19,8 +19,8 @@ from rich.table import Table
 from smolmath.answers import Grade, Tags, grade
 from smolmath.data.tables import column_names, count_rows, read_rows
 from smolmath.errors import SmolmathError
-from smolmath.progress import progress
-from smolmath.workers import ordered_map
+from smolmath.running.progress import progress
+from smolmath.running.workers import ordered_map
 
 CHUNK = 200  # rows that a worker takes at a time
 NAMES = {  # of a column, in the order in which they are looked for

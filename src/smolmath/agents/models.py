@@ -14,7 +14,7 @@ from smolagents import MessageRole
 
 from smolmath.agents.errors import AgentError
 from smolmath.params.core import load_section, read_params
-from smolmath.params.hardware import HardwareParams
+from smolmath.running.params import HardwareParams
 from smolmath.solving.models import FoundModel, find_model
 
 ANSWER_S = 10  # how long a server may take to say which models it has

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smolmath.commands import fail, interrupted
-from smolmath.devices import claimed_gpus
 from smolmath.errors import SmolmathError
 from smolmath.params.core import load_section, read_params
-from smolmath.params.hardware import HardwareParams
+from smolmath.running.devices import claimed_gpus
+from smolmath.running.params import HardwareParams
 
 if TYPE_CHECKING:
-    from smolmath.launch.job import Job
-    from smolmath.launch.machine import Ended
+    from smolmath.running.launch.job import Job
+    from smolmath.running.launch.machine import Ended
 
 
 def join(
@@ -29,9 +29,9 @@ def join(
 
     Run in the same folder, which all machines share: docs/cluster.md.
     """
-    from smolmath.launch.machine import run_machine
-    from smolmath.launch.machines import join_launches, launches
-    from smolmath.runs import main_workspace
+    from smolmath.running.launch.machine import run_machine
+    from smolmath.running.launch.machines import join_launches, launches
+    from smolmath.running.runs import main_workspace
 
     folder = launches(main_workspace())
     folder.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def serve(
 
 def _serve(asked: str | None, host: str, port: int) -> None:
     from smolmath.params.core import load_section, read_params
-    from smolmath.params.hardware import HardwareParams
+    from smolmath.running.params import HardwareParams
     from smolmath.serving import web
     from smolmath.solving.models import find_model
 

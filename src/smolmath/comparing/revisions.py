@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smolmath.errors import SmolmathError
-from smolmath.lockfile import Recorded, read_lock
-from smolmath.repository import dvc_repo, knows_git
+from smolmath.running.lockfile import Recorded, read_lock
+from smolmath.running.repository import dvc_repo, knows_git
 
 WORKSPACE = "workspace"
 VERDICT_COLUMNS = ("problem_id", "sample", "correct", "predicted_answer", "tokens")  # those of every schema version

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from smolmath.params.model import HubModel, Model
-from smolmath.runs import StageError
+from smolmath.running.runs import StageError
 
 # What a model directory in Hugging Face layout needs to be used. No pickles, no code, no optimizer.
 WANTED = (

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
-from smolmath.runs import StageError
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import StageError
 
 
 @dataclass(frozen=True)

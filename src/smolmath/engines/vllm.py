@@ -14,8 +14,8 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from smolmath.engines import Completion, Sampling
 from smolmath.engines.transformers import ChatReader, load_tokenizer
-from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
+from smolmath.running.params import HardwareParams
 
 
 class VllmEngine(ChatReader):

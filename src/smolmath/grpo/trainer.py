@@ -21,11 +21,11 @@ from smolmath.grpo.preflight import look
 from smolmath.grpo.scoring import phase_scorer, weighted
 from smolmath.grpo.server import refuse_server
 from smolmath.grpo.timed import TimedTrainer
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
 from smolmath.rewards.grpo.rewards import reward_functions
-from smolmath.runs import StageError
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import StageError
 from smolmath.training.data import grpo_dataset
 from smolmath.training.method import Method
 from smolmath.training.ranks import gather, is_first, processes

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.errors import SmolmathError
-from smolmath.hashes import content_hash, file_hashes, listing_hash
-from smolmath.lockfile import Recorded, workspace_lock
-from smolmath.repository import GitError, dvc_repo, git, git_bytes
+from smolmath.running.hashes import content_hash, file_hashes, listing_hash
+from smolmath.running.lockfile import Recorded, workspace_lock
+from smolmath.running.repository import GitError, dvc_repo, git, git_bytes
 
 
 class TrailError(SmolmathError):

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smolmath.hashes import content_hash
-from smolmath.lockfile import Recorded, workspace_lock
 from smolmath.params.core import lookup_or_none
 from smolmath.provenance.trail import Trail, producer, trail
 from smolmath.provenance.verify import verify
@@ -18,6 +16,8 @@ from smolmath.publishing import licences
 from smolmath.publishing.files import PublishError
 from smolmath.publishing.recipe import recipe_of
 from smolmath.report.collect import Evaluation, read_evaluation
+from smolmath.running.hashes import content_hash
+from smolmath.running.lockfile import Recorded, workspace_lock
 
 
 @dataclass(frozen=True)

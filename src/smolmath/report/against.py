@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from smolmath.comparing.compare import Comparison, Side, compare
 from smolmath.comparing.revisions import WORKSPACE, Revision, verdict_hashes
 from smolmath.errors import SmolmathError
-from smolmath.lockfile import read_lock
-from smolmath.repository import git
+from smolmath.running.lockfile import read_lock
+from smolmath.running.repository import git
 
 LOOKED_AT = 20  # commits that touched dvc.lock; a fifth of a second each
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from smolmath.engines.transformers import load_tokenizer
-from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import with_default_system
+from smolmath.running.params import HardwareParams
 from smolmath.solving.models import FoundModel
 
 

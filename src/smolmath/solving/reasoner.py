@@ -11,8 +11,8 @@ from smolmath.engines import Completion, Engine, Sampling, load_engine
 from smolmath.errors import SmolmathError
 from smolmath.evaluation import AnswerGroups
 from smolmath.params.core import load_section, read_params
-from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message, chat_prompt
+from smolmath.running.params import HardwareParams
 from smolmath.solving.models import FoundModel, ModelError, find_model
 from smolmath.solving.parts import split_parts
 

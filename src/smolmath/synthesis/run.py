@@ -18,19 +18,19 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from smolmath.devices import claimed_gpus
 from smolmath.generation import generate_batches
-from smolmath.hashes import content_hash, fingerprint
 from smolmath.params.core import load_section, read_params
 from smolmath.params.evaluate import SamplingParams
-from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import chat_prompt
 from smolmath.records import RecordsError, read_manifest, write_manifest
-from smolmath.runs import held, main_workspace, remove
+from smolmath.running.devices import claimed_gpus
+from smolmath.running.hashes import content_hash, fingerprint
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import held, main_workspace, remove
+from smolmath.running.work import SYNTHESIS
 from smolmath.solving.models import FoundModel, find_model
 from smolmath.synthesis.problems import Asked, SynthesisError, problems_of, told
 from smolmath.synthesis.results import NAME, Drawn, completion_rows, write_result
-from smolmath.work import SYNTHESIS
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _draw(
     model: FoundModel, asked: Asked, sampling: SamplingParams, params: Mapping[str, Any], *, seed: int, state: Path
 ) -> Drawn:
     import smolmath.kernels  # noqa: F401  # before torch, which the engine imports
-    from smolmath.copies import engine_gpus, load_engines
+    from smolmath.running.copies import engine_gpus, load_engines
 
     hardware = load_section(params, "hardware", HardwareParams)
     with claimed_gpus(hardware, engine_gpus(hardware)):

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from smolmath.engines.transformers import device_of
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import GrpoPhase, Phase
-from smolmath.runs import StageError
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import StageError
 from smolmath.training.ranks import processes
 
 
@@ -48,8 +48,8 @@ def shared_arguments(phase: Phase, *, seed: int, dtype: str, hardware: HardwareP
         "save_steps": phase.checkpoint_steps,
         "save_total_limit": 2,
         "logging_nan_inf_filter": False,  # it would show the last good loss where the loss is lost
-        "report_to": [],  # smolmath.tracking does
-        "disable_tqdm": True,  # smolmath.progress shows it
+        "report_to": [],  # smolmath.running.tracking does
+        "disable_tqdm": True,  # smolmath.running.progress shows it
         "ddp_find_unused_parameters": False,  # every weight is used in every pass; looking costs a walk of the graph
         "dataloader_pin_memory": device_of(hardware) == "cuda",
     }

@@ -9,7 +9,7 @@ from datasets import Dataset
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt, worked_completion
 from smolmath.records import PASS_RATES, PROBLEMS, read_table
-from smolmath.runs import StageError
+from smolmath.running.runs import StageError
 
 RATES = "pass_rates.parquet"  # beside a split that stage difficulty has rated
 

@@ -9,15 +9,14 @@ from typing import Any
 from transformers import PrinterCallback, TrainerState
 
 from smolmath.engines.transformers import device_of
-from smolmath.launch.config import checked_config
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import GrpoPhase, Phase, load_phase_params
 from smolmath.params.prompt import PromptParams
-from smolmath.params.tracking import TrackingParams
-from smolmath.progress import progress
-from smolmath.runs import StageError, StageRun, main_workspace
-from smolmath.tracking import Tracker, tracked
-from smolmath.tracking_config import run_config
+from smolmath.running.launch.config import checked_config
+from smolmath.running.params import HardwareParams, TrackingParams
+from smolmath.running.progress import progress
+from smolmath.running.runs import StageError, StageRun, main_workspace
+from smolmath.running.tracking import Tracker, tracked
+from smolmath.running.tracking_config import run_config
 from smolmath.training.arguments import shared_arguments
 from smolmath.training.checkpoints import (
     CheckpointCallback,

@@ -10,11 +10,11 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from smolmath.engines.transformers import device_of, eos_ids, load_tokenizer
 from smolmath.params.core import listing, nearest
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.phases import LoraParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import with_default_system
-from smolmath.runs import StageError
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import StageError
 from smolmath.training.ranks import threads_of_each
 
 

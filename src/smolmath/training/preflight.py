@@ -11,7 +11,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from smolmath.runs import StageError
+from smolmath.running.runs import StageError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from smolmath.progress import Advance
-from smolmath.runs import StageError
-from smolmath.tracking import Tracker
+from smolmath.running.progress import Advance
+from smolmath.running.runs import StageError
+from smolmath.running.tracking import Tracker
 from smolmath.training.alerts import new_alerts
 from smolmath.training.checkpoints import StopRequest
 from smolmath.training.curves import named

@@ -13,7 +13,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-from smolmath.launch.config import SHARDED
+from smolmath.running.launch.config import SHARDED
 from smolmath.training.ranks import is_first
 
 

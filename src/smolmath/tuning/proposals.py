@@ -10,9 +10,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from smolmath.errors import SmolmathError
-from smolmath.journal import checked_out
 from smolmath.params.core import lookup_or_none
-from smolmath.repository import GitError, git
+from smolmath.running.journal import checked_out
+from smolmath.running.repository import GitError, git
 from smolmath.tuning.search import Choices, Range, Search, Value, rounded
 
 RANDOM_TRIALS = 5  # before the sampler has enough to model

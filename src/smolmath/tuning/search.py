@@ -15,8 +15,8 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from smolmath.params.check import check_params
 from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, parse, read_params
+from smolmath.running.check import check_params
 
 Value = str | int | float | bool | list[Any] | None
 DIGITS = 3  # of a drawn float: a learning rate of 0.000213 is as good as one of 0.00021337094182

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from smolmath.comparing.revisions import RevisionError
 from smolmath.params.core import lookup
-from smolmath.runs import main_workspace
+from smolmath.running.runs import main_workspace
 from smolmath.tuning import queue
 from smolmath.tuning.proposals import TuneError, distributions, drawn_value, open_study, ready_commit
 from smolmath.tuning.search import Search, Value, as_overrides, overridden

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from smolmath import statistics
 from smolmath.comparing.revisions import Revision
 from smolmath.params.core import ParamsError, read_params
-from smolmath.runs import main_workspace
+from smolmath.running.runs import main_workspace
 from smolmath.statistics import Estimate
 from smolmath.tuning.search import Value, overridden
 

@@ -30,9 +30,9 @@ from smolmath.data.process.writing import Plan, write
 from smolmath.errors import SmolmathError
 from smolmath.params.datasets import DatasetParams
 from smolmath.params.process import ProcessParams
-from smolmath.progress import progress
 from smolmath.records import PROBLEMS, read_batches, read_manifest, shards, write_manifest
-from smolmath.workers import pool
+from smolmath.running.progress import progress
+from smolmath.running.workers import pool
 
 WORTH_WORKERS = 10_000  # rows below which starting processes takes longer than the work
 

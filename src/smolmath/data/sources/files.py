@@ -7,7 +7,7 @@ from typing import Any
 
 from smolmath.data.problems import SIDES
 from smolmath.params.datasets import FilesDataset
-from smolmath.runs import StageError
+from smolmath.running.runs import StageError
 
 DATA = (".parquet", ".jsonl", ".csv")  # not .json, which is as often something else
 _SIDE_WORDS = {"train": "train|training", "validation": "validation|valid|val|dev", "test": "test|testing|eval"}

@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 
 from smolmath.params.datasets import HubDataset
-from smolmath.runs import StageError
+from smolmath.running.runs import StageError
 
 
 def fetch(params: HubDataset, out: Path, state: Path) -> dict[str, Any]:

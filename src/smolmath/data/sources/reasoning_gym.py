@@ -13,8 +13,8 @@ from typing import Any
 
 from smolmath.params.core import listing, nearest
 from smolmath.params.datasets import ReasoningGymDataset
-from smolmath.progress import progress
-from smolmath.runs import StageError
+from smolmath.running.progress import progress
+from smolmath.running.runs import StageError
 
 with warnings.catch_warnings():  # one of its own dependencies compares a literal with `is`
     warnings.simplefilter("ignore", SyntaxWarning)

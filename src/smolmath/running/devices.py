@@ -14,7 +14,7 @@ import pynvml
 from filelock import FileLock, Timeout
 
 from smolmath.errors import SmolmathError
-from smolmath.params.hardware import HardwareParams
+from smolmath.running.params import HardwareParams
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_S = 5.0

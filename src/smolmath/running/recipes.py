@@ -9,9 +9,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from smolmath.graph import load_stages
 from smolmath.params.core import ParamsError, flat, listing, nearest, read_params
-from smolmath.runs import remove
+from smolmath.running.graph import load_stages
+from smolmath.running.runs import remove
 
 FOLDER = Path("recipes")
 

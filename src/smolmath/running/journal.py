@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from smolmath.repository import GitError, git
-from smolmath.workers import available_cores
+from smolmath.running.repository import GitError, git
+from smolmath.running.workers import available_cores
 
 PACKAGES = (
     "torch",

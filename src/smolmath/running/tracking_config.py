@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smolmath.repository import GitError, git
+from smolmath.running.repository import GitError, git
 
 
 def run_config(params: Mapping[str, Any], *, phase: str, fingerprint: str) -> dict[str, Any]:

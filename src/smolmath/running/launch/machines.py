@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from smolmath.errors import SmolmathError
-from smolmath.journal import write_whole
-from smolmath.launch.config import LaunchError
-from smolmath.launch.job import Job
-from smolmath.launch.machine import Ended, run_machine
+from smolmath.running.journal import write_whole
+from smolmath.running.launch.config import LaunchError
+from smolmath.running.launch.job import Job
+from smolmath.running.launch.machine import Ended, run_machine
 
 BEAT_S = 2.0
 GONE_S = 30.0  # without a beat: shared folders may show a change seconds late

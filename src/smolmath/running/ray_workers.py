@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import smolmath
-from smolmath.workers import AHEAD, RETRIES, WorkerError, available_cores, worker_died
+from smolmath.running.workers import AHEAD, RETRIES, WorkerError, available_cores, worker_died
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from smolmath.launch.config import LostProcessError
-from smolmath.launch.job import VARIABLE, Job
-from smolmath.workers import available_cores
+from smolmath.running.launch.config import LostProcessError
+from smolmath.running.launch.job import VARIABLE, Job
+from smolmath.running.workers import available_cores
 
 POLL_S = 0.1
 CHECK_S = 1.0

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from smolmath.errors import SmolmathError
-from smolmath.hashes import fingerprint
+from smolmath.running.hashes import fingerprint
 
 
 class LockError(SmolmathError):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType
 
-from smolmath.hashes import content_hash, input_files
+from smolmath.running.hashes import content_hash, input_files
 
 CODE = ("src", "stages")  # folders of a project whose Python files its stages run
 

@@ -1,4 +1,4 @@
-"""Section `hardware`: the box that runs a stage. In no stage's params: moving to another box reruns nothing."""
+"""Sections `hardware` and `tracking`: the box that runs a stage, and who watches it. In no stage's params."""
 
 from typing import Literal, Self
 
@@ -50,3 +50,11 @@ class HardwareParams(Strict):
                 "http://localhost:8000, and nothing else has one."
             )
         return self
+
+
+class TrackingParams(Strict):
+    wandb: Literal["disabled", "offline", "online"]
+    project: str
+    group: str | None  # runs of one curriculum stand together under this name; null: the recipe's phases joined
+    tags: list[str]
+    print_completions: int = Field(ge=0)  # of the completions that a phase samples: how many are printed with grades

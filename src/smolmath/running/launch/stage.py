@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from smolmath.devices import visible_gpus
-from smolmath.journal import machine, peak_memory_mb
-from smolmath.launch.config import LaunchError, checked_config, environment
-from smolmath.launch.job import VARIABLE, Job, packages, refuse_difference
-from smolmath.launch.machine import Ended, run_machine
-from smolmath.launch.machines import launches, run_on_machines
 from smolmath.params.core import read_params
-from smolmath.params.hardware import HardwareParams
-from smolmath.runs import (
+from smolmath.running.devices import visible_gpus
+from smolmath.running.journal import machine, peak_memory_mb
+from smolmath.running.launch.config import LaunchError, checked_config, environment
+from smolmath.running.launch.job import VARIABLE, Job, packages, refuse_difference
+from smolmath.running.launch.machine import Ended, run_machine
+from smolmath.running.launch.machines import launches, run_on_machines
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import (
     StageError,
     StageRun,
     ending_well,
@@ -29,7 +29,7 @@ from smolmath.runs import (
     refuse_foreign_checkout,
     stage_run,
 )
-from smolmath.workers import end_with
+from smolmath.running.workers import end_with
 
 FACTS = "facts.json"
 

@@ -15,9 +15,9 @@ import psutil
 from filelock import FileLock, Timeout
 
 from smolmath.errors import SmolmathError
-from smolmath.graph import load_stages
-from smolmath.hashes import fingerprint
-from smolmath.runs import alive, inputs, lock_of, main_workspace
+from smolmath.running.graph import load_stages
+from smolmath.running.hashes import fingerprint
+from smolmath.running.runs import alive, inputs, lock_of, main_workspace
 
 SYNTHESIS = "synthesize"  # a command with states of its own, which hang on its arguments
 

@@ -26,16 +26,16 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 import smolmath
-from smolmath.devices import claimed_gpus
-from smolmath.edits import Signature, code_among, edited_since_import, signatures, touched
-from smolmath.energy import EnergyMeter
 from smolmath.errors import SmolmathError
-from smolmath.graph import Stage, load_stages
-from smolmath.hashes import content_hash, fingerprint
-from smolmath.journal import git_state, write_journal
 from smolmath.params.core import load_section, lookup_or_none, read_params
-from smolmath.params.hardware import HardwareParams
-from smolmath.progress import print_whatever_it_is
+from smolmath.running.devices import claimed_gpus
+from smolmath.running.edits import Signature, code_among, edited_since_import, signatures, touched
+from smolmath.running.energy import EnergyMeter
+from smolmath.running.graph import Stage, load_stages
+from smolmath.running.hashes import content_hash, fingerprint
+from smolmath.running.journal import git_state, write_journal
+from smolmath.running.params import HardwareParams
+from smolmath.running.progress import print_whatever_it_is
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -6,20 +6,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smolmath.graph import load_stages
 from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest
 from smolmath.params.datasets import FilesDataset, load_dataset_params
 from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.evaluate import EvaluateParams
-from smolmath.params.hardware import HardwareParams
 from smolmath.params.model import FilesModel, ShippedModel, load_model_params
 from smolmath.params.phases import GrpoPhase, Phase, load_phase_params
 from smolmath.params.process import ProcessParams
 from smolmath.params.prompt import PromptParams
 from smolmath.params.split import SplitParams
-from smolmath.params.tracking import TrackingParams
 from smolmath.params.trl_fields import check_trl_fields
 from smolmath.rewards.grpo.rewards import reward_functions
+from smolmath.running.graph import load_stages
+from smolmath.running.params import HardwareParams, TrackingParams
 
 _PLAIN: dict[str, type[Strict]] = {
     "process": ProcessParams,

@@ -18,13 +18,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-from smolmath.devices import VISIBLE, visible_gpus
 from smolmath.engines import Engine, Reader, load_engine
 from smolmath.errors import SmolmathError
-from smolmath.params.hardware import HardwareParams
 from smolmath.prompts import Message
-from smolmath.runs import StageError
-from smolmath.workers import available_cores, end_with
+from smolmath.running.devices import VISIBLE, visible_gpus
+from smolmath.running.params import HardwareParams
+from smolmath.running.runs import StageError
+from smolmath.running.workers import available_cores, end_with
 
 T = TypeVar("T")
 R = TypeVar("R")

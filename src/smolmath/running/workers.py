@@ -65,7 +65,7 @@ def pool(workers: int | None, *, on: str = "local") -> Iterator[Pool]:
         on: "local", or "ray": a Ray cluster.
     """
     if on == "ray":
-        from smolmath.ray_workers import ray_pool
+        from smolmath.running.ray_workers import ray_pool
 
         with ray_pool(workers) as rays:
             yield rays

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from smolmath.journal import PACKAGES, installed, write_whole
-from smolmath.launch.config import LaunchError
+from smolmath.running.journal import PACKAGES, installed, write_whole
+from smolmath.running.launch.config import LaunchError
 
 VARIABLE = "SMOLMATH_JOB"  # of each process's environment: the job's file
 

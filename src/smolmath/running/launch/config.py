@@ -10,10 +10,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from smolmath.devices import visible_gpus
 from smolmath.errors import SmolmathError
 from smolmath.params.core import listing, nearest
-from smolmath.params.hardware import HardwareParams
+from smolmath.running.devices import visible_gpus
+from smolmath.running.params import HardwareParams
 
 SHIPPED = Path("configs/accelerate")
 KINDS = ("MULTI_CPU", "MULTI_GPU", "FSDP", "DEEPSPEED")
