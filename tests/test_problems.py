@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmath.data.problems import SIDES, normalise_question, problem_id, side_of
+from smolmath.data.problems import normalise_question, problem_id, side_of
+from smolmath.records import SIDES
 
 
 @given(st.text())

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import smolmath.running.copies
 from smolmath.cli import app
-from smolmath.data.problems import SIDES, problem_id
+from smolmath.data.problems import problem_id
 from smolmath.data.process import EmptyDatasetError, process_dataset
 from smolmath.data.sources import files
 from smolmath.data.split import split_dataset
@@ -27,7 +27,7 @@ from smolmath.params.core import read_params
 from smolmath.params.datasets import load_dataset_params
 from smolmath.params.process import ProcessParams
 from smolmath.params.split import SplitParams
-from smolmath.records import COMPLETIONS, PROBLEMS, REJECTED, file_facts, read_manifest, read_table, write_table
+from smolmath.records import COMPLETIONS, PROBLEMS, REJECTED, SIDES, file_facts, read_manifest, read_table, write_table
 from smolmath.records import write_manifest as write_raw_manifest
 from smolmath.running.work import states
 from smolmath.synthesis import selection

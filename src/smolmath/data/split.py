@@ -10,10 +10,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smolmath.data.problems import SIDES, Side, id_numbers, side_of
+from smolmath.data.problems import id_numbers, side_of
 from smolmath.errors import SmolmathError
 from smolmath.params.split import SplitParams
-from smolmath.records import PROBLEMS, REJECTED, TableWriter, read_batches, read_manifest, shards, write_manifest
+from smolmath.records import (
+    PROBLEMS,
+    REJECTED,
+    SIDES,
+    Side,
+    TableWriter,
+    read_batches,
+    read_manifest,
+    shards,
+    write_manifest,
+)
 
 REASONS = ("held_out_elsewhere",)
 TRAIN = SIDES.index("train")

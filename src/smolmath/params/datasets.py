@@ -4,8 +4,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from smolmath.data.problems import SIDES
 from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, parse
+from smolmath.records import SIDES
 
 SOURCES = "src/smolmath/data/sources"
 

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from smolmath.data.problems import SIDES
 from smolmath.params.datasets import FilesDataset
+from smolmath.records import SIDES
 from smolmath.running.runs import StageError
 
 DATA = (".parquet", ".jsonl", ".csv")  # not .json, which is as often something else
