@@ -26,7 +26,7 @@ from statistics import median
 from typing import Any
 
 from smolmath.answers import grade
-from smolmath.paired import compare_verdicts
+from smolmath.evaluation.paired import compare_verdicts
 from smolmath.params.core import load_section, read_params
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import Message, chat_prompt

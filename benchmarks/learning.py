@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from smolmath.statistics import mean_and_se
+from smolmath.evaluation.uncertainty import mean_and_se
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -88,7 +88,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def measure_grading(rows: int, workers: int) -> Run:
-    import smolmath.evaluation as evaluation
+    import smolmath.evaluation.judging as evaluation
     from smolmath.tags import DEFAULT_TAGS
 
     problems, completions = graded_rows(rows)
@@ -156,7 +156,7 @@ def measure_evaluation(problems: int, engines: int) -> Run:
 
     import smolmath.kernels  # noqa: F401  # before torch
     from smolmath.engines.transformers import ChatReader, load_tokenizer
-    from smolmath.generation import generate_batches, read_completions
+    from smolmath.evaluation.generation import generate_batches, read_completions
     from smolmath.params.core import load_section, read_params
     from smolmath.params.evaluate import SamplingParams
     from smolmath.params.prompt import PromptParams

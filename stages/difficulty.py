@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.difficulty import histogram, pass_rates
-from smolmath.generation import generate_batches, problems_to_answer
+from smolmath.evaluation.difficulty import histogram, pass_rates
+from smolmath.evaluation.generation import generate_batches, problems_to_answer
 from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import PASS_RATES, write_table

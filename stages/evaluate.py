@@ -4,8 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
-from smolmath.metrics import evaluation_metrics
+from smolmath.evaluation.judging import EVALUATED_REWARDS, grade_completions
+from smolmath.evaluation.metrics import evaluation_metrics
+from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.params.prompt import PromptParams
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.running.params import HardwareParams, TrackingParams
@@ -13,7 +14,6 @@ from smolmath.running.runs import main_workspace, stage_run
 from smolmath.running.tracking import tracked
 from smolmath.running.tracking_config import evaluation_config
 from smolmath.running.workers import available_cores
-from smolmath.verdicts import verdicts_schema
 
 
 def main(model: str, dataset: str, completions: str, split: str, verdicts: str, metrics: str) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.generation import generate_batches, problems_to_answer, read_completions
+from smolmath.evaluation.generation import generate_batches, problems_to_answer, read_completions
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import COMPLETIONS, write_table

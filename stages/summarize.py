@@ -7,11 +7,11 @@ import argparse
 import json
 from pathlib import Path
 
+from smolmath.evaluation.retention import retention, write_retention
+from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.records import read_table
-from smolmath.retention import retention, write_retention
 from smolmath.running.runs import stage_run
-from smolmath.verdicts import VERDICTS
 
 SHOWN = ("n", "accuracy", "accuracy_se", "mean_at_k")  # few columns: `dvc exp show` has a row's width for all of them
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.report.page import write_report
-from smolmath.verdicts import verdicts_schema
 from tests.test_report import HOSTILE, workspace  # noqa: F401  # a fixture
 
 sync_api = pytest.importorskip("playwright.sync_api")

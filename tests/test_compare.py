@@ -18,12 +18,12 @@ from smolmath.comparing.compare import Comparison, Flip, Flips, Side, compare, i
 from smolmath.comparing.ranking import rank
 from smolmath.comparing.revisions import RevisionError
 from smolmath.comparing.show import as_markdown, flip_texts, power_table
-from smolmath.paired import Paired, UnpairedError
+from smolmath.evaluation.paired import Paired, UnpairedError
+from smolmath.evaluation.uncertainty import Estimate, holm
+from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.report.against import against_parent
 from smolmath.running.lockfile import LockError
-from smolmath.statistics import Estimate, holm
-from smolmath.verdicts import verdicts_schema
 from tests.conftest import ROOT, Project
 
 DVC_YAML = {

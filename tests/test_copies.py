@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import smolmath.running.copies
-from smolmath.generation import generate_batches, read_completions
+from smolmath.evaluation.generation import generate_batches, read_completions
 from smolmath.running.copies import EngineCopies, engine_gpus, gpu_shares, load_engines, share_of
 from smolmath.running.devices import VISIBLE
 from smolmath.running.runs import StageError, alive

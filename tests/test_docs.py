@@ -174,7 +174,7 @@ from smolmath.data.layouts import choose_layout
 from smolmath.data.examine import _PICTURE, REASONS
 from smolmath.running.graph import load_stages
 from smolmath.rewards.grpo.rewards import REWARDS
-from smolmath.metrics import evaluation_metrics
+from smolmath.evaluation.metrics import evaluation_metrics
 from smolmath.params.core import read_params
 
 layout = choose_layout(["ID", "Body", "Question", "Equation", "Answer", "Type"], name=None, columns=None, where="x.csv")

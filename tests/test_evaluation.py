@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-import smolmath.difficulty
-import smolmath.evaluation
-from smolmath.difficulty import pass_rates
-from smolmath.evaluation import EVALUATED_REWARDS, grade_completions
+import smolmath.evaluation.difficulty
+import smolmath.evaluation.judging
+from smolmath.evaluation.difficulty import pass_rates
+from smolmath.evaluation.judging import EVALUATED_REWARDS, grade_completions
+from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, write_table
 from smolmath.running.workers import ordered_map
 from smolmath.tags import DEFAULT_TAGS
-from smolmath.verdicts import verdicts_schema
 from tests.conftest import ROOT
 
 REFERENCES = {
@@ -54,10 +54,10 @@ def used(monkeypatch):
         counts.append(workers)
         return ordered_map(function, items, workers=workers)
 
-    for module in (smolmath.evaluation, smolmath.difficulty):
+    for module in (smolmath.evaluation.judging, smolmath.evaluation.difficulty):
         monkeypatch.setattr(module, "ordered_map", noted)
         monkeypatch.setattr(module, "WORTH_WORKERS", 0)
-    monkeypatch.setattr(smolmath.evaluation, "CHUNK", 7)
+    monkeypatch.setattr(smolmath.evaluation.judging, "CHUNK", 7)
     return counts
 
 
@@ -85,7 +85,7 @@ def test_rows_in_any_order_keep_it_and_a_problem_numbers_its_answers_in_that_ord
 
 
 def test_few_completions_start_no_processes(used, monkeypatch):
-    monkeypatch.setattr(smolmath.evaluation, "WORTH_WORKERS", len(completions()) + 1)
+    monkeypatch.setattr(smolmath.evaluation.judging, "WORTH_WORKERS", len(completions()) + 1)
     grade_completions(completions(), PROBLEMS, DEFAULT_TAGS, workers=2)
     assert used == [1]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from smolmath.engines import Completion, load_engine
-from smolmath.generation import generate_batches, read_completions
+from smolmath.evaluation.generation import generate_batches, read_completions
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from tests.conftest import ROOT

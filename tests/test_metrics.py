@@ -2,11 +2,11 @@
 
 import pytest
 
-from smolmath.evaluation import AnswerGroups, grade_completions
-from smolmath.metrics import evaluation_metrics
-from smolmath.statistics import wilson
+from smolmath.evaluation.judging import AnswerGroups, grade_completions
+from smolmath.evaluation.metrics import evaluation_metrics
+from smolmath.evaluation.uncertainty import wilson
+from smolmath.evaluation.verdicts import majority_right
 from smolmath.tags import DEFAULT_TAGS
-from smolmath.verdicts import majority_right
 
 
 def verdict(problem, sample, correct, **more):

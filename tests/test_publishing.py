@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from smolmath.cli import app
+from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.params.core import read_params
 from smolmath.publishing.files import PublishError, checked_name, may_be_ours, model_files
 from smolmath.publishing.markdown import code, escaped, fenced
@@ -26,7 +27,6 @@ from smolmath.publishing.snippets import snippets
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.lockfile import read_lock
-from smolmath.verdicts import VERDICTS
 from tests.conftest import ROOT
 from tests.model_hub import READER, WRITER, taking_models
 

@@ -37,7 +37,7 @@ MODULES = {
     "what no result depends on": (
         """__init__.py cli.py errors.py grading.py inspection.py running/ agents/ commands/ comparing/
         provenance/ publishing/ report/ serving/ solving/ synthesis/ tuning/ data/sources/__init__.py
-        data/sources/hub.py difficulty.py""",
+        data/sources/hub.py evaluation/difficulty.py""",
         "",
     ),
     "the grader": ("answers/", "check process@* train@* evaluate@*"),
@@ -51,15 +51,15 @@ MODULES = {
     "the split": ("data/split.py", "split@*"),
     "the base": ("data/bases.py", "base"),
     "the kernels, engines, prompts": ("kernels.py engines/ prompts.py", "train@* generate@*"),
-    "generation in batches": ("generation.py", "generate@*"),
+    "generation in batches": ("evaluation/generation.py", "generate@*"),
     "what trainings share": ("training/", "train@*"),
     "GRPO alone": ("grpo/__init__.py grpo/grounding.py grpo/preflight.py grpo/sampler.py grpo/scoring.py grpo/server.py grpo/timed.py "
                    "grpo/trainer.py", "train@sums"),
     "rewards, which evaluation shows too": ("rewards/grpo/", "check train@sums evaluate@*"),
     "SFT alone": ("sft/", "train@legs"),
-    "metrics": ("evaluation.py metrics.py", "evaluate@*"),
-    "statistics": ("statistics.py verdicts.py", "evaluate@* summarize"),
-    "what each phase keeps": ("paired.py retention.py", "summarize"),
+    "metrics": ("evaluation/judging.py evaluation/metrics.py", "evaluate@*"),
+    "statistics": ("evaluation/uncertainty.py evaluation/verdicts.py", "evaluate@* summarize"),
+    "what each phase keeps": ("evaluation/paired.py evaluation/retention.py", "summarize"),
     "params of no stage": ("params/__init__.py params/core.py params/difficulty.py params/trl_fields.py", "check"),
     "params of datasets": ("params/datasets.py", "check fetch@* process@*"),
     "params of processing": ("params/process.py", "check process@*"),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from smolmath.paired import UnpairedError, compare_verdicts
-from smolmath.retention import RetentionError, read_retention, retention, write_retention
+from smolmath.evaluation.paired import UnpairedError, compare_verdicts
+from smolmath.evaluation.retention import RetentionError, read_retention, retention, write_retention
 
 
 def verdicts(greedy, sampled=None):

@@ -76,7 +76,7 @@ def chat(client, question, **more):
 
 def evaluated(reasoner, folder):
     """The greedy completions that the stage `generate` writes for these questions."""
-    from smolmath.generation import generate_batches, read_completions
+    from smolmath.evaluation.generation import generate_batches, read_completions
 
     problems = [{"id": str(number), "question": question} for number, question in enumerate(QUESTIONS)]
     sampling = SamplingParams(

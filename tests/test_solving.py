@@ -15,7 +15,7 @@ from rich.console import Console
 from smolmath.answers import grade
 from smolmath.engines import Completion, Sampling
 from smolmath.engines.transformers import _Pieces
-from smolmath.generation import generate_batches, read_completions
+from smolmath.evaluation.generation import generate_batches, read_completions
 from smolmath.params.core import ParamsError, read_params
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams

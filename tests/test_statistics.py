@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from smolmath.statistics import (
+from smolmath.evaluation.uncertainty import (
     bootstrap,
     bootstrap_p,
     holm,

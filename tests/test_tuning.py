@@ -8,8 +8,8 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from smolmath.evaluation.uncertainty import share
 from smolmath.params.core import ParamsError, read_params
-from smolmath.statistics import share
 from smolmath.tuning import proposals, queue, study
 from smolmath.tuning.proposals import TuneError
 from smolmath.tuning.queue import Standing

@@ -4,7 +4,7 @@ import pytest
 from benchmarks.evaluation import judged, read_problems
 
 from smolmath.engines import Sampling, load_engine
-from smolmath.paired import compare_verdicts
+from smolmath.evaluation.paired import compare_verdicts
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
 from tests.conftest import ROOT

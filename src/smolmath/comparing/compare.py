@@ -14,8 +14,8 @@ from smolmath.comparing.revisions import (
     completions_path,
     problems_path,
 )
-from smolmath.paired import Paired, UnpairedError, compare_verdicts
-from smolmath.statistics import holm
+from smolmath.evaluation.paired import Paired, UnpairedError, compare_verdicts
+from smolmath.evaluation.uncertainty import holm
 
 # What must be equal for a difference to be the models'. `batch_size` only seeds, and `problems` shows in the ids.
 SAMPLING = ("samples", "temperature", "top_p", "max_completion_tokens")

@@ -21,7 +21,7 @@ from smolmath.comparing.compare import (
 )
 from smolmath.comparing.show import as_json as comparison_as_json
 from smolmath.errors import SmolmathError
-from smolmath.statistics import holm
+from smolmath.evaluation.uncertainty import holm
 
 LINE = "{:<26}{:>7}{:>14}{:>16}{:>13}{:>9}"
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table
 from smolmath.tags import Tags
-from smolmath.verdicts import VERDICTS
 
 MOST = 20_000  # completions in one page, which is searched within a second
 MOST_BYTES = 40_000_000  # of their text; packed it takes a fifth or less

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from smolmath.generation import generate_batches
+from smolmath.evaluation.generation import generate_batches
 from smolmath.params.core import load_section, read_params
 from smolmath.params.evaluate import SamplingParams
 from smolmath.prompts import chat_prompt

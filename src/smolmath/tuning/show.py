@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from smolmath import statistics
 from smolmath.comparing.compare import is_clear, p_text, signed
+from smolmath.evaluation import uncertainty
 from smolmath.tuning.search import as_overrides
 from smolmath.tuning.study import Trial, Tuning, as_text, estimate_text
 from smolmath.tuning.trials import Outcome
@@ -53,13 +53,13 @@ def _against(best: Outcome, other: Outcome, metric: str) -> str:
     shared = best.by_question.keys() & other.by_question.keys()
     one, two = ([found.by_question[q] for q in sorted(shared)] for found in (other, best))
     if metric == "accuracy":
-        difference = statistics.paired_share([v == 1 for v in one], [v == 1 for v in two])
-        p = statistics.mcnemar(
+        difference = uncertainty.paired_share([v == 1 for v in one], [v == 1 for v in two])
+        p = uncertainty.mcnemar(
             sum(b > a for a, b in zip(one, two, strict=True)), sum(a > b for a, b in zip(one, two, strict=True))
         )
     else:
-        difference = statistics.paired_mean(one, two)
-        p = statistics.bootstrap_p([b - a for a, b in zip(one, two, strict=True)])
+        difference = uncertainty.paired_mean(one, two)
+        p = uncertainty.bootstrap_p([b - a for a, b in zip(one, two, strict=True)])
     clear = "clearly better than" if is_clear(p) else "not clearly better than"
     told = f"{signed(100 * difference.value)} ± {100 * difference.se:.1f} points"
     if metric != "accuracy":

@@ -10,11 +10,11 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
-from smolmath import statistics
 from smolmath.comparing.revisions import Revision
+from smolmath.evaluation import uncertainty
+from smolmath.evaluation.uncertainty import Estimate
 from smolmath.params.core import ParamsError, read_params
 from smolmath.running.runs import main_workspace
-from smolmath.statistics import Estimate
 from smolmath.tuning.search import Value, overridden
 
 COLUMNS = ("step", "kind", "question", "correct", "reward")
@@ -80,6 +80,6 @@ def _judged(rows: list[dict[str, Any]], metric: str) -> tuple[Estimate, dict[str
     held = [row for row in rows if row.get("kind", "validation") == "validation"]
     if metric == "accuracy":
         found = {row["question"]: float(row["correct"]) for row in held}
-        return statistics.share([value == 1.0 for value in found.values()]), found
+        return uncertainty.share([value == 1.0 for value in found.values()]), found
     found = {row["question"]: float(row["reward"]) for row in held if row["reward"] is not None}
-    return statistics.mean(list(found.values())), found
+    return uncertainty.mean(list(found.values())), found

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from smolmath import statistics
 from smolmath.errors import SmolmathError
-from smolmath.paired import Paired, compare_verdicts
-from smolmath.statistics import Estimate
-from smolmath.verdicts import Row, by_problem, share_right
+from smolmath.evaluation import uncertainty
+from smolmath.evaluation.paired import Paired, compare_verdicts
+from smolmath.evaluation.uncertainty import Estimate
+from smolmath.evaluation.verdicts import Row, by_problem, share_right
 
 
 class RetentionError(SmolmathError):
@@ -60,7 +60,7 @@ def retention(
             by_measure = {change.measure: change for change in changes}
             for measure, (k, n, value) in _values(rows[model]).items():
                 found.append(_retained((model, dataset, measure), k, n, value, init, by_measure.get(measure)))
-    corrected = iter(statistics.holm([row.p for row in found if row.p is not None]))
+    corrected = iter(uncertainty.holm([row.p for row in found if row.p is not None]))
     return [row if row.p is None else replace(row, p_corrected=next(corrected)) for row in found]
 
 
@@ -95,11 +95,11 @@ def read_retention(path: Path) -> dict[tuple[str, str, str], Retained]:
 def _values(verdicts: Sequence[Row]) -> dict[str, tuple[int, int, Estimate]]:
     """Measure -> (completions per problem, problems, value)."""
     greedy, sampled = by_problem(verdicts)
-    values = {"accuracy": (1, len(greedy), statistics.share([row["correct"] for row in greedy.values()]))}
+    values = {"accuracy": (1, len(greedy), uncertainty.share([row["correct"] for row in greedy.values()]))}
     if sampled:
         k = min(map(len, sampled.values()))
         shares = [share_right(samples) for samples in sampled.values()]
-        values["mean_at_k"] = (k, len(sampled), statistics.mean(shares))
+        values["mean_at_k"] = (k, len(sampled), uncertainty.mean(shares))
     return values
 
 

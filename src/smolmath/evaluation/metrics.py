@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from smolmath import statistics
-from smolmath.statistics import Estimate
-from smolmath.verdicts import Row, by_problem, majority_right, share_right
+from smolmath.evaluation import uncertainty
+from smolmath.evaluation.uncertainty import Estimate
+from smolmath.evaluation.verdicts import Row, by_problem, majority_right, share_right
 
 Metrics = dict[str, Any]  # numbers, but for two lists: `pass_at_k` and `sources`
 
@@ -26,17 +26,17 @@ def evaluation_metrics(verdicts: Iterable[Row], sources: Mapping[str, str | None
     rows = list(greedy.values())
     metrics: Metrics = {"n": len(rows)}
     for name, column in {"accuracy": "correct", "strict_accuracy": "strict", "format_rate": "formatted"}.items():
-        metrics |= _named(name, statistics.share([row[column] for row in rows]))
-    metrics |= _named("truncated", statistics.share([not row["finished"] for row in rows]))
+        metrics |= _named(name, uncertainty.share([row[column] for row in rows]))
+    metrics |= _named("truncated", uncertainty.share([not row["finished"] for row in rows]))
     scores = [row["reward_reasoning_steps"] for row in rows if row.get("reward_reasoning_steps") is not None]
     if scores:  # problems without a worked solution have none
-        metrics |= _named("reasoning_score", statistics.mean(scores))
+        metrics |= _named("reasoning_score", uncertainty.mean(scores))
     tokens = [float(row["tokens"]) for row in rows]
-    metrics |= _named("tokens", statistics.mean(tokens)) | _named("tokens_p95", statistics.quantile_95(tokens))
+    metrics |= _named("tokens", uncertainty.mean(tokens)) | _named("tokens_p95", uncertainty.quantile_95(tokens))
     metrics["k"] = min(map(len, sampled.values()), default=0)
     if sampled:
-        metrics |= _named("mean_at_k", statistics.mean([share_right(samples) for samples in sampled.values()]))
-        metrics |= _named("maj_at_k", statistics.mean([majority_right(samples) for samples in sampled.values()]))
+        metrics |= _named("mean_at_k", uncertainty.mean([share_right(samples) for samples in sampled.values()]))
+        metrics |= _named("maj_at_k", uncertainty.mean([majority_right(samples) for samples in sampled.values()]))
     metrics["pass_at_k"] = pass_at_k_curve(sampled or {problem: [row] for problem, row in greedy.items()})
     if len({sources.get(problem) for problem in greedy}) > 1:
         metrics["sources"] = _by_source(greedy, sampled, sources)
@@ -47,7 +47,7 @@ def pass_at_k_curve(sampled: Mapping[str, list[Row]]) -> list[Metrics]:
     """A point for each k from 1 to what every problem has: the chance that k samples hold a right one."""
     counts = [(len(samples), sum(row["correct"] for row in samples)) for samples in sampled.values()]
     return [
-        {"k": k, **_named("pass_at_k", statistics.mean([statistics.pass_at_k(n, c, k) for n, c in counts]))}
+        {"k": k, **_named("pass_at_k", uncertainty.mean([uncertainty.pass_at_k(n, c, k) for n, c in counts]))}
         for k in range(1, min(n for n, _ in counts) + 1)
     ]
 
@@ -59,9 +59,9 @@ def _by_source(
     for source in sorted({sources.get(problem) or "" for problem in greedy}):
         problems = [problem for problem in greedy if (sources.get(problem) or "") == source]
         entry: Metrics = {"source": source or "(none)", "n": len(problems)}
-        entry |= _named("accuracy", statistics.share([greedy[problem]["correct"] for problem in problems]))
+        entry |= _named("accuracy", uncertainty.share([greedy[problem]["correct"] for problem in problems]))
         if sampled.keys() >= {*problems}:
-            entry |= _named("mean_at_k", statistics.mean([share_right(sampled[problem]) for problem in problems]))
+            entry |= _named("mean_at_k", uncertainty.mean([share_right(sampled[problem]) for problem in problems]))
         found.append(entry)
     return found
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from smolmath import statistics
 from smolmath.errors import SmolmathError
-from smolmath.statistics import Estimate
-from smolmath.verdicts import Row, by_problem, share_right
+from smolmath.evaluation import uncertainty
+from smolmath.evaluation.uncertainty import Estimate
+from smolmath.evaluation.verdicts import Row, by_problem, share_right
 
 
 class UnpairedError(SmolmathError):
@@ -56,8 +56,8 @@ def _by_accuracy(before: Mapping[str, Row], after: Mapping[str, Row]) -> Paired:
     gained = sum(b and not a for a, b in zip(one, two, strict=True))
     lost = sum(a and not b for a, b in zip(one, two, strict=True))
     n = len(one)
-    difference = statistics.paired_share(one, two)
-    p = statistics.mcnemar(gained, lost)
+    difference = uncertainty.paired_share(one, two)
+    p = uncertainty.mcnemar(gained, lost)
     return Paired("accuracy", 1, n, sum(one) / n, sum(two) / n, difference, p, gained, lost)
 
 
@@ -72,10 +72,10 @@ def _by_mean_at_k(before: Mapping[str, Sequence[Row]], after: Mapping[str, Seque
         measure="mean_at_k",
         k=ks.pop(),
         n=len(one),
-        before=statistics.mean_and_se(one)[0],
-        after=statistics.mean_and_se(two)[0],
-        difference=statistics.paired_mean(one, two),
-        p=statistics.bootstrap_p(differences),
+        before=uncertainty.mean_and_se(one)[0],
+        after=uncertainty.mean_and_se(two)[0],
+        difference=uncertainty.paired_mean(one, two),
+        p=uncertainty.bootstrap_p(differences),
         gained=sum(difference > 0 for difference in differences),
         lost=sum(difference < 0 for difference in differences),
     )

@@ -1,0 +1,1 @@
+"""From a model and problems to completions, verdicts, metrics and what they prove."""
