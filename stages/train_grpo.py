@@ -1,4 +1,4 @@
-"""Stage train, method grpo: learn from the phase's rewards. smolmath/grpo/trainer.py lists departures from the paper.
+"""Stage train, method grpo: learn from the phase's rewards. smolmath/training/grpo/trainer.py lists departures from the paper.
 
 Run alone: dvc repro train@PHASE. A killed run goes on from its last checkpoint when it is started again.
 """
@@ -15,8 +15,8 @@ def main(phase: str, init: str, split: str, out: str, curve: str, samples: str) 
         if run is None:  # hardware.accelerate: this script ran in several processes, and they are done
             return
         # Only now: what these import asks CUDA which GPUs there are.
-        from smolmath.grpo.trainer import METHOD
-        from smolmath.training.loop import train_phase
+        from smolmath.training.grpo.trainer import METHOD
+        from smolmath.training.phase.loop import train_phase
 
         train_phase(
             run,

@@ -15,8 +15,8 @@ def main(phase: str, init: str, split: str, out: str, curve: str, samples: str) 
         if run is None:  # hardware.accelerate: this script ran in several processes, and they are done
             return
         # Only now: what these import asks CUDA which GPUs there are.
-        from smolmath.sft.trainer import METHOD
-        from smolmath.training.loop import train_phase
+        from smolmath.training.phase.loop import train_phase
+        from smolmath.training.sft.trainer import METHOD
 
         train_phase(
             run,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from smolmath.grpo.timed import TimedTrainer
+from smolmath.training.grpo.timed import TimedTrainer
 
 
 def install() -> None:

@@ -115,7 +115,7 @@ def test_a_temporary_workspace_keeps_its_code_while_the_main_one_is_edited(copy)
     state = copy.folder / ".work" / "train@sums"  # in the main workspace, whatever the other is called
     wait_until(lambda: list(state.glob("*/checkpoints/checkpoint-1")), running)
     copy.write("src/smolmath/rewards/grpo/rewards.py", "raise RuntimeError('edited')\n")
-    copy.write("src/smolmath/training/curves.py", "raise RuntimeError('edited')\n")
+    copy.write("src/smolmath/training/phase/curves.py", "raise RuntimeError('edited')\n")
     copy.params(lambda params: params["phases"]["sums"]["grpo"].update(learning_rate=0.5))
     _, said = running.communicate()
     assert running.returncode == 0, said

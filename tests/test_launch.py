@@ -14,9 +14,9 @@ from smolmath.running.launch.machine import Ended
 from smolmath.running.launch.machines import Pulse
 from smolmath.running.launch.stage import _gpus
 from smolmath.running.runs import StageError
-from smolmath.training import checkpoints, ranks
-from smolmath.training.arguments import largest_divisor, shared_arguments
-from smolmath.training.checkpoints import last_whole_checkpoint, refuse_other_kind
+from smolmath.training.phase import checkpoints, ranks
+from smolmath.training.phase.arguments import largest_divisor, shared_arguments
+from smolmath.training.phase.checkpoints import last_whole_checkpoint, refuse_other_kind
 from tests.conftest import ROOT
 from tests.test_training import GRPO, HARDWARE
 
@@ -273,13 +273,13 @@ def test_what_one_pass_takes_divides_the_share():
 
 @pytest.mark.parametrize(("count", "batch", "passes"), [(1, 4, 6), (2, 4, 3), (4, 3, 2)])
 def test_the_step_is_divided_among_the_processes(monkeypatch, tmp_path, count, batch, passes):
-    monkeypatch.setattr("smolmath.training.arguments.processes", lambda: count)
+    monkeypatch.setattr("smolmath.training.phase.arguments.processes", lambda: count)
     hardware = HARDWARE.model_copy(update={"micro_batch": 4})
     arguments = shared_arguments(GRPO, seed=1, dtype="float32", hardware=hardware, state=tmp_path)
     assert GRPO.completions_per_step == 24
     assert arguments["per_device_train_batch_size"] == batch
     assert arguments["gradient_accumulation_steps"] == passes
-    monkeypatch.setattr("smolmath.training.arguments.processes", lambda: 5)
+    monkeypatch.setattr("smolmath.training.phase.arguments.processes", lambda: 5)
     with pytest.raises(StageError, match="24 sequences of a step can't be divided equally among 5 processes"):
         shared_arguments(GRPO, seed=1, dtype="float32", hardware=hardware, state=tmp_path)
 

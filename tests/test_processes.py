@@ -270,8 +270,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.device_mesh import init_device_mesh
 from transformers import AutoModelForCausalLM
 from accelerate.utils import DistributedType
-from smolmath.training.ranks import SyncedGenerationCallback
-from smolmath.training.weights import load_weights, save_weights
+from smolmath.training.phase.ranks import SyncedGenerationCallback
+from smolmath.training.phase.weights import load_weights, save_weights
 
 dist.init_process_group("gloo")
 base, out = Path(sys.argv[1]), Path(sys.argv[2])

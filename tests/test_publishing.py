@@ -46,7 +46,7 @@ def lora_phase(tmp_path_factory):
     from smolmath.params.prompt import PromptParams
     from smolmath.prompts import chat_prompt, worked_completion
     from smolmath.running.params import HardwareParams
-    from smolmath.training.models import load_for_training, lora_config, save_model
+    from smolmath.training.phase.models import load_for_training, lora_config, save_model
 
     prompt = PromptParams(**DEMO["prompt"])
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", HardwareParams(**DEMO["hardware"] | {"threads": 1}))

@@ -356,7 +356,7 @@ SETTINGS = {  # name -> (phase, its params, fields of its trainer, hardware); te
 
 def train_here(project, monkeypatch, phase, method, kill_in=None):
     """The phase's stage in this process, which imports TRL once; killed at the end of a step's work."""
-    from smolmath.training.watching import WatchCallback
+    from smolmath.training.phase.watching import WatchCallback
 
     with monkeypatch.context() as patch:
         patch.chdir(project.folder)
@@ -445,7 +445,7 @@ def test_a_tokenizer_without_a_pad_token_pads_with_its_end_token(prepared, tmp_p
 
 
 def test_a_checkpoint_is_whole_when_its_last_file_is(tmp_path):
-    from smolmath.training.checkpoints import last_whole_checkpoint
+    from smolmath.training.phase.checkpoints import last_whole_checkpoint
 
     for step in (2, 4):
         (tmp_path / f"checkpoint-{step}").mkdir()

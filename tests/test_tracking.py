@@ -20,7 +20,7 @@ from smolmath.params.core import read_params
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.running.tracking import Tracker
 from smolmath.running.tracking_config import evaluation_config, run_config
-from smolmath.training.curves import COLUMNS
+from smolmath.training.phase.curves import COLUMNS
 from tests.conftest import ROOT, new_project
 
 KEY = "0123456789abcdef" * 3  # the form of a key, and nobody's

@@ -9,7 +9,7 @@ import pytest
 from smolmath.params.phases import GrpoPhase, SftPhase
 from smolmath.params.prompt import PromptParams
 from smolmath.running.params import HardwareParams
-from smolmath.training.curves import write_curve
+from smolmath.training.phase.curves import write_curve
 from tests.conftest import ROOT
 
 HARDWARE = HardwareParams(
@@ -93,7 +93,7 @@ def test_a_curve_has_one_row_per_step_and_named_parts(tmp_path):
 @pytest.mark.parametrize(("phase", "sequences"), [(GRPO, 24), (SFT, 12)])
 @pytest.mark.parametrize("micro_batch", [None, 4, 1_000])
 def test_the_hardware_divides_the_step_and_never_changes_it(tmp_path, phase, sequences, micro_batch):
-    from smolmath.training.arguments import shared_arguments
+    from smolmath.training.phase.arguments import shared_arguments
 
     hardware = HARDWARE.model_copy(update={"micro_batch": micro_batch})
     arguments = shared_arguments(phase, seed=1, dtype="float32", hardware=hardware, state=tmp_path)
@@ -104,9 +104,9 @@ def test_the_hardware_divides_the_step_and_never_changes_it(tmp_path, phase, seq
 
 @pytest.mark.slow
 def test_prompt_tokens_carry_no_loss_in_sft(tmp_path):
-    from smolmath.sft.trainer import make_sft_trainer
-    from smolmath.training.arguments import shared_arguments
-    from smolmath.training.models import load_for_training
+    from smolmath.training.phase.arguments import shared_arguments
+    from smolmath.training.phase.models import load_for_training
+    from smolmath.training.sft.trainer import make_sft_trainer
 
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", HARDWARE)
     problems = [{"question": "1 + 2 =", "reference_answer": "3", "reasoning": "1+2=3"}] * 12
@@ -134,7 +134,7 @@ def test_a_lora_phase_saves_its_adapter_and_merged_weights_that_load_plainly(tmp
 
     from smolmath.engines.transformers import load_tokenizer
     from smolmath.params.phases import LoraParams
-    from smolmath.training.models import load_for_training, lora_config, save_model
+    from smolmath.training.phase.models import load_for_training, lora_config, save_model
 
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", HARDWARE)
     adapted = get_peft_model(
@@ -168,7 +168,7 @@ def test_a_lora_phase_saves_its_adapter_and_merged_weights_that_load_plainly(tmp
 
 @pytest.mark.slow
 def test_a_completion_that_was_cut_is_told_to_the_rewards():
-    from smolmath.grpo.trainer import with_finished
+    from smolmath.training.grpo.trainer import with_finished
 
     def reward(*, finished, **columns):
         return [float(done) for done in finished]
@@ -203,11 +203,11 @@ def test_the_engine_tells_a_finished_completion_from_one_that_was_cut_and_draws_
 
 def grpo_trainer(folder, phase, hardware=HARDWARE, *, peft_config=None, problems=None, dtype="float32"):
     """(trainer, samples): real TRL on the shipped base."""
-    from smolmath.grpo.trainer import make_grpo_trainer
-    from smolmath.training.arguments import shared_arguments
-    from smolmath.training.models import load_for_training
-    from smolmath.training.samples import Samples
-    from smolmath.training.stopwatch import Stopwatch
+    from smolmath.training.grpo.trainer import make_grpo_trainer
+    from smolmath.training.phase.arguments import shared_arguments
+    from smolmath.training.phase.models import load_for_training
+    from smolmath.training.phase.samples import Samples
+    from smolmath.training.phase.stopwatch import Stopwatch
 
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", hardware)
     samples = Samples(folder / "samples", list(phase.rewards), PROMPT.tags)
@@ -292,7 +292,7 @@ def test_a_phase_trains_with_the_attention_that_the_hardware_names(tmp_path, att
 )
 def test_flash_attention_is_refused_where_it_cannot_run(monkeypatch, installed, device, dtype, message):
     from smolmath.running.runs import StageError
-    from smolmath.training import models
+    from smolmath.training.phase import models
 
     monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr(models, "device_of", lambda hardware: device)
@@ -305,7 +305,7 @@ def test_flash_attention_is_refused_where_it_cannot_run(monkeypatch, installed, 
 def test_a_grounded_step_makes_the_reference_answer_likelier_and_weight_0_leaves_the_loss_as_it_is(tmp_path):
     import torch
 
-    from smolmath.grpo.grounding import GroundedTrainer, answer_nll, grounding_example
+    from smolmath.training.grpo.grounding import GroundedTrainer, answer_nll, grounding_example
 
     settings = {"num_generations": 6, "max_steps": 3, "learning_rate": 1.0e-3, "max_completion_length": 64}
     settings["lr_scheduler_type"] = "constant"
@@ -362,7 +362,7 @@ OWN_FIELDS = {
 
 
 def fresh():
-    from smolmath.training.models import load_for_training
+    from smolmath.training.phase.models import load_for_training
 
     return load_for_training(ROOT / "bases" / "calc", HARDWARE)[0]
 
@@ -374,7 +374,7 @@ def losses(trainer):
 def test_a_grounding_example_ends_in_the_reference_answer_block_and_its_end_token():
     from transformers import AutoTokenizer
 
-    from smolmath.grpo.grounding import first_reasoned, grounding_example
+    from smolmath.training.grpo.grounding import first_reasoned, grounding_example
 
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "bases" / "calc")
     tags = DEMO_PROMPT.tags
@@ -409,8 +409,8 @@ def test_sampled_completions_hold_what_the_step_learnt_from(tmp_path):
 def test_the_look_before_step_1_draws_nothing_from_the_training(tmp_path):
     import torch
 
-    from smolmath.grpo.scoring import phase_scorer
-    from smolmath.grpo.trainer import METHOD
+    from smolmath.training.grpo.scoring import phase_scorer
+    from smolmath.training.grpo.trainer import METHOD
 
     phase = GRPO.model_copy(update={"grpo": GRPO.grpo | {"max_steps": 2, "learning_rate": 1.0e-3}})
     looked, _ = grpo_trainer(tmp_path / "b", phase)
@@ -433,7 +433,7 @@ def test_the_look_before_step_1_draws_nothing_from_the_training(tmp_path):
 def test_a_lora_target_that_matches_nothing_is_named_with_the_nearest():
     from smolmath.params.phases import LoraParams
     from smolmath.running.runs import StageError
-    from smolmath.training.models import load_for_training, lora_config
+    from smolmath.training.phase.models import load_for_training, lora_config
 
     model, _ = load_for_training(ROOT / "bases" / "calc", HARDWARE)
     lora = LoraParams(r=4, alpha=8, dropout=0.0, target_modules=["q_proj", "q_prj"])
@@ -445,9 +445,9 @@ def test_a_lora_target_that_matches_nothing_is_named_with_the_nearest():
 
 @pytest.mark.slow
 def test_sft_learns_the_end_token_also_where_it_pads_and_packs_where_it_is_asked_to(tmp_path):
-    from smolmath.sft.trainer import make_sft_trainer
-    from smolmath.training.arguments import shared_arguments
-    from smolmath.training.models import load_for_training
+    from smolmath.training.phase.arguments import shared_arguments
+    from smolmath.training.phase.models import load_for_training
+    from smolmath.training.sft.trainer import make_sft_trainer
 
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", HARDWARE)
     tokenizer.pad_token = tokenizer.eos_token
@@ -476,12 +476,12 @@ def test_sft_learns_the_end_token_also_where_it_pads_and_packs_where_it_is_asked
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_before_its_checkpoint_and_names_the_step(tmp_path):
     from smolmath.running.runs import StageError
-    from smolmath.sft.trainer import make_sft_trainer
-    from smolmath.training.arguments import shared_arguments
-    from smolmath.training.models import load_for_training
-    from smolmath.training.samples import Samples
-    from smolmath.training.stopwatch import Stopwatch
-    from smolmath.training.watching import WatchCallback
+    from smolmath.training.phase.arguments import shared_arguments
+    from smolmath.training.phase.models import load_for_training
+    from smolmath.training.phase.samples import Samples
+    from smolmath.training.phase.stopwatch import Stopwatch
+    from smolmath.training.phase.watching import WatchCallback
+    from smolmath.training.sft.trainer import make_sft_trainer
 
     phase = SFT.model_copy(
         update={

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from smolmath.grpo.server import refuse_server
 from smolmath.running.runs import StageError
+from smolmath.training.grpo.server import refuse_server
 from tests.conftest import ROOT
 
 INFO = "/server_info?config_format=json"

@@ -9,9 +9,9 @@ from smolmath.engines import Completion
 from smolmath.params.phases import GrpoPhase, SftPhase, ValidationParams
 from smolmath.running.runs import StageError
 from smolmath.tags import DEFAULT_TAGS
-from smolmath.training.alerts import new_alerts
-from smolmath.training.preflight import Finding, judge, percentile
-from smolmath.training.samples import Samples, Scored, as_text
+from smolmath.training.phase.alerts import new_alerts
+from smolmath.training.phase.preflight import Finding, judge, percentile
+from smolmath.training.phase.samples import Samples, Scored, as_text
 from tests.test_training import COMMON
 
 GOOD = "<reasoning>\n1+1=2\n</reasoning>\n<answer>\n2\n</answer>"
@@ -83,8 +83,8 @@ def test_a_reward_that_rises_while_accuracy_falls_is_called_out_only_beyond_its_
 
 
 def test_a_step_in_which_nothing_could_be_scored_is_no_reason_to_stop(capsys):
-    from smolmath.training.stopwatch import Stopwatch
-    from smolmath.training.watching import WatchCallback
+    from smolmath.training.phase.stopwatch import Stopwatch
+    from smolmath.training.phase.watching import WatchCallback
 
     history = rows(40, reward=lambda s: None if s in (20, 31) else s / 10, num_tokens=lambda s: 100.0 * s)
     for step, accuracy in ((10, 0.8), (20, 0.82), (30, 0.5)):
@@ -100,8 +100,8 @@ def test_a_step_in_which_nothing_could_be_scored_is_no_reason_to_stop(capsys):
 
 
 def test_tokens_per_second_are_never_negative_where_a_resumed_trainer_counts_anew():
-    from smolmath.training.stopwatch import Stopwatch
-    from smolmath.training.watching import WatchCallback
+    from smolmath.training.phase.stopwatch import Stopwatch
+    from smolmath.training.phase.watching import WatchCallback
 
     watch = WatchCallback("p", stopwatch=Stopwatch(), samples=None, tracker=None, validation_problems=None)
     args, before = SimpleNamespace(fp16=False), rows(1, num_tokens=9_000.0)
@@ -126,7 +126,7 @@ def phase(**changes):
 
 
 def look_at(completions, totals, **changes):
-    from smolmath.grpo.preflight import findings
+    from smolmath.training.grpo.preflight import findings
 
     found = findings(
         phase(**changes),
@@ -192,7 +192,7 @@ def test_what_is_judged_goes_into_the_journal_under_its_name():
 
 
 def test_the_look_before_sft_counts_what_the_grader_takes_for_right():
-    from smolmath.sft.preflight import look
+    from smolmath.training.sft.preflight import look
     from tests.test_training import PROMPT
 
     class Tokenizer:
@@ -212,7 +212,7 @@ def test_the_look_before_sft_counts_what_the_grader_takes_for_right():
 
 def test_the_best_step_is_the_later_of_equals_and_patience_counts_from_it():
     pytest.importorskip("torch")
-    from smolmath.training.validation import best_step, out_of_patience
+    from smolmath.training.phase.validation import best_step, out_of_patience
 
     def history(*scores):
         return [{"step": 10 * (i + 1), "validation_accuracy": score} for i, score in enumerate(scores)]
@@ -252,7 +252,7 @@ def test_samples_are_kept_step_by_step_and_joined_up_to_the_last(tmp_path):
 
 def test_running_out_of_memory_or_disk_is_told_with_its_remedy(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
-    from smolmath.training.failures import explained
+    from smolmath.training.phase.failures import explained
 
     with pytest.raises(StageError, match=r"out of memory .*Lower hardware\.micro_batch"), explained("p", tmp_path):
         torch.empty(10**15)  # torch's own error on a CPU
@@ -281,7 +281,7 @@ def test_an_sft_phase_has_no_reward_to_choose_by():
 def test_groups_that_earn_the_same_sum_have_no_spread_whatever_float32_makes_of_it():
     import torch
 
-    from smolmath.grpo.timed import share_without_spread
+    from smolmath.training.grpo.timed import share_without_spread
 
     weights = torch.tensor([2.0, 0.4])
     same = torch.ones(16, 2)  # 16 times 2.4: their standard deviation is 2.5e-7 in float32

@@ -10,7 +10,7 @@ from smolmath.cli import app
 from smolmath.params.core import read_params
 from smolmath.running.work import WorkError, clean, states
 from smolmath.tags import DEFAULT_TAGS
-from smolmath.training.samples import Samples, Scored
+from smolmath.training.phase.samples import Samples, Scored
 from tests.conftest import ROOT
 from tests.test_watching import CUT, DONE
 

@@ -14,7 +14,7 @@ from typing import Any
 from smolmath.params.core import load_section, read_params
 from smolmath.running.params import TrackingParams
 
-# Section -> metrics, as smolmath.training.curves and the training loop call them; each is a panel of its own.
+# Section -> metrics, as smolmath.training.phase.curves and the training loop call them; each is a panel of its own.
 TRAINING = {
     "reward": ["reward", "reward_std"],  # and its parts, from params.yaml
     "health": ["zero_spread_groups", "clipped_share", "entropy", "kl", "completion_tokens", "grad_norm"],

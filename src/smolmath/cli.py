@@ -187,7 +187,7 @@ def work(
     import pyarrow.parquet as pq
 
     from smolmath.running import work
-    from smolmath.training.samples import as_text
+    from smolmath.training.phase.samples import as_text
 
     if fingerprint and not clean:
         fail("name a state only with --clean, which removes it.")

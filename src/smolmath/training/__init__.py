@@ -1,1 +1,1 @@
-"""What SFT and GRPO share: data, model, arguments, progress, curve, checkpoints. The trainers are TRL's."""
+"""One phase from start to saved model. The trainers are TRL's."""

@@ -246,7 +246,7 @@ def _imported(name: str) -> RewardFunction:
     except ModuleNotFoundError as error:
         raise ValueError(
             f"Reward {name!r}: no module {error.name!r} can be imported. Put it under src/ and name it in the deps of "
-            "the train stage, or under src/smolmath/grpo, which is one (docs/rewards.md); or correct the key."
+            "the train stage, or under src/smolmath/training/grpo, which is one (docs/rewards.md); or correct the key."
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):

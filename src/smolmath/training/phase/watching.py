@@ -14,11 +14,11 @@ from transformers import TrainerCallback
 from smolmath.running.progress import Advance
 from smolmath.running.runs import StageError
 from smolmath.running.tracking import Tracker
-from smolmath.training.alerts import new_alerts
-from smolmath.training.checkpoints import StopRequest
-from smolmath.training.curves import named
-from smolmath.training.samples import Samples
-from smolmath.training.stopwatch import Stopwatch
+from smolmath.training.phase.alerts import new_alerts
+from smolmath.training.phase.checkpoints import StopRequest
+from smolmath.training.phase.curves import named
+from smolmath.training.phase.samples import Samples
+from smolmath.training.phase.stopwatch import Stopwatch
 
 ACTIVITIES = ("generate", "grade", "train")  # of a step; train is what remains of it
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from smolmath.params.prompt import PromptParams
-from smolmath.training.preflight import Finding
-from smolmath.training.samples import Scorer
+from smolmath.training.phase.preflight import Finding
+from smolmath.training.phase.samples import Scorer
 
 P = TypeVar("P")  # the method's phase: SftPhase or GrpoPhase
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from trl import GRPOTrainer
 
-from smolmath.grpo.sampler import EpochSampler
-from smolmath.training.stopwatch import Stopwatch
+from smolmath.training.grpo.sampler import EpochSampler
+from smolmath.training.phase.stopwatch import Stopwatch
 
 
 class Scored(NamedTuple):

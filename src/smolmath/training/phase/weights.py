@@ -14,7 +14,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from smolmath.running.launch.config import SHARDED
-from smolmath.training.ranks import is_first
+from smolmath.training.phase.ranks import is_first
 
 
 def save_weights(trainer: Any, folder: Path) -> None:

@@ -11,9 +11,9 @@ from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
 from smolmath.tags import Tags
-from smolmath.training.preflight import Finding, percentile
-from smolmath.training.samples import Scored, Scorer
-from smolmath.training.validation import in_eval_mode
+from smolmath.training.phase.preflight import Finding, percentile
+from smolmath.training.phase.samples import Scored, Scorer
+from smolmath.training.phase.validation import in_eval_mode
 
 PROMPTS = 8
 GROUP = 8  # at most: a spread of rewards shows in eight completions

@@ -16,10 +16,10 @@ from smolmath.engines.transformers import TransformersEngine
 from smolmath.params.phases import ValidationParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
-from smolmath.training.ranks import is_first, joined, share
-from smolmath.training.samples import Samples, Scorer
-from smolmath.training.stopwatch import Stopwatch
-from smolmath.training.weights import save_weights
+from smolmath.training.phase.ranks import is_first, joined, share
+from smolmath.training.phase.samples import Samples, Scorer
+from smolmath.training.phase.stopwatch import Stopwatch
+from smolmath.training.phase.weights import save_weights
 
 T = TypeVar("T")
 

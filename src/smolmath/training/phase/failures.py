@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from smolmath.running.launch.config import LostProcessError
 from smolmath.running.runs import StageError
-from smolmath.training.ranks import LOST, processes
+from smolmath.training.phase.ranks import LOST, processes
 
 _NO_MEMORY = (
     "can't allocate memory",

@@ -17,26 +17,26 @@ from smolmath.running.progress import progress
 from smolmath.running.runs import StageError, StageRun, main_workspace
 from smolmath.running.tracking import Tracker, tracked
 from smolmath.running.tracking_config import run_config
-from smolmath.training.arguments import shared_arguments
-from smolmath.training.checkpoints import (
+from smolmath.training.phase.arguments import shared_arguments
+from smolmath.training.phase.checkpoints import (
     CheckpointCallback,
     StopRequest,
     last_whole_checkpoint,
     log_history,
     refuse_other_kind,
 )
-from smolmath.training.curves import named, write_curve
-from smolmath.training.data import fitting_problems, load_problems, problems_within
-from smolmath.training.failures import explained
-from smolmath.training.method import Method
-from smolmath.training.models import load_for_training, lora_config, save_model
-from smolmath.training.preflight import judge
-from smolmath.training.ranks import SyncedGenerationCallback, is_first, join, refuse_fallback, wait_for_all
-from smolmath.training.samples import Samples, as_text
-from smolmath.training.stopwatch import Stopwatch
-from smolmath.training.validation import ValidationCallback, best_step, out_of_patience
-from smolmath.training.watching import WatchCallback
-from smolmath.training.weights import LastWeightsCallback, load_weights
+from smolmath.training.phase.curves import named, write_curve
+from smolmath.training.phase.data import fitting_problems, load_problems, problems_within
+from smolmath.training.phase.failures import explained
+from smolmath.training.phase.method import Method
+from smolmath.training.phase.models import load_for_training, lora_config, save_model
+from smolmath.training.phase.preflight import judge
+from smolmath.training.phase.ranks import SyncedGenerationCallback, is_first, join, refuse_fallback, wait_for_all
+from smolmath.training.phase.samples import Samples, as_text
+from smolmath.training.phase.stopwatch import Stopwatch
+from smolmath.training.phase.validation import ValidationCallback, best_step, out_of_patience
+from smolmath.training.phase.watching import WatchCallback
+from smolmath.training.phase.weights import LastWeightsCallback, load_weights
 
 # It takes a tied output layer, which no checkpoint holds twice, for a missing one.
 logging.getLogger("transformers.trainer").setLevel(logging.ERROR)

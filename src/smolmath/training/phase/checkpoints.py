@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from smolmath.running.journal import write_whole
 from smolmath.running.launch.config import SHARDED
 from smolmath.running.runs import StageError
-from smolmath.training.ranks import anywhere, is_first, processes, wait_for_all
+from smolmath.training.phase.ranks import anywhere, is_first, processes, wait_for_all
 
 MADE_BY = "processes.json"  # beside a checkpoint of several processes, once all have written their part
 

@@ -15,7 +15,7 @@ from smolmath.params.prompt import PromptParams
 from smolmath.prompts import with_default_system
 from smolmath.running.params import HardwareParams
 from smolmath.running.runs import StageError
-from smolmath.training.ranks import threads_of_each
+from smolmath.training.phase.ranks import threads_of_each
 
 
 def load_for_training(folder: Path, hardware: HardwareParams, *, dtype: str = "float32") -> tuple[Any, Any]:

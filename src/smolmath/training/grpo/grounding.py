@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from trl.trainer.utils import selective_log_softmax
 
-from smolmath.grpo.timed import TimedTrainer
 from smolmath.tags import Tags
-from smolmath.training.ranks import gather, processes
+from smolmath.training.grpo.timed import TimedTrainer
+from smolmath.training.phase.ranks import gather, processes
 
 
 class GroundedTrainer(TimedTrainer):

@@ -9,7 +9,7 @@ from smolmath.engines.transformers import device_of
 from smolmath.params.phases import GrpoPhase, Phase
 from smolmath.running.params import HardwareParams
 from smolmath.running.runs import StageError
-from smolmath.training.ranks import processes
+from smolmath.training.phase.ranks import processes
 
 
 def shared_arguments(phase: Phase, *, seed: int, dtype: str, hardware: HardwareParams, state: Path) -> dict[str, Any]:

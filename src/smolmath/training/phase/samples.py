@@ -14,7 +14,7 @@ from smolmath.answers import grade
 from smolmath.engines import Completion
 from smolmath.records import write_table
 from smolmath.tags import Tags
-from smolmath.training.ranks import is_first
+from smolmath.training.phase.ranks import is_first
 
 Kind = Literal["train", "validation"]
 _BASE = [

@@ -8,7 +8,7 @@ from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
 from smolmath.rewards.grpo.rewards import reward_functions
-from smolmath.training.samples import Scored, Scorer
+from smolmath.training.phase.samples import Scored, Scorer
 
 
 def phase_scorer(phase: GrpoPhase, prompt: PromptParams, tokenizer: Any) -> Scorer:

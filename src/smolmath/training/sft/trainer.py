@@ -7,9 +7,9 @@ from trl import SFTConfig, SFTTrainer
 
 from smolmath.params.phases import SftPhase
 from smolmath.params.prompt import PromptParams
-from smolmath.sft.preflight import look
-from smolmath.training.data import sft_dataset
-from smolmath.training.method import Method
+from smolmath.training.phase.data import sft_dataset
+from smolmath.training.phase.method import Method
+from smolmath.training.sft.preflight import look
 
 
 def make_sft_trainer(

@@ -7,7 +7,7 @@ from typing import Any
 from smolmath.answers import grade
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt, worked_completion
-from smolmath.training.preflight import Finding, percentile
+from smolmath.training.phase.preflight import Finding, percentile
 
 EXAMPLES = 256
 RIGHT = 0.98

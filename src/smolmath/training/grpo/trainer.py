@@ -16,21 +16,21 @@ from trl import GRPOConfig, GRPOTrainer
 
 from smolmath.engines import Completion
 from smolmath.engines.transformers import eos_ids
-from smolmath.grpo.grounding import GroundedTrainer
-from smolmath.grpo.preflight import look
-from smolmath.grpo.scoring import phase_scorer, weighted
-from smolmath.grpo.server import refuse_server
-from smolmath.grpo.timed import TimedTrainer
 from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
 from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.running.params import HardwareParams
 from smolmath.running.runs import StageError
-from smolmath.training.data import grpo_dataset
-from smolmath.training.method import Method
-from smolmath.training.ranks import gather, is_first, processes
-from smolmath.training.samples import Samples
-from smolmath.training.stopwatch import Stopwatch
+from smolmath.training.grpo.grounding import GroundedTrainer
+from smolmath.training.grpo.preflight import look
+from smolmath.training.grpo.scoring import phase_scorer, weighted
+from smolmath.training.grpo.server import refuse_server
+from smolmath.training.grpo.timed import TimedTrainer
+from smolmath.training.phase.data import grpo_dataset
+from smolmath.training.phase.method import Method
+from smolmath.training.phase.ranks import gather, is_first, processes
+from smolmath.training.phase.samples import Samples
+from smolmath.training.phase.stopwatch import Stopwatch
 
 Reward = Callable[..., list[float | None]]
 
