@@ -18,7 +18,7 @@ from typing import Any
 
 from smolagents import ChatMessage, CodeAgent, LogLevel, MessageRole, Model, tool
 
-from smolmath.agents import MathReasonerTool, load_agent_model
+from smolmath.using.agents import MathReasonerTool, load_agent_model
 
 STOCK = Path(__file__).with_name("stock.csv")
 TASK = "How much fruit is in stock? Work out the movements of each shelf with math_reasoner, then add the shelves up."

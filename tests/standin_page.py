@@ -6,10 +6,10 @@ from pathlib import Path
 
 from smolmath.engines import Completion
 from smolmath.params.prompt import PromptParams
-from smolmath.serving import web
-from smolmath.serving.page import page
-from smolmath.solving.models import FoundModel
-from smolmath.solving.reasoner import Reasoner
+from smolmath.using.serving import web
+from smolmath.using.serving.page import page
+from smolmath.using.solving.models import FoundModel
+from smolmath.using.solving.reasoner import Reasoner
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> ${alert(3)} {{model}} 1 &lt; 2 `x`"
 PROMPT = PromptParams(system="", reasoning_tag="reasoning", answer_tag="answer")

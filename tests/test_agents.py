@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 
 from smolmath.cli import app
 from smolmath.params.core import read_params
-from smolmath.solving.reasoner import Solution
+from smolmath.using.solving.reasoner import Solution
 from tests.conftest import ROOT
 
 smolagents = pytest.importorskip("smolagents")  # the environment of `make test-vllm` has none
 
-import smolmath.agents.models as agent_models  # noqa: E402  # needs it
-from smolmath.agents import AgentError, MathReasonerTool, load_agent_model  # noqa: E402
-from smolmath.agents.run import make_agent, run_agent  # noqa: E402
+import smolmath.using.agents.models as agent_models  # noqa: E402  # needs it
+from smolmath.using.agents import AgentError, MathReasonerTool, load_agent_model  # noqa: E402
+from smolmath.using.agents.run import make_agent, run_agent  # noqa: E402
 
 BASE = "bases/calc"
 SUM = "State the final answer to the following arithmetic problem: 8 + 5 - 3 ="
@@ -404,9 +404,9 @@ def run(loaded, monkeypatch):
 
     def invoke(*arguments, script):
         loaded.solutions.clear()
-        monkeypatch.setattr("smolmath.agents.MathReasonerTool", lambda *given: loaded)
-        monkeypatch.setattr("smolmath.solving.reasoner.Reasoner.load", lambda *given: loaded.reasoner)
-        monkeypatch.setattr("smolmath.agents.load_agent_model", lambda *given, **named: Scripted(*script))
+        monkeypatch.setattr("smolmath.using.agents.MathReasonerTool", lambda *given: loaded)
+        monkeypatch.setattr("smolmath.using.solving.reasoner.Reasoner.load", lambda *given: loaded.reasoner)
+        monkeypatch.setattr("smolmath.using.agents.load_agent_model", lambda *given, **named: Scripted(*script))
         return CliRunner().invoke(app, ["agent", *arguments])
 
     return invoke

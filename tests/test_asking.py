@@ -6,9 +6,9 @@ import pytest
 
 from smolmath.engines import Completion
 from smolmath.params.prompt import PromptParams
-from smolmath.serving.asking import Asking, Drawn
-from smolmath.solving.models import FoundModel
-from smolmath.solving.reasoner import Reasoner
+from smolmath.using.serving.asking import Asking, Drawn
+from smolmath.using.solving.models import FoundModel
+from smolmath.using.solving.reasoner import Reasoner
 from tests.conftest import ROOT
 
 PROMPT = PromptParams(system="", reasoning_tag="reasoning", answer_tag="answer")

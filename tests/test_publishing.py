@@ -20,13 +20,13 @@ from typer.testing import CliRunner
 from smolmath.cli import app
 from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.params.core import read_params
-from smolmath.publishing.files import PublishError, checked_name, may_be_ours, model_files
-from smolmath.publishing.markdown import code, escaped, fenced
-from smolmath.publishing.recipe import public
-from smolmath.publishing.snippets import snippets
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.lockfile import read_lock
+from smolmath.using.publishing.files import PublishError, checked_name, may_be_ours, model_files
+from smolmath.using.publishing.markdown import code, escaped, fenced
+from smolmath.using.publishing.recipe import public
+from smolmath.using.publishing.snippets import snippets
 from tests.conftest import ROOT
 from tests.model_hub import READER, WRITER, taking_models
 
@@ -415,7 +415,7 @@ def test_what_lies_at_the_place_of_an_export_is_not_lost(workspace):
 
 
 def test_an_export_that_breaks_off_leaves_the_earlier_one_and_no_part(workspace, monkeypatch):
-    from smolmath.publishing import export
+    from smolmath.using.publishing import export
 
     assert smolmath("export", "out", "--model", "sums").exit_code == 0
     before = content_hash(Path("out"))

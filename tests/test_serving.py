@@ -22,7 +22,7 @@ from smolmath.cli import app
 from smolmath.params.core import load_section, read_params
 from smolmath.params.evaluate import SamplingParams
 from smolmath.running.params import HardwareParams
-from smolmath.serving import web
+from smolmath.using.serving import web
 from tests.conftest import ROOT
 
 QUESTIONS = [
@@ -39,7 +39,7 @@ def in_the_demo(monkeypatch, demo_folder):
 
 @pytest.fixture(scope="module")
 def reasoner():
-    from smolmath.solving.reasoner import Reasoner
+    from smolmath.using.solving.reasoner import Reasoner
 
     return Reasoner.load(str(ROOT / CALC), read_params(ROOT / "recipes" / "demo.yaml"))
 
@@ -48,7 +48,7 @@ def reasoner():
 def url(reasoner):
     """The address of a real server in this process, with a model whose own template has no system prompt."""
     from smolmath.engines.transformers import TransformersEngine
-    from smolmath.serving.api import model_server
+    from smolmath.using.serving.api import model_server
 
     hardware = load_section(read_params(ROOT / "recipes" / "demo.yaml"), "hardware", HardwareParams)
     engine = TransformersEngine.load(ROOT / CALC, dtype="float32", hardware=hardware)
@@ -206,7 +206,7 @@ def test_with_vllm_its_server_takes_over(here, monkeypatch):
     params = read_params(ROOT / "recipes" / "demo.yaml")
     params["hardware"] |= {"engine": "vllm"}
     monkeypatch.setattr("smolmath.params.core.read_params", lambda *_: params)
-    monkeypatch.setattr("smolmath.serving.vllm.vllm_is_here", lambda: True)
+    monkeypatch.setattr("smolmath.using.serving.vllm.vllm_is_here", lambda: True)
     ran = []
 
     def execv(path, command):

@@ -20,13 +20,13 @@ from smolmath.params.core import ParamsError, read_params
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
-from smolmath.solving.conversation import Conversation
-from smolmath.solving.files import Question, SaveError, append_row, read_questions, solution_row
-from smolmath.solving.models import FoundModel, ModelError, find_model
-from smolmath.solving.parts import PartsReader, split_parts
-from smolmath.solving.reasoner import QuestionError, Reasoner
-from smolmath.solving.show import Stream, print_solution
 from smolmath.tags import DEFAULT_TAGS, Tags
+from smolmath.using.solving.conversation import Conversation
+from smolmath.using.solving.files import Question, SaveError, append_row, read_questions, solution_row
+from smolmath.using.solving.models import FoundModel, ModelError, find_model
+from smolmath.using.solving.parts import PartsReader, split_parts
+from smolmath.using.solving.reasoner import QuestionError, Reasoner
+from smolmath.using.solving.show import Stream, print_solution
 from tests.conftest import ROOT
 
 CALC = ROOT / "bases" / "calc"
@@ -496,7 +496,7 @@ def test_a_saved_solution_says_how_it_was_made(tmp_path):
 WRITER = """
 import sys, time
 from pathlib import Path
-from smolmath.solving.files import append_row
+from smolmath.using.solving.files import append_row
 path, name = Path(sys.argv[1]), sys.argv[2]
 for number in range(150):
     append_row(path, {"writer": name, "number": number, "text": "é" * (1 + 997 * number % 40_000)})
@@ -520,7 +520,7 @@ def test_two_processes_append_to_one_file_and_every_line_is_whole(tmp_path):
 FULL = """
 import resource, sys
 from pathlib import Path
-from smolmath.solving.files import append_row
+from smolmath.using.solving.files import append_row
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 for number in range(9):
     append_row(Path(sys.argv[1]), {"text": "a" * 300})

@@ -30,9 +30,9 @@ from smolmath.params.split import SplitParams
 from smolmath.records import COMPLETIONS, PROBLEMS, REJECTED, SIDES, file_facts, read_manifest, read_table, write_table
 from smolmath.records import write_manifest as write_raw_manifest
 from smolmath.running.work import states
-from smolmath.synthesis import selection
-from smolmath.synthesis.selection import reasoning_of, select
 from smolmath.tags import Tags
+from smolmath.using.synthesis import selection
+from smolmath.using.synthesis.selection import reasoning_of, select
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "bases" / "calc")

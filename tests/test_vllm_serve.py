@@ -15,9 +15,9 @@ from smolmath.engines import Sampling, load_engine
 from smolmath.params.core import read_params
 from smolmath.prompts import chat_prompt, with_default_system
 from smolmath.running.runs import StageError
-from smolmath.serving import vllm, web
-from smolmath.solving.models import find_model
 from smolmath.training.grpo.server import refuse_server
+from smolmath.using.serving import vllm, web
+from smolmath.using.solving.models import find_model
 from tests.conftest import ROOT
 from tests.test_training import HARDWARE
 

@@ -11,7 +11,7 @@ from smolmath.commands import fail, interrupted
 from smolmath.errors import SmolmathError
 
 if TYPE_CHECKING:
-    from smolmath.agents.run import Outcome, Step
+    from smolmath.using.agents.run import Outcome, Step
 
 
 def agent(
@@ -41,11 +41,11 @@ def agent(
     if not task.strip():
         fail("the task is empty.")
     try:
-        from smolmath.agents import MathReasonerTool, load_agent_model
-        from smolmath.agents.models import describe, for_two, is_address
-        from smolmath.agents.run import make_agent, run_agent
         from smolmath.params.core import read_params
-        from smolmath.solving.reasoner import Reasoner
+        from smolmath.using.agents import MathReasonerTool, load_agent_model
+        from smolmath.using.agents.models import describe, for_two, is_address
+        from smolmath.using.agents.run import make_agent, run_agent
+        from smolmath.using.solving.reasoner import Reasoner
 
         params = read_params()
         own = agent_model or model

@@ -15,8 +15,8 @@ from smolmath.commands.solve import loading
 from smolmath.errors import SmolmathError
 
 if TYPE_CHECKING:
-    from smolmath.solving.conversation import Conversation
-    from smolmath.solving.reasoner import Reasoner
+    from smolmath.using.solving.conversation import Conversation
+    from smolmath.using.solving.reasoner import Reasoner
 
 HELP = {
     "/model NAME": "go on with another model; without a name: which there are",
@@ -42,7 +42,7 @@ def chat(
         fail(str(error))
     except KeyboardInterrupt:
         interrupted()
-    from smolmath.solving.conversation import Conversation
+    from smolmath.using.solving.conversation import Conversation
 
     with contextlib.suppress(ImportError):  # lines are then edited as the terminal does it
         importlib.import_module("readline")
@@ -51,7 +51,7 @@ def chat(
 
 def _load(model: str | None) -> "Reasoner":
     with loading(model):
-        from smolmath.solving.reasoner import Reasoner
+        from smolmath.using.solving.reasoner import Reasoner
 
         return Reasoner.load(model, engine="transformers")
 
@@ -105,7 +105,7 @@ class _Chat:
             say(f"error: there is no command {name}; /help lists them.", "red")
 
     def ask(self, question: str) -> None:
-        from smolmath.solving.show import Stream, print_solution
+        from smolmath.using.solving.show import Stream, print_solution
 
         stream = Stream(console, self.conversation.reasoner.model.prompt.tags)
         solution = self.conversation.ask(question, stream.write, _say_dropped)

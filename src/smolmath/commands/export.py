@@ -31,11 +31,11 @@ def export(
     name = out.stem if out.suffix == ".zip" else out.name
     try:
         from smolmath.params.core import read_params
-        from smolmath.publishing import export as writing
-        from smolmath.publishing.bundle import bundle
-        from smolmath.publishing.files import PublishError
-        from smolmath.publishing.show import files_told, warn
-        from smolmath.solving.models import find_model
+        from smolmath.using.publishing import export as writing
+        from smolmath.using.publishing.bundle import bundle
+        from smolmath.using.publishing.files import PublishError
+        from smolmath.using.publishing.show import files_told, warn
+        from smolmath.using.solving.models import find_model
 
         if gguf and adapter_only:
             raise PublishError("--gguf converts a whole model: leave out --adapter-only.")

@@ -21,7 +21,7 @@ def page(
     smolmath page
     smolmath page --model sums --against legs
     """
-    from smolmath.serving import web
+    from smolmath.using.serving import web
 
     web.end_at_once_on_signals()
     try:
@@ -34,8 +34,8 @@ def _page(asked: str | None, against: str | None, host: str, port: int) -> None:
     from pathlib import Path
 
     from smolmath.params.core import read_params
-    from smolmath.serving import web
-    from smolmath.solving.models import find_model, has_weights
+    from smolmath.using.serving import web
+    from smolmath.using.solving.models import find_model, has_weights
 
     if importlib.util.find_spec("gradio") is None:
         fail('gradio: not installed. Run: pip install "smolmath[web]" (or make setup)')
@@ -46,8 +46,8 @@ def _page(asked: str | None, against: str | None, host: str, port: int) -> None:
     models = [model] if against in (None, "none") else [model, find_model(against, params)]
     with web.listen(host, port) as listening:
         print(f"loading {' and '.join(one.name for one in models)} …", flush=True)
-        from smolmath.serving.page import page
-        from smolmath.solving.reasoner import Reasoner
+        from smolmath.using.serving.page import page
+        from smolmath.using.solving.reasoner import Reasoner
 
         # One person tries things: transformers loads two models side by side, which vLLM's share of a GPU forbids.
         app = page([Reasoner.load(one, params, engine="transformers") for one in models])

@@ -29,10 +29,10 @@ def push(
     """
     try:
         from smolmath.params.core import read_params
-        from smolmath.publishing import hub
-        from smolmath.publishing.bundle import bundle
-        from smolmath.publishing.show import files_told, warn
-        from smolmath.solving.models import find_model
+        from smolmath.using.publishing import hub
+        from smolmath.using.publishing.bundle import bundle
+        from smolmath.using.publishing.show import files_told, warn
+        from smolmath.using.solving.models import find_model
 
         hub.check_repo_id(repo_id)
         if base:

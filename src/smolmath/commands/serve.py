@@ -22,7 +22,7 @@ def serve(
     smolmath serve
     smolmath serve --model base --port 8001
     """
-    from smolmath.serving import web
+    from smolmath.using.serving import web
 
     web.end_at_once_on_signals()
     try:
@@ -34,15 +34,15 @@ def serve(
 def _serve(asked: str | None, host: str, port: int) -> None:
     from smolmath.params.core import load_section, read_params
     from smolmath.running.params import HardwareParams
-    from smolmath.serving import web
-    from smolmath.solving.models import find_model
+    from smolmath.using.serving import web
+    from smolmath.using.solving.models import find_model
 
     params = read_params()
     hardware = load_section(params, "hardware", HardwareParams)
     model = find_model(asked, params)
     with web.listen(host, port) as listening:
         if hardware.engine == "vllm":
-            from smolmath.serving import vllm
+            from smolmath.using.serving import vllm
 
             if vllm.vllm_is_here():
                 command = vllm.vllm_command(model, hardware, host, listening.getsockname()[1])
@@ -54,11 +54,11 @@ def _serve(asked: str | None, host: str, port: int) -> None:
         if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
             fail(f'{", ".join(missing)}: not installed. Run: pip install "smolmath[serve]" (or make setup)')
         print(f"loading {model.name} from {model.folder} …", flush=True)
-        from smolmath.solving.reasoner import Reasoner  # before what imports torch: it chooses the CPU's kernels
+        from smolmath.using.solving.reasoner import Reasoner  # before what imports torch: it chooses the CPU's kernels
 
         reasoner = Reasoner.load(model, params, engine="transformers")
         from smolmath.engines.transformers import TransformersEngine
-        from smolmath.serving.api import model_server
+        from smolmath.using.serving.api import model_server
 
         assert isinstance(reasoner.engine, TransformersEngine)
         app = model_server(model, reasoner.engine)

@@ -17,8 +17,8 @@ from smolmath.errors import SmolmathError
 
 if TYPE_CHECKING:  # they import what takes seconds
     from smolmath.engines import Sampling
-    from smolmath.solving.files import Question
-    from smolmath.solving.reasoner import Reasoner
+    from smolmath.using.solving.files import Question
+    from smolmath.using.solving.reasoner import Reasoner
 
 
 def solve(
@@ -44,7 +44,7 @@ def solve(
     """
     try:
         with loading(model):
-            from smolmath.solving.files import append_row
+            from smolmath.using.solving.files import append_row
 
             questions = _questions(question, file)
             if save is not None:
@@ -68,8 +68,8 @@ def loading(model: str | None) -> Status:
 
 
 def _questions(question: str | None, file: Path | None) -> "list[Question]":
-    from smolmath.solving.files import Question, read_questions
-    from smolmath.solving.reasoner import QuestionError, check_question
+    from smolmath.using.solving.files import Question, read_questions
+    from smolmath.using.solving.reasoner import QuestionError, check_question
 
     if file is not None:
         if question is not None:
@@ -89,7 +89,7 @@ def _load(
     from smolmath.engines import Sampling
     from smolmath.params.core import load_section, read_params
     from smolmath.params.evaluate import SamplingParams
-    from smolmath.solving.reasoner import Reasoner
+    from smolmath.using.solving.reasoner import Reasoner
 
     params = read_params()
     evaluated = load_section(params, "evaluate.sampling", SamplingParams)
@@ -112,9 +112,9 @@ def _solve(
 
     Raises: QuestionError if it can't and is from no file; SaveError.
     """
-    from smolmath.solving.files import append_row, now, solution_row
-    from smolmath.solving.reasoner import QuestionError
-    from smolmath.solving.show import Stream, print_solution, printable
+    from smolmath.using.solving.files import append_row, now, solution_row
+    from smolmath.using.solving.reasoner import QuestionError
+    from smolmath.using.solving.show import Stream, print_solution, printable
 
     stream = Stream(console, reasoner.model.prompt.tags)
     if several and not as_json:

@@ -35,9 +35,9 @@ def synthesize(
     Killed or interrupted, the same command goes on where it was.
     """
     try:
-        from smolmath.synthesis.run import Wanted, synthesize
-        from smolmath.synthesis.run import as_json as to_json
-        from smolmath.synthesis.show import summary_parts
+        from smolmath.using.synthesis.run import Wanted, synthesize
+        from smolmath.using.synthesis.run import as_json as to_json
+        from smolmath.using.synthesis.show import summary_parts
 
         wanted = Wanted(
             target=target,

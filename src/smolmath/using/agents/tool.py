@@ -48,7 +48,7 @@ class MathReasonerTool(Tool):  # type: ignore[misc]  # smolagents' class is Any 
 
     def setup(self) -> None:
         """Load the model. Raises: ModelError, StageError, ParamsError if it can't be had."""
-        from smolmath.solving.reasoner import Reasoner
+        from smolmath.using.solving.reasoner import Reasoner
 
         with self._lock:  # an agent's calls may come in several threads at once
             if self.reasoner is None:

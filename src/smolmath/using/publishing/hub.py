@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from smolmath.publishing.files import Files, PublishError, may_be_ours
+from smolmath.using.publishing.files import Files, PublishError, may_be_ours
 
 
 @dataclass(frozen=True)

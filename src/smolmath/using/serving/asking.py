@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from smolmath.errors import SmolmathError
-from smolmath.solving.parts import PartsReader
-from smolmath.solving.reasoner import Reasoner, Solution
+from smolmath.using.solving.parts import PartsReader
+from smolmath.using.solving.reasoner import Reasoner, Solution
 
 _Items = queue.SimpleQueue[str | Solution | Exception]
 

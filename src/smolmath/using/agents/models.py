@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import smolagents
 from smolagents import MessageRole
 
-from smolmath.agents.errors import AgentError
 from smolmath.params.core import load_section, read_params
 from smolmath.running.params import HardwareParams
-from smolmath.solving.models import FoundModel, find_model
+from smolmath.using.agents.errors import AgentError
+from smolmath.using.solving.models import FoundModel, find_model
 
 ANSWER_S = 10  # how long a server may take to say which models it has
 

@@ -28,7 +28,7 @@ from transformers.utils import logging
 
 from smolmath.engines.transformers import TransformersEngine, eos_ids
 from smolmath.prompts import with_default_system
-from smolmath.solving.models import FoundModel
+from smolmath.using.solving.models import FoundModel
 
 _NOT_FOR_ONE_MODEL = ("/load_model", "/reset", "/v1/audio/transcriptions")
 

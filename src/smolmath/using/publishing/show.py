@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smolmath.publishing.files import sizes
+from smolmath.using.publishing.files import sizes
 
 
 def files_told(files: Mapping[str, Path | bytes]) -> str:

@@ -13,12 +13,12 @@ from ruamel.yaml import YAML
 from smolmath.params.prompt import PromptParams
 from smolmath.provenance.show import commit_told
 from smolmath.provenance.trail import facts_of
-from smolmath.publishing.examples import Example
-from smolmath.publishing.markdown import code, escaped, fenced
-from smolmath.publishing.origin import Dataset, Origin, Phase, Result, sampling_of
-from smolmath.publishing.recipe import public_path
-from smolmath.publishing.snippets import snippets
 from smolmath.report.findings import METHODS, duration, percent
+from smolmath.using.publishing.examples import Example
+from smolmath.using.publishing.markdown import code, escaped, fenced
+from smolmath.using.publishing.origin import Dataset, Origin, Phase, Result, sampling_of
+from smolmath.using.publishing.recipe import public_path
+from smolmath.using.publishing.snippets import snippets
 
 TEMPLATE = "card.md.j2"
 NULL = "tag:yaml.org,2002:null"

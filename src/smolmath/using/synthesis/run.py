@@ -28,9 +28,9 @@ from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.params import HardwareParams
 from smolmath.running.runs import held, main_workspace, remove
 from smolmath.running.work import SYNTHESIS
-from smolmath.solving.models import FoundModel, find_model
-from smolmath.synthesis.problems import Asked, SynthesisError, problems_of, told
-from smolmath.synthesis.results import NAME, Drawn, completion_rows, write_result
+from smolmath.using.solving.models import FoundModel, find_model
+from smolmath.using.synthesis.problems import Asked, SynthesisError, problems_of, told
+from smolmath.using.synthesis.results import NAME, Drawn, completion_rows, write_result
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smolmath.solving.parts import Part, PartsReader
-from smolmath.solving.reasoner import Solution
 from smolmath.tags import Tags
+from smolmath.using.solving.parts import Part, PartsReader
+from smolmath.using.solving.reasoner import Solution
 
 
 class Stream:

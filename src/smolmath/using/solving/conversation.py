@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.prompts import Message
-from smolmath.solving.files import append_row, now
-from smolmath.solving.reasoner import Reasoner, Solution
+from smolmath.using.solving.files import append_row, now
+from smolmath.using.solving.reasoner import Reasoner, Solution
 
 
 @dataclass

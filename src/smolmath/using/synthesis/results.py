@@ -17,9 +17,9 @@ import pyarrow as pa
 from smolmath.data.examine import DETAIL_CHARS, storable
 from smolmath.prompts import chat_prompt, worked_completion
 from smolmath.records import COMPLETIONS, PROBLEMS, REJECTED, ShardWriter, TableWriter, file_facts, read_batches
-from smolmath.solving.models import FoundModel
-from smolmath.synthesis.problems import Asked, count_reasons
-from smolmath.synthesis.selection import REASONS, select
+from smolmath.using.solving.models import FoundModel
+from smolmath.using.synthesis.problems import Asked, count_reasons
+from smolmath.using.synthesis.selection import REASONS, select
 
 NAME = "completions.parquet"  # every completion, kept or not
 CHAT = "chat.jsonl"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.provenance.trail import producer
-from smolmath.publishing.origin import Origin
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table
 from smolmath.running.hashes import content_hash
 from smolmath.running.lockfile import Recorded, workspace_lock
+from smolmath.using.publishing.origin import Origin
 
 LONGEST = 2000  # characters of a question and its completion that a card shows
 

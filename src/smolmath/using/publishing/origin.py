@@ -12,12 +12,12 @@ from typing import Any
 from smolmath.params.core import lookup_or_none
 from smolmath.provenance.trail import Trail, producer, trail
 from smolmath.provenance.verify import verify
-from smolmath.publishing import licences
-from smolmath.publishing.files import PublishError
-from smolmath.publishing.recipe import recipe_of
 from smolmath.report.collect import Evaluation, read_evaluation
 from smolmath.running.hashes import content_hash
 from smolmath.running.lockfile import Recorded, workspace_lock
+from smolmath.using.publishing import licences
+from smolmath.using.publishing.files import PublishError
+from smolmath.using.publishing.recipe import recipe_of
 
 
 @dataclass(frozen=True)

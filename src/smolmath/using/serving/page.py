@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from smolmath.serving.asking import Asking, Drawn, Shown
-from smolmath.solving.reasoner import Reasoner
+from smolmath.using.serving.asking import Asking, Drawn, Shown
+from smolmath.using.solving.reasoner import Reasoner
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 import gradio as gr

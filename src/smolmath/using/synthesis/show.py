@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from smolmath.synthesis.run import Summary
+from smolmath.using.synthesis.run import Summary
 
 
 def summary_parts(summary: Summary) -> list[Table | str]:

@@ -13,8 +13,8 @@ from smolmath.evaluation.judging import AnswerGroups
 from smolmath.params.core import load_section, read_params
 from smolmath.prompts import Message, chat_prompt
 from smolmath.running.params import HardwareParams
-from smolmath.solving.models import FoundModel, ModelError, find_model
-from smolmath.solving.parts import split_parts
+from smolmath.using.solving.models import FoundModel, ModelError, find_model
+from smolmath.using.solving.parts import split_parts
 
 
 class QuestionError(SmolmathError):

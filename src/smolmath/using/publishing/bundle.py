@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.prompts import with_default_system
-from smolmath.publishing.card import Subject, model_card
-from smolmath.publishing.examples import example_of
-from smolmath.publishing.files import (
+from smolmath.using.publishing.card import Subject, model_card
+from smolmath.using.publishing.examples import example_of
+from smolmath.using.publishing.files import (
     CARD,
     Files,
     PublishError,
@@ -19,8 +19,8 @@ from smolmath.publishing.files import (
     model_files,
     parameters,
 )
-from smolmath.publishing.origin import Origin, origin_of, sampling_of
-from smolmath.solving.models import FoundModel
+from smolmath.using.publishing.origin import Origin, origin_of, sampling_of
+from smolmath.using.solving.models import FoundModel
 
 LICENCE = re.compile(r"^[a-z0-9][a-z0-9.-]*$")
 

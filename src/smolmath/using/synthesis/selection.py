@@ -13,8 +13,8 @@ from typing import Any
 from smolmath.answers import grade
 from smolmath.answers.phrases import ANSWER_IS
 from smolmath.data.layouts.traces import split_trace
-from smolmath.solving.parts import split_parts
 from smolmath.tags import Tags
+from smolmath.using.solving.parts import split_parts
 
 # The closed list: a completion is rejected for the first of these that fits.
 REASONS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from smolmath.engines.transformers import load_tokenizer
 from smolmath.prompts import with_default_system
 from smolmath.running.params import HardwareParams
-from smolmath.solving.models import FoundModel
+from smolmath.using.solving.models import FoundModel
 
 
 def vllm_is_here() -> bool:

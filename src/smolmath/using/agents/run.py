@@ -7,10 +7,10 @@ from typing import Any, Literal
 import smolagents
 from smolagents.utils import AgentGenerationError
 
-from smolmath.agents.errors import AgentError
-from smolmath.agents.models import describe
-from smolmath.agents.tool import MathReasonerTool
-from smolmath.solving.reasoner import Solution
+from smolmath.using.agents.errors import AgentError
+from smolmath.using.agents.models import describe
+from smolmath.using.agents.tool import MathReasonerTool
+from smolmath.using.solving.reasoner import Solution
 
 Kind = Literal["tool", "code"]
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from smolmath.publishing.files import Files, PublishError, checked_name, may_be_ours
 from smolmath.running.lockfile import workspace_lock
 from smolmath.running.runs import remove
+from smolmath.using.publishing.files import Files, PublishError, checked_name, may_be_ours
 
 CONVERTER = "convert_hf_to_gguf.py"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say

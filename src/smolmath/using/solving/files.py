@@ -11,7 +11,7 @@ from typing import Any
 
 from smolmath.engines import Sampling
 from smolmath.errors import SmolmathError
-from smolmath.solving.reasoner import QuestionError, Solution
+from smolmath.using.solving.reasoner import QuestionError, Solution
 
 SHOWN = 5  # bad lines that an error names
 
