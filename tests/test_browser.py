@@ -8,7 +8,7 @@ import pytest
 
 from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
-from smolmath.report.page import write_report
+from smolmath.studies.report.page import write_report
 from tests.test_report import HOSTILE, workspace  # noqa: F401  # a fixture
 
 sync_api = pytest.importorskip("playwright.sync_api")

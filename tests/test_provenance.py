@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from smolmath.cli import app
-from smolmath.provenance.trail import TrailError, trail, upstream
-from smolmath.provenance.verify import verify
 from smolmath.running.hashes import content_hash
 from smolmath.running.lockfile import read_lock
+from smolmath.studies.provenance.trail import TrailError, trail, upstream
+from smolmath.studies.provenance.verify import verify
 from tests.conftest import Project, committed, new_project
 
 DVC_YAML = """

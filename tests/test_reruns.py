@@ -35,8 +35,8 @@ STAGES = {
 # Files, or folders that end in "/", of src/smolmath -> the stages that an edit of any of them runs again.
 MODULES = {
     "what no result depends on": (
-        """__init__.py cli.py errors.py grading.py inspection.py running/ using/agents/ commands/ comparing/
-        provenance/ using/publishing/ report/ using/serving/ using/solving/ using/synthesis/ tuning/ data/sources/__init__.py
+        """__init__.py cli.py errors.py grading.py inspection.py running/ using/agents/ commands/ studies/comparing/
+        studies/provenance/ using/publishing/ studies/report/ using/serving/ using/solving/ using/synthesis/ studies/tuning/ data/sources/__init__.py
         data/sources/hub.py evaluation/difficulty.py""",
         "",
     ),

@@ -10,13 +10,13 @@ from ruamel.yaml import YAML
 
 from smolmath.evaluation.uncertainty import share
 from smolmath.params.core import ParamsError, read_params
-from smolmath.tuning import proposals, queue, study
-from smolmath.tuning.proposals import TuneError
-from smolmath.tuning.queue import Standing
-from smolmath.tuning.search import as_overrides, overridden, read_search, rounded
-from smolmath.tuning.show import verdict
-from smolmath.tuning.study import Trial, open_tuning
-from smolmath.tuning.trials import Outcome, validation_curve
+from smolmath.studies.tuning import proposals, queue, study
+from smolmath.studies.tuning.proposals import TuneError
+from smolmath.studies.tuning.queue import Standing
+from smolmath.studies.tuning.search import as_overrides, overridden, read_search, rounded
+from smolmath.studies.tuning.show import verdict
+from smolmath.studies.tuning.study import Trial, open_tuning
+from smolmath.studies.tuning.trials import Outcome, validation_curve
 from tests.conftest import ROOT
 
 RATE = "phases.sums.grpo.learning_rate"

@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))  # this checkout's smolmath, whatever is installed
 
 from smolmath.params.phases import load_phase_params  # noqa: E402 (the path above comes first)
-from smolmath.report.collect import read_curve  # noqa: E402
-from smolmath.report.panels import panels  # noqa: E402
-from smolmath.report.plots import draw_panel  # noqa: E402
+from smolmath.studies.report.collect import read_curve  # noqa: E402
+from smolmath.studies.report.panels import panels  # noqa: E402
+from smolmath.studies.report.plots import draw_panel  # noqa: E402
 
 CURVES, IMAGES = ROOT / "docs" / "runs", ROOT / "docs" / "images"
 STEPS = 20

@@ -41,7 +41,7 @@ def check() -> None:
 @app.command()
 def report(out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("reports")) -> None:
     """Render reports/index.html from what the pipeline has written."""
-    from smolmath.report.page import write_report
+    from smolmath.studies.report.page import write_report
 
     try:
         page = write_report(out)
@@ -72,7 +72,7 @@ def compare(
     smolmath compare :base :sums           two models of the workspace
     smolmath compare --power 2.0           how many problems it takes to see two points
     """
-    from smolmath.comparing import command
+    from smolmath.studies.comparing import command
 
     if a is None and power is None:
         fail("name what to compare: smolmath compare A [B], or --power POINTS alone.")
@@ -128,9 +128,9 @@ def inspect(
     smolmath inspect rows.jsonl            a dataset's columns, three rows, layout, how many answers can be verified
     """
     from smolmath.inspection import inspect_dataset, inspection_tables
-    from smolmath.provenance import show
-    from smolmath.provenance.trail import is_place_of_results, producer, trail
     from smolmath.running.lockfile import workspace_lock
+    from smolmath.studies.provenance import show
+    from smolmath.studies.provenance.trail import is_place_of_results, producer, trail
 
     try:
         lock = workspace_lock()
@@ -160,8 +160,8 @@ def verify(
     smolmath verify                        everything that is here
     smolmath verify models/legs            a model and all that it hangs on
     """
-    from smolmath.provenance import show
-    from smolmath.provenance.verify import verify
+    from smolmath.studies.provenance import show
+    from smolmath.studies.provenance.verify import verify
 
     try:
         findings = verify(paths or [], read_params())
@@ -224,9 +224,9 @@ def tune(
     smolmath tune searches/demo.yaml
     smolmath tune searches/demo.yaml --trials 16 --jobs 2
     """
-    from smolmath.tuning.search import read_search
-    from smolmath.tuning.show import study_parts
-    from smolmath.tuning.study import open_tuning
+    from smolmath.studies.tuning.search import read_search
+    from smolmath.studies.tuning.show import study_parts
+    from smolmath.studies.tuning.study import open_tuning
 
     def say(line: str) -> None:
         print(line, flush=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smolmath.evaluation.verdicts import VERDICTS
-from smolmath.provenance.trail import producer
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table
 from smolmath.running.hashes import content_hash
 from smolmath.running.lockfile import Recorded, workspace_lock
+from smolmath.studies.provenance.trail import producer
 from smolmath.using.publishing.origin import Origin
 
 LONGEST = 2000  # characters of a question and its completion that a card shows

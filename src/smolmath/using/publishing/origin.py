@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.params.core import lookup_or_none
-from smolmath.provenance.trail import Trail, producer, trail
-from smolmath.provenance.verify import verify
-from smolmath.report.collect import Evaluation, read_evaluation
 from smolmath.running.hashes import content_hash
 from smolmath.running.lockfile import Recorded, workspace_lock
+from smolmath.studies.provenance.trail import Trail, producer, trail
+from smolmath.studies.provenance.verify import verify
+from smolmath.studies.report.collect import Evaluation, read_evaluation
 from smolmath.using.publishing import licences
 from smolmath.using.publishing.files import PublishError
 from smolmath.using.publishing.recipe import recipe_of

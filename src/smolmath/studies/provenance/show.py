@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from smolmath.params.core import flat
-from smolmath.provenance.trail import Run, Trail, facts_of
-from smolmath.provenance.verify import Finding
+from smolmath.studies.provenance.trail import Run, Trail, facts_of
+from smolmath.studies.provenance.verify import Finding
 
 # Shown elsewhere, or too long for a terminal.
 ELSEWHERE = {

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from smolmath.comparing import show
-from smolmath.comparing.compare import Side, compare, names, with_texts
-from smolmath.comparing.ranking import RankingError, rank, ranking_lines
-from smolmath.comparing.ranking import as_json as ranked_as_json
+from smolmath.studies.comparing import show
+from smolmath.studies.comparing.compare import Side, compare, names, with_texts
+from smolmath.studies.comparing.ranking import RankingError, rank, ranking_lines
+from smolmath.studies.comparing.ranking import as_json as ranked_as_json
 
 
 def run(

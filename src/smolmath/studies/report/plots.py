@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from smolmath.report.collect import Report
-from smolmath.report.findings import change, score
-from smolmath.report.panels import Line, Panel
+from smolmath.studies.report.collect import Report
+from smolmath.studies.report.findings import change, score
+from smolmath.studies.report.panels import Line, Panel
 
 INK = "#010203"  # no plot uses it otherwise, so it can be found in the SVG
 INK_PNG = "#24292f"  # on white

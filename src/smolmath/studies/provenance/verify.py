@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smolmath.params.core import lookup_or_none
-from smolmath.provenance.trail import TrailError, cached_listing, code_at, journal_entry, listing, producer, upstream
 from smolmath.running.hashes import content_hash, file_hashes, listing_hash
 from smolmath.running.lockfile import Recorded, workspace_lock
+from smolmath.studies.provenance.trail import (
+    TrailError,
+    cached_listing,
+    code_at,
+    journal_entry,
+    listing,
+    producer,
+    upstream,
+)
 
 SHOWN = 3  # files of a folder that are named
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.table import Table
 
-from smolmath.comparing.compare import is_clear, p_text, signed
 from smolmath.evaluation import uncertainty
-from smolmath.tuning.search import as_overrides
-from smolmath.tuning.study import Trial, Tuning, as_text, estimate_text
-from smolmath.tuning.trials import Outcome
+from smolmath.studies.comparing.compare import is_clear, p_text, signed
+from smolmath.studies.tuning.search import as_overrides
+from smolmath.studies.tuning.study import Trial, Tuning, as_text, estimate_text
+from smolmath.studies.tuning.trials import Outcome
 
 
 def study_parts(tuning: Tuning) -> list[Any]:

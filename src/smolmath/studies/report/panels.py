@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from smolmath.params.phases import GrpoPhase, Phase
-from smolmath.report.collect import Curve
+from smolmath.studies.report.collect import Curve
 
 SMOOTH_FROM = 20  # a shorter curve is shown as it is
 LARGEST_WINDOW = 51

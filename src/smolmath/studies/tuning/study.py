@@ -16,13 +16,13 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from smolmath.comparing.revisions import RevisionError
 from smolmath.params.core import lookup
 from smolmath.running.runs import main_workspace
-from smolmath.tuning import queue
-from smolmath.tuning.proposals import TuneError, distributions, drawn_value, open_study, ready_commit
-from smolmath.tuning.search import Search, Value, as_overrides, overridden
-from smolmath.tuning.trials import Outcome, outcome, validations
+from smolmath.studies.comparing.revisions import RevisionError
+from smolmath.studies.tuning import queue
+from smolmath.studies.tuning.proposals import TuneError, distributions, drawn_value, open_study, ready_commit
+from smolmath.studies.tuning.search import Search, Value, as_overrides, overridden
+from smolmath.studies.tuning.trials import Outcome, outcome, validations
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # part of the names of experiments, which are Git references
 POLL_S = 2.0

@@ -14,14 +14,14 @@ from smolmath.evaluation.retention import Retained, read_retention
 from smolmath.params.core import load_section, lookup, lookup_or_none, read_params
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.params.phases import Phase, load_phase_params
-from smolmath.provenance.trail import journal_entry
-from smolmath.report.against import Against, against_parent
-from smolmath.report.completions import Browsed, browse
-from smolmath.report.data import DatasetRows, dataset_rows
-from smolmath.report.reading import ReportError, put_back, read_json
 from smolmath.running.graph import load_stages
 from smolmath.running.lockfile import workspace_lock
 from smolmath.running.repository import GitError, git
+from smolmath.studies.provenance.trail import journal_entry
+from smolmath.studies.report.against import Against, against_parent
+from smolmath.studies.report.completions import Browsed, browse
+from smolmath.studies.report.data import DatasetRows, dataset_rows
+from smolmath.studies.report.reading import ReportError, put_back, read_json
 from smolmath.tags import Tags
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from smolmath.comparing.revisions import (
+from smolmath.evaluation.paired import Paired, UnpairedError, compare_verdicts
+from smolmath.evaluation.uncertainty import holm
+from smolmath.studies.comparing.revisions import (
     COMPLETION_COLUMNS,
     PROBLEM_COLUMNS,
     WORKSPACE,
@@ -14,8 +16,6 @@ from smolmath.comparing.revisions import (
     completions_path,
     problems_path,
 )
-from smolmath.evaluation.paired import Paired, UnpairedError, compare_verdicts
-from smolmath.evaluation.uncertainty import holm
 
 # What must be equal for a difference to be the models'. `batch_size` only seeds, and `problems` shows in the ids.
 SAMPLING = ("samples", "temperature", "top_p", "max_completion_tokens")

@@ -13,7 +13,7 @@ from smolmath.errors import SmolmathError
 from smolmath.params.core import lookup_or_none
 from smolmath.running.journal import checked_out
 from smolmath.running.repository import GitError, git
-from smolmath.tuning.search import Choices, Range, Search, Value, rounded
+from smolmath.studies.tuning.search import Choices, Range, Search, Value, rounded
 
 RANDOM_TRIALS = 5  # before the sampler has enough to model
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from rich.text import Text
 
-from smolmath.comparing.compare import (
+from smolmath.errors import SmolmathError
+from smolmath.evaluation.uncertainty import holm
+from smolmath.studies.comparing.compare import (
     MEASURES,
     Comparison,
     Difference,
@@ -19,9 +21,7 @@ from smolmath.comparing.compare import (
     p_text,
     signed,
 )
-from smolmath.comparing.show import as_json as comparison_as_json
-from smolmath.errors import SmolmathError
-from smolmath.evaluation.uncertainty import holm
+from smolmath.studies.comparing.show import as_json as comparison_as_json
 
 LINE = "{:<26}{:>7}{:>14}{:>16}{:>13}{:>9}"
 

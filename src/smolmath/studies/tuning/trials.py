@@ -10,12 +10,12 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
-from smolmath.comparing.revisions import Revision
 from smolmath.evaluation import uncertainty
 from smolmath.evaluation.uncertainty import Estimate
 from smolmath.params.core import ParamsError, read_params
 from smolmath.running.runs import main_workspace
-from smolmath.tuning.search import Value, overridden
+from smolmath.studies.comparing.revisions import Revision
+from smolmath.studies.tuning.search import Value, overridden
 
 COLUMNS = ("step", "kind", "question", "correct", "reward")
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smolmath.comparing.compare import is_clear, p_text, signed
-from smolmath.report.collect import Evaluation, Report
+from smolmath.studies.comparing.compare import is_clear, p_text, signed
+from smolmath.studies.report.collect import Evaluation, Report
 
 SAME = 2e-6  # both files are rounded to six digits
 METHODS = {"grpo": "GRPO", "sft": "SFT"}
