@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from smolmath.answers import Tags
 from smolmath.cli import app
-from smolmath.grading import CHUNK, grade_file
+from smolmath.commands.grading import CHUNK, grade_file
 
 ROWS = [
     {"completion": "<answer>18</answer>", "reference_answer": "18", "label": True, "id": "a"},

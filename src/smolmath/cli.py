@@ -98,7 +98,7 @@ def grade(
     answer_tag: str = DEFAULT_TAGS.answer,
 ) -> None:
     """Grade a file of completions: the predicted answer, how it was found, and whether it is right."""
-    from smolmath.grading import grade_file, summary_tables
+    from smolmath.commands.grading import grade_file, summary_tables
 
     out = out or file.with_name(f"{file.name}.graded.jsonl")
     columns = {"completion": completion, "reference": reference, "label": label, "finished": finished}
@@ -127,7 +127,7 @@ def inspect(
     smolmath inspect models/legs           commit, params, data, stages, machine and packages behind a result
     smolmath inspect rows.jsonl            a dataset's columns, three rows, layout, how many answers can be verified
     """
-    from smolmath.inspection import inspect_dataset, inspection_tables
+    from smolmath.commands.inspection import inspect_dataset, inspection_tables
     from smolmath.running.lockfile import workspace_lock
     from smolmath.studies.provenance import show
     from smolmath.studies.provenance.trail import is_place_of_results, producer, trail
