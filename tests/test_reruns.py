@@ -35,9 +35,8 @@ STAGES = {
 # Files, or folders that end in "/", of src/smolmath -> the stages that an edit of any of them runs again.
 MODULES = {
     "what no result depends on": (
-        """__init__.py cli.py errors.py commands/grading.py commands/inspection.py running/ using/agents/ commands/ studies/comparing/
-        studies/provenance/ using/publishing/ studies/report/ using/serving/ using/solving/ using/synthesis/ studies/tuning/ data/sources/__init__.py
-        data/sources/hub.py evaluation/difficulty.py""",
+        """__init__.py cli.py errors.py commands/ running/ studies/ using/ data/sources/__init__.py data/sources/hub.py
+        evaluation/difficulty.py""",
         "",
     ),
     "the grader": ("answers/", "check process@* train@* evaluate@*"),
