@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
+from smolmath.errors import StageError
 from smolmath.running.check import check_params
 from smolmath.running.devices import allowed_gpus
 from smolmath.running.launch.config import checked_config
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import StageError, stage_run
+from smolmath.running.runs import stage_run
 
 
 def main(out: str) -> None:

@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 import smolmath.running.copies
+from smolmath.errors import StageError
 from smolmath.evaluation.generation import generate_batches, read_completions
 from smolmath.running.copies import EngineCopies, engine_gpus, gpu_shares, load_engines, share_of
 from smolmath.running.devices import VISIBLE
-from smolmath.running.runs import StageError, alive
+from smolmath.running.runs import alive
 from tests.conftest import ROOT, clone, wait_until
 from tests.test_generation import PROBLEMS, PROMPT, SAMPLING, CountingEngine
 from tests.test_training import HARDWARE

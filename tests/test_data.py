@@ -14,11 +14,11 @@ from smolmath.data.process import EmptyDatasetError, process_dataset
 from smolmath.data.sources import files
 from smolmath.data.split import split_dataset
 from smolmath.data.tables import count_rows
+from smolmath.errors import StageError
 from smolmath.params.datasets import FilesDataset
 from smolmath.params.process import ContaminationParams, ProcessParams
 from smolmath.params.split import SplitParams
 from smolmath.records import PROBLEMS, REJECTED, read_table, shards, write_manifest
-from smolmath.running.runs import StageError
 
 ALL = ProcessParams(
     shard_rows=100,

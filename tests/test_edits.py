@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 import time
 
 import pytest
@@ -58,6 +59,12 @@ def here(workspace, monkeypatch):
     monkeypatch.setattr(edits, "_FOLDER", str(workspace))
     monkeypatch.setattr(edits, "_IMPORTED", edits._code_files())
     return workspace
+
+
+def test_the_example_at_the_head_of_runs_publishes_its_out(here):
+    exec(textwrap.dedent(runs.__doc__.split("\n\n")[1]), vars(runs))
+    assert (here / "result.txt").read_text() == "1"
+    assert not list(here.glob(".result.txt*"))
 
 
 def started(workspace):

@@ -7,13 +7,13 @@ import pynvml
 import pytest
 import torch
 
+from smolmath.errors import StageError
 from smolmath.running.devices import DeviceError, claimed_gpus
 from smolmath.running.launch.config import AccelerateConfig, LaunchError, checked_config, environment, read_config
 from smolmath.running.launch.job import Job, refuse_difference
 from smolmath.running.launch.machine import Ended
 from smolmath.running.launch.machines import Pulse
 from smolmath.running.launch.stage import _gpus
-from smolmath.running.runs import StageError
 from smolmath.training.phase import checkpoints, ranks
 from smolmath.training.phase.arguments import largest_divisor, shared_arguments
 from smolmath.training.phase.checkpoints import last_whole_checkpoint, refuse_other_kind

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smolmath.errors import StageError
 from smolmath.params.core import read_params
 from smolmath.params.datasets import ReasoningGymDataset
 from smolmath.running.graph import load_stages
-from smolmath.running.runs import StageError
 from tests.conftest import ROOT
 from tests.fake_hub import COMMIT, Hub, serving
 
@@ -92,7 +92,7 @@ FETCH = """
 import json, sys
 from pathlib import Path
 from smolmath.params.datasets import HubDataset
-from smolmath.running.runs import StageError
+from smolmath.errors import StageError
 from smolmath.data.sources.hub import fetch
 out, state, fields = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 try:

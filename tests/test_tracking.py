@@ -31,7 +31,7 @@ import os, signal, sys, time
 from pathlib import Path
 from smolmath.params.core import load_section, read_params
 from smolmath.running.params import TrackingParams
-from smolmath.running.runs import StageError
+from smolmath.errors import StageError
 from smolmath.running.tracking import tracked
 
 mode, run_id, what = sys.argv[1:]

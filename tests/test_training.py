@@ -291,7 +291,7 @@ def test_a_phase_trains_with_the_attention_that_the_hardware_names(tmp_path, att
     ],
 )
 def test_flash_attention_is_refused_where_it_cannot_run(monkeypatch, installed, device, dtype, message):
-    from smolmath.running.runs import StageError
+    from smolmath.errors import StageError
     from smolmath.training.phase import models
 
     monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: object() if installed else None)
@@ -431,8 +431,8 @@ def test_the_look_before_step_1_draws_nothing_from_the_training(tmp_path):
 
 @pytest.mark.slow
 def test_a_lora_target_that_matches_nothing_is_named_with_the_nearest():
+    from smolmath.errors import StageError
     from smolmath.params.phases import LoraParams
-    from smolmath.running.runs import StageError
     from smolmath.training.phase.models import load_for_training, lora_config
 
     model, _ = load_for_training(ROOT / "bases" / "calc", HARDWARE)
@@ -475,7 +475,7 @@ def test_sft_learns_the_end_token_also_where_it_pads_and_packs_where_it_is_asked
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_before_its_checkpoint_and_names_the_step(tmp_path):
-    from smolmath.running.runs import StageError
+    from smolmath.errors import StageError
     from smolmath.training.phase.arguments import shared_arguments
     from smolmath.training.phase.models import load_for_training
     from smolmath.training.phase.samples import Samples

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from smolmath.engines import Sampling, load_engine
+from smolmath.errors import StageError
 from smolmath.params.core import read_params
 from smolmath.prompts import chat_prompt, with_default_system
-from smolmath.running.runs import StageError
 from smolmath.training.grpo.server import refuse_server
 from smolmath.using.serving import vllm, web
 from smolmath.using.solving.models import find_model

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from smolmath.running.runs import StageError
+from smolmath.errors import StageError
 from smolmath.training.grpo.server import refuse_server
 from tests.conftest import ROOT
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from smolmath.engines import Completion
+from smolmath.errors import StageError
 from smolmath.params.phases import GrpoPhase, SftPhase, ValidationParams
-from smolmath.running.runs import StageError
 from smolmath.tags import DEFAULT_TAGS
 from smolmath.training.phase.alerts import new_alerts
 from smolmath.training.phase.preflight import Finding, judge, percentile

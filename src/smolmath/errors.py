@@ -28,7 +28,8 @@
     ├── AddressError       an address that can't be served on
     └── PublishError       a model that can't be published as asked
 
-Each stands in the module that raises it; `stage_run` and the command line print the message and exit with 1.
+StageError stands here, since every room raises it; the others stand in the module that raises them. `stage_run` and
+the command line print the message and exit with 1.
 """
 
 
@@ -36,3 +37,7 @@ class SmolmathError(ValueError):
     """Base of all of them."""
 
     status = 1  # that a stage ends with
+
+
+class StageError(SmolmathError):
+    """Something a person must change for a stage to go on; the message is complete and needs no traceback."""

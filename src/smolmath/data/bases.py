@@ -4,8 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from smolmath.errors import StageError
 from smolmath.params.model import HubModel, Model
-from smolmath.running.runs import StageError
 
 # What a model directory in Hugging Face layout needs to be used. No pickles, no code, no optimizer.
 WANTED = (

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from smolmath.errors import StageError
 from smolmath.prompts import Message
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import StageError
 
 
 @dataclass(frozen=True)

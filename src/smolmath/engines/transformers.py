@@ -10,9 +10,9 @@ from transformers.generation import BaseStreamer
 from transformers.utils import logging as hf_logging
 
 from smolmath.engines import Completion, Sampling
+from smolmath.errors import StageError
 from smolmath.prompts import Message
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import StageError
 
 hf_logging.disable_progress_bar()  # its bars for loading and saving say nothing at these sizes
 

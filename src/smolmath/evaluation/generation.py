@@ -16,13 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 from smolmath.engines import Engine, Reader, Sampling
+from smolmath.errors import StageError
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import Message, chat_prompt
 from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table, write_table
 from smolmath.running.copies import EngineCopies
 from smolmath.running.progress import progress
-from smolmath.running.runs import StageError
 
 
 def problems_to_answer(split: Path, side: str, limit: int | None) -> list[dict[str, Any]]:

@@ -9,9 +9,9 @@ from smolmath.answers import answers_match, grade
 from smolmath.answers.kinds import is_formula
 from smolmath.answers.normalise import normalise
 from smolmath.answers.numbers import parse_number
+from smolmath.errors import StageError
 from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.running.progress import progress
-from smolmath.running.runs import StageError
 from smolmath.running.workers import ordered_map
 from smolmath.tags import Tags
 

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smolmath.engines import Engine, Reader, load_engine
-from smolmath.errors import SmolmathError
+from smolmath.errors import SmolmathError, StageError
 from smolmath.prompts import Message
 from smolmath.running.devices import VISIBLE, visible_gpus
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import StageError
 from smolmath.running.workers import available_cores, end_with
 
 T = TypeVar("T")

@@ -1,9 +1,8 @@
 """The life of a stage: fingerprint, lock, state that survives a kill, outs published whole, a journal entry.
 
-    with stage_run("process@sums") as run:
-        params = run.section("process", ProcessParams)
-        with run.publish("data/processed/sums") as folder:
-            ...
+    with stage_run("copy") as run:
+        number = run.params["number"]
+        run.out("result.txt").write_text(str(number))
 
 DVC deletes a stage's outs before it runs it and hashes deps and params when it *ends* (docs/design.md). Therefore
 state that must survive a kill lies under .work/<stage>/<fingerprint>, outs are written under a temporary name and
@@ -26,7 +25,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 import smolmath
-from smolmath.errors import SmolmathError
+from smolmath.errors import SmolmathError, StageError
 from smolmath.params.core import load_section, lookup_or_none, read_params
 from smolmath.running.devices import claimed_gpus
 from smolmath.running.edits import Signature, code_among, edited_since_import, signatures, touched
@@ -38,10 +37,6 @@ from smolmath.running.params import HardwareParams
 from smolmath.running.progress import print_whatever_it_is
 
 M = TypeVar("M", bound=BaseModel)
-
-
-class StageError(SmolmathError):
-    """Something a person must change for a stage to go on; the message is complete and needs no traceback."""
 
 
 class StageRun:

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from smolmath.errors import StageError
 from smolmath.running.params import TrackingParams
-from smolmath.running.runs import StageError
 
 INIT_TIMEOUT_S = 60.0  # for a server that doesn't answer when a run begins
 FINISH_TIMEOUT_S = 300.0  # for uploads when it ends; what is left lies on disk, for `wandb sync`

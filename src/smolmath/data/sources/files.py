@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from smolmath.errors import StageError
 from smolmath.params.datasets import FilesDataset
 from smolmath.records import SIDES
-from smolmath.running.runs import StageError
 
 DATA = (".parquet", ".jsonl", ".csv")  # not .json, which is as often something else
 _SIDE_WORDS = {"train": "train|training", "validation": "validation|valid|val|dev", "test": "test|testing|eval"}

@@ -23,8 +23,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from smolmath.errors import StageError
 from smolmath.params.datasets import HubDataset
-from smolmath.running.runs import StageError
 
 
 def fetch(params: HubDataset, out: Path, state: Path) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from smolmath.errors import StageError
 from smolmath.params.core import listing, nearest
 from smolmath.params.datasets import ReasoningGymDataset
 from smolmath.running.progress import progress
-from smolmath.running.runs import StageError
 
 with warnings.catch_warnings():  # one of its own dependencies compares a literal with `is`
     warnings.simplefilter("ignore", SyntaxWarning)

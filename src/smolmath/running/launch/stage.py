@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from smolmath.errors import StageError
 from smolmath.params.core import read_params
 from smolmath.running.devices import visible_gpus
 from smolmath.running.journal import machine, peak_memory_mb
@@ -20,15 +21,7 @@ from smolmath.running.launch.job import VARIABLE, Job, packages, refuse_differen
 from smolmath.running.launch.machine import Ended, run_machine
 from smolmath.running.launch.machines import launches, run_on_machines
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import (
-    StageError,
-    StageRun,
-    ending_well,
-    find_stage,
-    main_workspace,
-    refuse_foreign_checkout,
-    stage_run,
-)
+from smolmath.running.runs import StageRun, ending_well, find_stage, main_workspace, refuse_foreign_checkout, stage_run
 from smolmath.running.workers import end_with
 
 FACTS = "facts.json"

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from smolmath.running.runs import StageError
+from smolmath.errors import StageError
 
 TIMEOUT_S = 10.0
 START = 'VLLM_SERVER_DEV_MODE=1 vllm serve {model} --weight-transfer-config \'{{"backend": "nccl"}}\''

@@ -16,11 +16,11 @@ from trl import GRPOConfig, GRPOTrainer
 
 from smolmath.engines import Completion
 from smolmath.engines.transformers import eos_ids
+from smolmath.errors import StageError
 from smolmath.params.phases import GrpoPhase
 from smolmath.params.prompt import PromptParams
 from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import StageError
 from smolmath.training.grpo.grounding import GroundedTrainer
 from smolmath.training.grpo.preflight import look
 from smolmath.training.grpo.scoring import phase_scorer, weighted

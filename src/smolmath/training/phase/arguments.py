@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from smolmath.engines.transformers import device_of
+from smolmath.errors import StageError
 from smolmath.params.phases import GrpoPhase, Phase
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import StageError
 from smolmath.training.phase.ranks import processes
 
 

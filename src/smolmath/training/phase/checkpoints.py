@@ -13,9 +13,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from smolmath.errors import StageError
 from smolmath.running.journal import write_whole
 from smolmath.running.launch.config import SHARDED
-from smolmath.running.runs import StageError
 from smolmath.training.phase.ranks import anywhere, is_first, processes, wait_for_all
 
 MADE_BY = "processes.json"  # beside a checkpoint of several processes, once all have written their part

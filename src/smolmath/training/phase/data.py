@@ -6,10 +6,10 @@ from typing import Any
 
 from datasets import Dataset
 
+from smolmath.errors import StageError
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt, worked_completion
 from smolmath.records import PASS_RATES, PROBLEMS, read_table
-from smolmath.running.runs import StageError
 
 RATES = "pass_rates.parquet"  # beside a split that stage difficulty has rated
 

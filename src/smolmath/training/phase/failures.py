@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from smolmath.errors import StageError
 from smolmath.running.launch.config import LostProcessError
-from smolmath.running.runs import StageError
 from smolmath.training.phase.ranks import LOST, processes
 
 _NO_MEMORY = (

@@ -9,12 +9,13 @@ from typing import Any
 from transformers import PrinterCallback, TrainerState
 
 from smolmath.engines.transformers import device_of
+from smolmath.errors import StageError
 from smolmath.params.phases import GrpoPhase, Phase, load_phase_params
 from smolmath.params.prompt import PromptParams
 from smolmath.running.launch.config import checked_config
 from smolmath.running.params import HardwareParams, TrackingParams
 from smolmath.running.progress import progress
-from smolmath.running.runs import StageError, StageRun, main_workspace
+from smolmath.running.runs import StageRun, main_workspace
 from smolmath.running.tracking import Tracker, tracked
 from smolmath.running.tracking_config import run_config
 from smolmath.training.phase.arguments import shared_arguments

@@ -9,12 +9,12 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from smolmath.engines.transformers import device_of, eos_ids, load_tokenizer
+from smolmath.errors import StageError
 from smolmath.params.core import listing, nearest
 from smolmath.params.phases import LoraParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import with_default_system
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import StageError
 from smolmath.training.phase.ranks import threads_of_each
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from smolmath.running.runs import StageError
+from smolmath.errors import StageError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
-from smolmath.running.runs import StageError
+from smolmath.errors import StageError
 
 T = TypeVar("T")
 

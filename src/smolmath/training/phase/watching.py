@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from smolmath.errors import StageError
 from smolmath.running.progress import Advance
-from smolmath.running.runs import StageError
 from smolmath.running.tracking import Tracker
 from smolmath.training.phase.alerts import new_alerts
 from smolmath.training.phase.checkpoints import StopRequest
