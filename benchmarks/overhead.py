@@ -23,8 +23,7 @@ from smolmath.running.graph import load_stages
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": ""}
 LATER = {  # what a stage imports once it has its GPU
-    "train_grpo": "import smolmath.kernels, smolmath.training.grpo.trainer, smolmath.training.phase.loop",
-    "train_sft": "import smolmath.kernels, smolmath.training.sft.trainer, smolmath.training.phase.loop",
+    "train": "import smolmath.kernels, smolmath.training.grpo.trainer, smolmath.training.phase.loop",
     "generate": "import smolmath.kernels, smolmath.engines.transformers",
     "difficulty": "import smolmath.kernels, smolmath.engines.transformers",
 }

@@ -1,17 +1,15 @@
 """Stage check: refuse a bad params.yaml before any work. Run alone: dvc repro check."""
 
-import argparse
-from pathlib import Path
-
 from smolmath.errors import StageError
 from smolmath.running.check import check_params
 from smolmath.running.devices import allowed_gpus
 from smolmath.running.launch.config import checked_config
 from smolmath.running.params import HardwareParams
 from smolmath.running.runs import stage_run
+from smolmath.running.script import Place, run_script
 
 
-def main(out: str) -> None:
+def main(out: Place) -> None:
     with stage_run("check") as run:
         if mistakes := check_params(run.params):
             raise StageError("params.yaml:\n  " + "\n  ".join(mistakes))
@@ -19,10 +17,8 @@ def main(out: str) -> None:
         if hardware.accelerate is not None:  # before hours of work, whose end would be refused
             allowed_gpus(hardware, checked_config(hardware).per_machine)
         # A constant: what follows depends on the file's own keys, not on this stage having run again.
-        Path(run.out(out)).write_text("params.yaml was checked before anything that depends on this file ran.\n")
+        run.out(out).write_text("params.yaml was checked before anything that depends on this file ran.\n")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", required=True)
-    main(**vars(parser.parse_args()))
+    run_script(main)

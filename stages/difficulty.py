@@ -3,9 +3,7 @@
 The out is the dataset's split, byte for byte, and pass_rates.parquet beside it.
 """
 
-import argparse
 import shutil
-from pathlib import Path
 
 import smolmath.kernels  # noqa: F401  # before torch
 from smolmath.evaluation.difficulty import histogram, pass_rates
@@ -16,16 +14,17 @@ from smolmath.records import PASS_RATES, write_table
 from smolmath.running.copies import engine_gpus, load_engines
 from smolmath.running.params import HardwareParams
 from smolmath.running.runs import stage_run
+from smolmath.running.script import Place, Word, run_script
 from smolmath.running.workers import available_cores
 
 
-def main(name: str, weights: str, split: str, out: str) -> None:
+def main(name: Word, weights: Place, split: Place, out: Place) -> None:
     with stage_run(f"difficulty@{name}", gpus=engine_gpus) as run:
         sampling = run.section(f"difficulty.{name}", DifficultyParams)
         hardware = run.section("hardware", HardwareParams)
         prompt = run.section("prompt", PromptParams)
-        problems = problems_to_answer(Path(split), "train", sampling.problems)
-        engine = load_engines(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
+        problems = problems_to_answer(split, "train", sampling.problems)
+        engine = load_engines(weights, dtype=run.params["model"]["dtype"], hardware=hardware)
         batches = generate_batches(
             engine,
             problems,
@@ -46,9 +45,4 @@ def main(name: str, weights: str, split: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--weights", required=True)
-    parser.add_argument("--split", required=True)
-    parser.add_argument("--out", required=True)
-    main(**vars(parser.parse_args()))
+    run_script(main)

@@ -1,8 +1,6 @@
 """Stage evaluate: grade a model's completions. Generates nothing. Run alone: dvc repro evaluate@MODEL-DATASET."""
 
-import argparse
 import json
-from pathlib import Path
 
 from smolmath.evaluation.judging import EVALUATED_REWARDS, grade_completions
 from smolmath.evaluation.metrics import evaluation_metrics
@@ -11,12 +9,13 @@ from smolmath.params.prompt import PromptParams
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.running.params import HardwareParams, TrackingParams
 from smolmath.running.runs import main_workspace, stage_run
+from smolmath.running.script import Place, Word, run_script
 from smolmath.running.tracking import tracked
 from smolmath.running.tracking_config import evaluation_config
 from smolmath.running.workers import available_cores
 
 
-def main(model: str, dataset: str, completions: str, split: str, verdicts: str, metrics: str) -> None:
+def main(model: Word, dataset: Word, completions: Place, split: Place, verdicts: Place, metrics: Place) -> None:
     with (
         stage_run(f"evaluate@{model}-{dataset}") as run,
         tracked(
@@ -29,9 +28,9 @@ def main(model: str, dataset: str, completions: str, split: str, verdicts: str, 
             folder=main_workspace(),
         ) as tracker,
     ):
-        problems = read_table(Path(split) / "test.parquet", PROBLEMS)
+        problems = read_table(split / "test.parquet", PROBLEMS)
         rows = grade_completions(
-            read_table(Path(completions), COMPLETIONS),
+            read_table(completions, COMPLETIONS),
             problems,
             run.section("prompt", PromptParams).tags,
             workers=run.section("hardware", HardwareParams).workers or available_cores(),
@@ -46,11 +45,4 @@ def main(model: str, dataset: str, completions: str, split: str, verdicts: str, 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--completions", required=True)
-    parser.add_argument("--split", required=True)
-    parser.add_argument("--verdicts", required=True)
-    parser.add_argument("--metrics", required=True)
-    main(**vars(parser.parse_args()))
+    run_script(main)

@@ -1,15 +1,15 @@
 """Stage fetch: bring a dataset's raw rows here, byte for byte. Run alone: dvc repro fetch@KEY."""
 
-import argparse
 import importlib
 
 from smolmath.data.tables import TableError, count_rows
 from smolmath.params.datasets import load_dataset_params
 from smolmath.records import file_facts, write_manifest
 from smolmath.running.runs import stage_run
+from smolmath.running.script import Place, Word, run_script
 
 
-def main(dataset: str, out: str) -> None:
+def main(dataset: Word, out: Place) -> None:
     with stage_run(f"fetch@{dataset}") as run:
         params = load_dataset_params(run.params, dataset)
         folder = run.out(out)
@@ -25,7 +25,4 @@ def main(dataset: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--out", required=True)
-    main(**vars(parser.parse_args()))
+    run_script(main)

@@ -1,8 +1,5 @@
 """Stage generate: a model's completions for a dataset's test problems. Run alone: dvc repro generate@MODEL-DATASET."""
 
-import argparse
-from pathlib import Path
-
 import smolmath.kernels  # noqa: F401  # before torch
 from smolmath.evaluation.generation import generate_batches, problems_to_answer, read_completions
 from smolmath.params.evaluate import SamplingParams
@@ -11,16 +8,17 @@ from smolmath.records import COMPLETIONS, write_table
 from smolmath.running.copies import engine_gpus, load_engines
 from smolmath.running.params import HardwareParams
 from smolmath.running.runs import stage_run
+from smolmath.running.script import Place, Word, run_script
 
 
-def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
+def main(model: Word, dataset: Word, weights: Place, split: Place, out: Place) -> None:
     with stage_run(f"generate@{model}-{dataset}", gpus=engine_gpus) as run:
         sampling = run.section("evaluate.sampling", SamplingParams)
         hardware = run.section("hardware", HardwareParams)
-        engine = load_engines(Path(weights), dtype=run.params["model"]["dtype"], hardware=hardware)
+        engine = load_engines(weights, dtype=run.params["model"]["dtype"], hardware=hardware)
         batches = generate_batches(
             engine,
-            problems_to_answer(Path(split), "test", sampling.problems),
+            problems_to_answer(split, "test", sampling.problems),
             prompt=run.section("prompt", PromptParams),
             sampling=sampling,
             seed=run.params["seed"],
@@ -34,10 +32,4 @@ def main(model: str, dataset: str, weights: str, split: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--weights", required=True)
-    parser.add_argument("--split", required=True)
-    parser.add_argument("--out", required=True)
-    main(**vars(parser.parse_args()))
+    run_script(main)

@@ -3,18 +3,17 @@
 Run alone: dvc repro process@KEY.
 """
 
-import argparse
 import time
-from pathlib import Path
 
 from smolmath.data.process import process_dataset, shown
 from smolmath.params.datasets import load_dataset_params
 from smolmath.params.process import ProcessParams
 from smolmath.running.params import HardwareParams
 from smolmath.running.runs import stage_run
+from smolmath.running.script import Place, Word, run_script
 
 
-def main(dataset: str, raw: str, out: str) -> None:
+def main(dataset: Word, raw: Place, out: Place) -> None:
     with stage_run(f"process@{dataset}") as run:
         folder = run.out(out)
         folder.mkdir(parents=True)
@@ -24,16 +23,14 @@ def main(dataset: str, raw: str, out: str) -> None:
         started = time.monotonic()
         manifest = process_dataset(
             dataset,
-            Path(raw),
+            raw,
             folder,
             load_dataset_params(run.params, dataset),
             params,
             workers=hardware.workers,
             on=hardware.data,
             state=run.state,
-            other=None
-            if against == dataset
-            else (Path(raw).parent / against, load_dataset_params(run.params, against)),
+            other=None if against == dataset else (raw.parent / against, load_dataset_params(run.params, against)),
             seconds=run.facts.setdefault("seconds_by_activity", {}),
         )
         run.facts["rows_per_second"] = round(manifest["rows"]["raw"] / (time.monotonic() - started))
@@ -41,8 +38,4 @@ def main(dataset: str, raw: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--raw", required=True)
-    parser.add_argument("--out", required=True)
-    main(**vars(parser.parse_args()))
+    run_script(main)

@@ -3,20 +3,19 @@
 Run alone: dvc repro summarize.
 """
 
-import argparse
 import json
-from pathlib import Path
 
 from smolmath.evaluation.retention import retention, write_retention
 from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.records import read_table
 from smolmath.running.runs import stage_run
+from smolmath.running.script import Place, run_script
 
 SHOWN = ("n", "accuracy", "accuracy_se", "mean_at_k")  # few columns: `dvc exp show` has a row's width for all of them
 
 
-def main(metrics: str, verdicts: str, summary: str, retained: str) -> None:
+def main(metrics: Place, verdicts: Place, summary: Place, retained: Place) -> None:
     with stage_run("summarize") as run:
         # Only what the recipe names: leftovers of another recipe never count.
         evaluate = run.section("evaluate", EvaluateParams)
@@ -24,7 +23,7 @@ def main(metrics: str, verdicts: str, summary: str, retained: str) -> None:
             model: {
                 dataset: {
                     name: value
-                    for name, value in json.loads((Path(metrics) / model / f"{dataset}.json").read_text()).items()
+                    for name, value in json.loads((metrics / model / f"{dataset}.json").read_text()).items()
                     if name in SHOWN
                 }
                 for dataset in evaluate.datasets
@@ -36,15 +35,10 @@ def main(metrics: str, verdicts: str, summary: str, retained: str) -> None:
             evaluate.models,
             evaluate.datasets,
             {name: phase["init"] for name, phase in run.params["phases"].items()},
-            lambda model, dataset: read_table(Path(verdicts) / model / f"{dataset}.parquet", VERDICTS),
+            lambda model, dataset: read_table(verdicts / model / f"{dataset}.parquet", VERDICTS),
         )
         write_retention(run.out(retained), cells)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--metrics", required=True)
-    parser.add_argument("--verdicts", required=True)
-    parser.add_argument("--summary", required=True)
-    parser.add_argument("--retained", required=True)
-    main(**vars(parser.parse_args()))
+    run_script(main)

@@ -1,4 +1,4 @@
-"""Put in front of a scratch project's train_grpo.py: completions are recorded, or read back, by step and place.
+"""Put in front of a scratch project's train.py: completions are recorded, or read back, by step and place.
 
 Sampling is seeded by the process's number, so two processes never draw what one would. Read back, each process gets
 what was recorded for the prompts at its place in the step, and stops if other prompts stand there.

@@ -17,7 +17,7 @@ import socket
 import sys
 from pathlib import Path
 
-PRELOADED = ("stages/train_grpo.py", "stages/train_sft.py", "stages/generate.py", "stages/difficulty.py")
+PRELOADED = ("stages/train.py", "stages/generate.py", "stages/difficulty.py")
 SHIM = """#!{python} -SE
 import json, os, socket, sys
 if sys.argv[1:2] and sys.argv[1] in {preloaded}:

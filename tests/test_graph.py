@@ -85,6 +85,9 @@ def test_a_stage_depends_on_exactly_the_modules_it_imports(every_stage):
         if stage.name.startswith("fetch@"):  # sources are imported by name: `files`, and the one that `path` names
             sources = {"data/sources/files.py", stage.deps[-1].removeprefix("src/smolmath/")}
             needed |= sources.union(*(imported_modules(PACKAGE / source) for source in sources))
+        if stage.name.startswith("train@"):  # methods likewise
+            method = f"training/{stage.cmd.split('--method ')[1].split()[0]}/trainer.py"
+            needed |= {method, *imported_modules(PACKAGE / method)}
         if "answers/judge.py" in needed:  # it runs this module in a process of its own
             needed.add("answers/judge_worker.py")
         needed = {m for m in needed if is_code(m) and not m.startswith(INFRASTRUCTURE)}

@@ -127,7 +127,7 @@ def test_more_processes_than_gpus_are_refused(gpus, tmp_path):
 
 JOB = Job(
     name="train@sums",
-    arguments=["stages/train_grpo.py"],
+    arguments=["stages/train.py"],
     folder="/",
     environment={},
     deps={"src/smolmath/training": "a"},

@@ -42,10 +42,10 @@ def to_compare(params):
 def prepared(prepared_project, tmp_path_factory):
     project = clone(prepared_project, tmp_path_factory.mktemp("prepared") / "project")
     project.params(to_compare)
-    script = project.folder / "stages" / "train_grpo.py"
+    script = project.folder / "stages" / "train.py"
     hook = "import os\n\nif os.environ.get('RECORDED'):\n    import smolmath.kernels\n    from tests.recording import install\n    install()\n"
-    docstring, _, rest = script.read_text().partition('"""\n\nimport argparse')
-    script.write_text(f'{docstring}"""\n\n{hook}import argparse{rest}')
+    docstring, _, rest = script.read_text().partition('"""\n\nimport importlib')
+    script.write_text(f'{docstring}"""\n\n{hook}import importlib{rest}')
     project.write("tests/__init__.py", "")
     project.write("tests/recording.py", (ROOT / "tests" / "recording.py").read_text())
     command = project.read("dvc.yaml").replace(
@@ -217,14 +217,14 @@ def test_one_process_goes_on_from_what_two_have_saved(project):
 
 
 def test_a_process_with_other_params_is_refused(project):
-    script = project.folder / "stages" / "train_grpo.py"
+    script = project.folder / "stages" / "train.py"
     other = (
         "import os\n\nimport smolmath.params.core as core\n\nif os.environ.get('RANK') == '1':\n"
         "    read = core.read_params\n\n    def changed(*args):\n        params = read(*args)\n"
         "        params['phases']['sums']['grpo']['learning_rate'] = 0.5\n        return params\n\n"
-        "    core.read_params = changed\n\nimport argparse"
+        "    core.read_params = changed\n\nimport importlib"
     )
-    script.write_text(script.read_text().replace("import argparse", other, 1))
+    script.write_text(script.read_text().replace("import importlib", other, 1))
     done = project.dvc("repro", "train@sums", check=False)
     assert done.returncode
     said = " ".join(done.stderr.split())

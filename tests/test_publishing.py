@@ -135,7 +135,7 @@ def workspace(tmp_path, monkeypatch, lora_phase):
     }  # fmt: skip
     write_params(params)
     for path, text in {
-        "data/checked.txt": "checked", "src/hub.py": "", "stages/train_grpo.py": "",
+        "data/checked.txt": "checked", "src/hub.py": "", "stages/train.py": "",
         "data/raw/sums/manifest.json": json.dumps({"revision": "f" * 40, "files": []}),
         "metrics/eval/sums/sums.json": json.dumps(evaluation(0.9)),
         "metrics/eval/base/sums.json": json.dumps(evaluation(0.5)),
@@ -162,7 +162,7 @@ def workspace(tmp_path, monkeypatch, lora_phase):
     records.stage("split@sums", deps=["data/raw/sums"], params=["datasets", "split"], outs=["data/split/sums"])
     records.stage("base", deps=["data/checked.txt"], params=["model"], outs=["models/base"])
     records.stage(
-        "train@sums", deps=["models/base", "data/split/sums", "stages/train_grpo.py"],
+        "train@sums", deps=["models/base", "data/split/sums", "stages/train.py"],
         params=["phases.sums", "model.dtype", "prompt", "seed"], outs=["models/sums"],
         facts={"steps": 40, "published_step": 30, "train_problems": 3038},
     )  # fmt: skip

@@ -69,7 +69,7 @@ MODULES = {
 }  # fmt: skip
 SCRIPTS = {
     "check": "check", "fetch": "fetch@*", "process": "process@*", "split": "split@*", "base": "base", "difficulty": "",
-    "train_grpo": "train@sums", "train_sft": "train@legs", "generate": "generate@*", "evaluate": "evaluate@*",
+    "train": "train@*", "generate": "generate@*", "evaluate": "evaluate@*",
     "summarize": "summarize",
 }  # fmt: skip
 # Other files of the repository; the scratch copy gets them where it lacks them.

@@ -81,7 +81,7 @@ def stage_of(dvc):
     while dvc.poll() is None:
         try:
             for child in psutil.Process(dvc.pid).children(recursive=True):
-                if any("train_grpo.py" in word for word in child.cmdline()) and "python" in child.name():
+                if any("train.py" in word for word in child.cmdline()) and "python" in child.name():
                     return child
         except psutil.NoSuchProcess:
             pass
@@ -260,7 +260,7 @@ def test_a_full_disk_during_a_checkpoint_keeps_the_one_before(project, undisturb
     work = project.folder / ".work"
     work.mkdir(exist_ok=True)
     # One checkpoint (weights and two moments of 0.9 M parameters, 11 MB) and the best weights fit, two don't.
-    command = "PYTHONPATH=src python stages/train_grpo.py --phase sums --init models/base --split data/split/sums --out models/sums --curve metrics/train/sums.csv --samples results/training/sums.parquet"
+    command = "PYTHONPATH=src python stages/train.py --method grpo --phase sums --init models/base --split data/split/sums --out models/sums --curve metrics/train/sums.csv --samples results/training/sums.parquet"
     kept = project.folder / "kept"
     inside = f"mount -t tmpfs -o size=21m none {work} && {command}; cp -r {work} {kept}"
     done = project.run(

@@ -62,20 +62,20 @@ class StageRun:
     def section(self, dotted: str, model: type[M]) -> M:
         return load_section(self.params, dotted, model)
 
-    def out(self, path: str) -> Path:
+    def out(self, path: str | Path) -> Path:
         """Where to write the out at `path`: a temporary sibling, renamed to `path` when the stage has ended well."""
-        if path not in self.stage.outs:
+        final, part = Path(path), self.part(path)
+        if final.as_posix() not in self.stage.outs:
             raise AssertionError(f"{path} is no out of {self.stage.name} in dvc.yaml: {self.stage.outs}")
         # Most stages ask for their outs after their last import and before they work: better now than hours later.
         self._refuse_edits(code_among(self.stage.deps))
-        final, part = Path(path), self.part(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers(final)
         remove(part)
         self._unpublished.append((part, final))
         return part
 
-    def part(self, path: str) -> Path:
+    def part(self, path: str | Path) -> Path:
         """The temporary sibling of the out at `path`, as every process of this run names it."""
         final = Path(path)
         return final.with_name(f".{final.name}.{self.fingerprint}.part")
