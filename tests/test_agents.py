@@ -468,7 +468,7 @@ def test_a_model_cannot_steer_the_terminal(run):
 def test_ctrl_c_ends_it_with_a_line(run):
     done = run("A task.", script=[KeyboardInterrupt()])
     assert done.exit_code == 130
-    assert done.stderr == "interrupted.\n"
+    assert done.stderr == "\ninterrupted.\n"
 
 
 def test_an_empty_task_is_refused_at_once(monkeypatch):

@@ -1,20 +1,53 @@
-"""The commands that use a trained model, a file each; smolmath.cli gathers them with those of the pipeline."""
+"""The command line, a file a command: what a person can mend becomes a line and an exit code in one place, here.
+
+A command raises: a SmolmathError or an OSError for what a person must change. It does not catch Ctrl-C; what is left
+after one is said by `interruptible`.
+"""
 
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
+
+from smolmath.errors import SmolmathError
 
 console = Console()
 
 
-def interrupted(told: str = "\ninterrupted.") -> NoReturn:
-    """The end after Ctrl-C, with the code that shells expect."""
-    print(told, file=sys.stderr)
-    raise typer.Exit(130)
+class Commands(TyperGroup):
+    """The group of all commands, and where their errors end."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `… | head`, which typer ends quietly
+            raise
+        except (SmolmathError, OSError) as error:
+            fail(str(error))
+        except KeyboardInterrupt as stop:
+            print("".join(["\ninterrupted", *(f": {word}" for word in stop.args), "."]), file=sys.stderr)
+            raise typer.Exit(130) from None  # as shells expect
+
+
+@contextmanager
+def interruptible(left: str) -> Iterator[None]:
+    """Say after Ctrl-C in the body what is left, without a full stop."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(left) from None
 
 
 def fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     raise typer.Exit(1)
+
+
+def show(parts: Any) -> None:
+    """Print tables and lines as they are: what a dataset or a model holds is no markup."""
+    for part in parts:
+        console.print(part, markup=False, highlight=False)

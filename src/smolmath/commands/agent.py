@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from smolmath.commands import fail, interrupted
-from smolmath.errors import SmolmathError
+from smolmath.commands import fail
 
 if TYPE_CHECKING:
     from smolmath.using.agents.run import Outcome, Step
@@ -40,31 +39,26 @@ def agent(
     """
     if not task.strip():
         fail("the task is empty.")
-    try:
-        from smolmath.params.core import read_params
-        from smolmath.using.agents import MathReasonerTool, load_agent_model
-        from smolmath.using.agents.models import describe, for_two, is_address
-        from smolmath.using.agents.run import make_agent, run_agent
-        from smolmath.using.solving.reasoner import Reasoner
+    from smolmath.params.core import read_params
+    from smolmath.using.agents import MathReasonerTool, load_agent_model
+    from smolmath.using.agents.models import describe, for_two, is_address
+    from smolmath.using.agents.run import make_agent, run_agent
+    from smolmath.using.solving.reasoner import Reasoner
 
-        params = read_params()
-        own = agent_model or model
-        if own is None or not is_address(own):
-            params = dict(for_two(params))
-        from transformers.utils import logging as hf_logging
+    params = read_params()
+    own = agent_model or model
+    if own is None or not is_address(own):
+        params = dict(for_two(params))
+    from transformers.utils import logging as hf_logging
 
-        hf_logging.set_verbosity_error()  # warnings about how smolagents calls transformers: not the reader's to mend
-        tool = MathReasonerTool(model, samples, example)
-        brain = load_agent_model(own, model_id=model_id, max_completion_tokens=max_completion_tokens, params=params)
-        made = make_agent(kind, [tool], brain, max_steps=max_steps)
-        tool.reasoner = Reasoner.load(model, params)
-        if not as_json:
-            print(f"agent: {describe(brain)}; tool: math_reasoner ({tool.reasoner.model.name})", flush=True)
-        outcome = run_agent(made, task, tool, (lambda step: None) if as_json else _print_step)
-    except SmolmathError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        interrupted("interrupted.")
+    hf_logging.set_verbosity_error()  # warnings about how smolagents calls transformers: not the reader's to mend
+    tool = MathReasonerTool(model, samples, example)
+    brain = load_agent_model(own, model_id=model_id, max_completion_tokens=max_completion_tokens, params=params)
+    made = make_agent(kind, [tool], brain, max_steps=max_steps)
+    tool.reasoner = Reasoner.load(model, params)
+    if not as_json:
+        print(f"agent: {describe(brain)}; tool: math_reasoner ({tool.reasoner.model.name})", flush=True)
+    outcome = run_agent(made, task, tool, (lambda step: None) if as_json else _print_step)
     if as_json:
         facts = {"kind": kind, "model": tool.reasoner.model.name, "agent_model": describe(brain)}
         print(json.dumps(facts | _as_json(outcome), ensure_ascii=False, indent=1))

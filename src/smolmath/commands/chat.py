@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from smolmath.commands import console, fail, interrupted
+from smolmath.commands import console
 from smolmath.commands.options import MaxTokens, Model
 from smolmath.commands.solve import loading
 from smolmath.errors import SmolmathError
@@ -36,12 +36,7 @@ def chat(
     A chat has its completions from transformers, also where hardware.engine is vllm: that takes a minute to load, and
     its process would not survive a Ctrl-C.
     """
-    try:
-        reasoner = _load(model)
-    except SmolmathError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        interrupted()
+    reasoner = _load(model)
     from smolmath.using.solving.conversation import Conversation
 
     with contextlib.suppress(ImportError):  # lines are then edited as the terminal does it

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from smolmath.commands import fail, interrupted
+from smolmath.commands import interruptible
 from smolmath.commands.options import AdapterBase, AdapterOnly, License, Model
-from smolmath.errors import SmolmathError
 
 
 def export(
@@ -29,7 +28,7 @@ def export(
     smolmath export legs.zip                      the last trained phase
     """
     name = out.stem if out.suffix == ".zip" else out.name
-    try:
+    with interruptible(f"{out} is as it was"):
         from smolmath.params.core import read_params
         from smolmath.using.publishing import export as writing
         from smolmath.using.publishing.bundle import bundle
@@ -47,15 +46,14 @@ def export(
         found = find_model(model, params)
         made = bundle(found, params, called=_called(out, name), adapter_only=adapter_only, base=base, licence=license)
         warn(made.warnings)
-        with writing.with_gguf(made.files, name, program, out.parent) if program else nullcontext(made.files) as files:
-            writing.export(files, out, force=force)
-            print(files_told(files))
-    except SmolmathError as error:
-        fail(str(error))
-    except OSError as error:  # a disk that is full, a folder that can't be written
-        fail(f"{out} was not written: {error}")
-    except KeyboardInterrupt:
-        interrupted(f"\ninterrupted: {out} is as it was.")
+        try:
+            with (
+                writing.with_gguf(made.files, name, program, out.parent) if program else nullcontext(made.files)
+            ) as files:
+                writing.export(files, out, force=force)
+                print(files_told(files))
+        except OSError as error:  # a disk that is full, a folder that can't be written
+            raise PublishError(f"{out} was not written: {error}") from None
     print(f"wrote {out}")
 
 

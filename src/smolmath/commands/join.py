@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smolmath.commands import fail, interrupted
-from smolmath.errors import SmolmathError
+from smolmath.commands import fail
 from smolmath.params.core import load_section, read_params
 from smolmath.running.devices import claimed_gpus
 from smolmath.running.params import HardwareParams
@@ -42,19 +41,14 @@ def join(
         ending.touch()
         return
     number = machine if machine is not None else _number()
-    try:
-        hardware = load_section(read_params(), "hardware", HardwareParams)
+    hardware = load_section(read_params(), "hardware", HardwareParams)
 
-        def run(job: "Job", path: Path, check: Callable[[], None]) -> "Ended | None":
-            with claimed_gpus(hardware, job.per_machine):
-                return run_machine(job, path, number, hardware.threads, check=check)
+    def run(job: "Job", path: Path, check: Callable[[], None]) -> "Ended | None":
+        with claimed_gpus(hardware, job.per_machine):
+            return run_machine(job, path, number, hardware.threads, check=check)
 
-        print(f"machine {number} waits for trainings in {folder.parent.parent}", flush=True)
-        join_launches(folder, number, ending, run)
-    except SmolmathError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        interrupted()
+    print(f"machine {number} waits for trainings in {folder.parent.parent}", flush=True)
+    join_launches(folder, number, ending, run)
 
 
 def _number() -> int:

@@ -1,13 +1,13 @@
 """`smolmath page`: a web page to try a model on."""
 
 import importlib.util
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from smolmath.commands import fail
 from smolmath.commands.options import Host, Model
-from smolmath.errors import SmolmathError
 
 
 def page(
@@ -21,29 +21,18 @@ def page(
     smolmath page
     smolmath page --model sums --against legs
     """
-    from smolmath.using.serving import web
-
-    web.end_at_once_on_signals()
-    try:
-        _page(model, against, host, port)
-    except SmolmathError as error:
-        fail(str(error))
-
-
-def _page(asked: str | None, against: str | None, host: str, port: int) -> None:
-    from pathlib import Path
-
     from smolmath.params.core import read_params
     from smolmath.using.serving import web
     from smolmath.using.solving.models import find_model, has_weights
 
+    web.end_at_once_on_signals()
     if importlib.util.find_spec("gradio") is None:
         fail('gradio: not installed. Run: pip install "smolmath[web]" (or make setup)')
     params = read_params()
-    model = find_model(asked, params)
-    if against is None and model.name != "base" and has_weights(Path("models/base")):
+    found = find_model(model, params)
+    if against is None and found.name != "base" and has_weights(Path("models/base")):
         against = "base"
-    models = [model] if against in (None, "none") else [model, find_model(against, params)]
+    models = [found] if against in (None, "none") else [found, find_model(against, params)]
     with web.listen(host, port) as listening:
         print(f"loading {' and '.join(one.name for one in models)} …", flush=True)
         from smolmath.using.serving.page import page

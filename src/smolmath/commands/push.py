@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from smolmath.commands import fail, interrupted
+from smolmath.commands import interruptible
 from smolmath.commands.options import AdapterBase, AdapterOnly, License, Model
-from smolmath.errors import SmolmathError
 
 
 def push(
@@ -27,7 +26,7 @@ def push(
 
     Log in before: `hf auth login`, or HF_TOKEN.
     """
-    try:
+    with interruptible("the commit, which is sent last, was not made; the same command goes on"):
         from smolmath.params.core import read_params
         from smolmath.using.publishing import hub
         from smolmath.using.publishing.bundle import bundle
@@ -53,10 +52,6 @@ def push(
             message=f"{found.name}, by smolmath push",
             say=lambda line: print(line, file=sys.stderr),
         )
-    except SmolmathError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        interrupted("\ninterrupted before the commit, which is sent last. The same command goes on.")
     for name in done.removed:
         print(f"removed {name}, which an earlier push had left")
     print(f"{'pushed to' if done.changed else 'nothing has changed in'} {done.url} (commit {done.commit[:12]})")

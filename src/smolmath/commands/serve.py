@@ -9,7 +9,6 @@ import typer
 
 from smolmath.commands import fail
 from smolmath.commands.options import Host, Model
-from smolmath.errors import SmolmathError
 
 
 def serve(
@@ -22,30 +21,21 @@ def serve(
     smolmath serve
     smolmath serve --model base --port 8001
     """
-    from smolmath.using.serving import web
-
-    web.end_at_once_on_signals()
-    try:
-        _serve(model, host, port)
-    except SmolmathError as error:
-        fail(str(error))
-
-
-def _serve(asked: str | None, host: str, port: int) -> None:
     from smolmath.params.core import load_section, read_params
     from smolmath.running.params import HardwareParams
     from smolmath.using.serving import web
     from smolmath.using.solving.models import find_model
 
+    web.end_at_once_on_signals()
     params = read_params()
     hardware = load_section(params, "hardware", HardwareParams)
-    model = find_model(asked, params)
+    found = find_model(model, params)
     with web.listen(host, port) as listening:
         if hardware.engine == "vllm":
             from smolmath.using.serving import vllm
 
             if vllm.vllm_is_here():
-                command = vllm.vllm_command(model, hardware, host, listening.getsockname()[1])
+                command = vllm.vllm_command(found, hardware, host, listening.getsockname()[1])
                 print(shlex.join(command), flush=True)
                 listening.close()
                 os.execv(vllm.executable(), command)
@@ -53,15 +43,15 @@ def _serve(asked: str | None, host: str, port: int) -> None:
         needed = ("fastapi", "uvicorn", "openai")
         if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
             fail(f'{", ".join(missing)}: not installed. Run: pip install "smolmath[serve]" (or make setup)')
-        print(f"loading {model.name} from {model.folder} …", flush=True)
+        print(f"loading {found.name} from {found.folder} …", flush=True)
         from smolmath.using.solving.reasoner import Reasoner  # before what imports torch: it chooses the CPU's kernels
 
-        reasoner = Reasoner.load(model, params, engine="transformers")
+        reasoner = Reasoner.load(found, params, engine="transformers")
         from smolmath.engines.transformers import TransformersEngine
         from smolmath.using.serving.api import model_server
 
         assert isinstance(reasoner.engine, TransformersEngine)
-        app = model_server(model, reasoner.engine)
-        print(f"serving {model.name} at {web.address(listening)}/v1 (Ctrl-C stops it)", flush=True)
+        app = model_server(found, reasoner.engine)
+        print(f"serving {found.name} at {web.address(listening)}/v1 (Ctrl-C stops it)", flush=True)
         web.warn_if_open(host)
         web.run(app, listening, log_requests=True)

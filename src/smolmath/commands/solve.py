@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from smolmath.commands import console, fail, interrupted
+from smolmath.commands import console, fail
 from smolmath.commands.options import MaxTokens, Model
-from smolmath.errors import SmolmathError
 
 if TYPE_CHECKING:  # they import what takes seconds
     from smolmath.engines import Sampling
@@ -42,21 +41,16 @@ def solve(
     smolmath solve "3 + 4 - 2 = ?" --samples 8 --model base
     smolmath solve --file questions.jsonl --save solutions.jsonl
     """
-    try:
-        with loading(model):
-            from smolmath.using.solving.files import append_row
+    with loading(model):
+        from smolmath.using.solving.files import append_row
 
-            questions = _questions(question, file)
-            if save is not None:
-                append_row(save, None)  # a file that can't be written must not be found out after minutes
-            reasoner, sampling = _load(model, samples, temperature, max_tokens, seed)
-        failed = 0
-        for asked in questions:
-            failed += not _solve(reasoner, asked, sampling, len(questions) > 1, save, as_json)
-    except SmolmathError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        interrupted()
+        questions = _questions(question, file)
+        if save is not None:
+            append_row(save, None)  # a file that can't be written must not be found out after minutes
+        reasoner, sampling = _load(model, samples, temperature, max_tokens, seed)
+    failed = 0
+    for asked in questions:
+        failed += not _solve(reasoner, asked, sampling, len(questions) > 1, save, as_json)
     if failed:
         fail(f"{failed} of {len(questions)} questions could not be asked.")
 

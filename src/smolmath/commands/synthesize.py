@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from smolmath.commands import console, fail, interrupted
+from smolmath.commands import console, interruptible
 from smolmath.commands.options import MaxTokens, Model
-from smolmath.errors import SmolmathError
 
 
 def synthesize(
@@ -34,7 +33,7 @@ def synthesize(
 
     Killed or interrupted, the same command goes on where it was.
     """
-    try:
+    with interruptible("the same command goes on where it was"):
         from smolmath.using.synthesis.run import Wanted, synthesize
         from smolmath.using.synthesis.run import as_json as to_json
         from smolmath.using.synthesis.show import summary_parts
@@ -53,10 +52,6 @@ def synthesize(
             columns={"question": question, "reference_answer": reference},
         )
         summary = synthesize(wanted)
-    except (SmolmathError, OSError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        interrupted("\ninterrupted: the same command goes on where it was.")
     if as_json:
         print(to_json(summary))
         return

@@ -30,7 +30,7 @@ FACTS = "facts.json"
 class PartRun(StageRun):
     """The stage's run as one of its processes sees it: the process that started it locks, cleans up and publishes."""
 
-    def out(self, path: str) -> Path:
+    def out(self, path: str | Path) -> Path:
         return self.part(path)
 
 

@@ -1,0 +1,76 @@
+"""`smolmath compare`: two results problem by problem, or several ranked."""
+
+import json
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from smolmath.commands import console, fail
+
+
+def compare(
+    a: Annotated[str | None, typer.Argument(metavar="A", help="REVISION, REVISION:MODEL or :MODEL.")] = None,
+    b: Annotated[
+        list[str] | None, typer.Argument(metavar="B...", help="Likewise; several are ranked; or the workspace.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Only these models.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only these datasets.")] = None,
+    flips: Annotated[int, typer.Option(min=0, help="Flipped problems to print of each model and dataset.")] = 0,
+    common: Annotated[bool, typer.Option("--common", help="Where the problems differ, use the common ones.")] = False,
+    power: Annotated[float | None, typer.Option(min=0.01, help="Points: how many problems show them?")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for a program.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a pull request.")] = False,
+) -> None:
+    """Compare results problem by problem: commits, branches, tags, DVC experiments, `workspace`, or two models.
+
+    smolmath compare main                  the workspace against a branch
+    smolmath compare HEAD~3 exp-4a1c       an experiment against a commit
+    smolmath compare main exp-1 exp-2      several experiments, ranked
+    smolmath compare :base :sums           two models of the workspace
+    smolmath compare --power 2.0           how many problems it takes to see two points
+    """
+    from smolmath.studies.comparing import show
+    from smolmath.studies.comparing.compare import Side, names, with_texts
+    from smolmath.studies.comparing.compare import compare as compare_sides
+    from smolmath.studies.comparing.ranking import RankingError, rank, ranking_lines
+    from smolmath.studies.comparing.ranking import as_json as ranked_as_json
+
+    if a is None:
+        if power is None:
+            fail("name what to compare: smolmath compare A [B], or --power POINTS alone.")
+        console.print(show.power_table(power, show.assumed()))
+        return
+    others, models, datasets = b or ["workspace"], model or [], dataset or []
+    if len(others) > 1:
+        if asked := [name for name, value in (("flips", flips), ("power", power), ("common", common)) if value]:
+            raise RankingError(
+                f"--{' and --'.join(asked)}: of two versions alone; several are ranked on what all answered."
+            )
+        ranking = rank(Side.parse(a), [Side.parse(b) for b in others], models=models, datasets=datasets)
+        if as_json:
+            print(json.dumps(ranked_as_json(ranking), indent=1, ensure_ascii=False))
+        elif as_markdown:
+            print("\n\n".join(show.as_markdown(comparison) for comparison in ranking.comparisons))
+        else:
+            show.print_parts(console, ranking_lines(ranking))
+        return
+    sides = Side.parse(a), Side.parse(others[0])
+    comparison = compare_sides(*sides, models=models, datasets=datasets, common=common)
+    one, two = sides[0].revision, sides[1].revision
+    if as_json:
+        if flips:
+            told = [replace(found, flips=with_texts(found, one, two, flips)) for found in comparison.flips]
+            comparison = replace(comparison, flips=told)
+        print(json.dumps(show.as_json(comparison), indent=1, ensure_ascii=False))
+        return
+    if as_markdown:
+        print(show.as_markdown(comparison))
+        return
+    show.print_parts(console, show.lines(comparison))
+    for found in comparison.flips if flips else ():
+        called = names(*sides, found.model_a, found.model_b)
+        show.print_parts(console, show.flip_texts(found, with_texts(found, one, two, flips), *called))
+    if power is not None:
+        console.print("")
+        console.print(show.power_table(power, show.observed(comparison)))
