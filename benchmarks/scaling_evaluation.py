@@ -156,11 +156,11 @@ def measure_evaluation(problems: int, engines: int) -> Run:
 
     import smolmath.kernels  # noqa: F401  # before torch
     from smolmath.engines.transformers import ChatReader, load_tokenizer
+    from smolmath.evaluation.copies import EngineCopies
     from smolmath.evaluation.generation import generate_batches, read_completions
     from smolmath.params.core import load_section, read_params
     from smolmath.params.evaluate import SamplingParams
     from smolmath.params.prompt import PromptParams
-    from smolmath.running.copies import EngineCopies
     from smolmath.running.params import HardwareParams
 
     params = read_params(ROOT / "recipes" / "demo.yaml")

@@ -12,10 +12,10 @@ from functools import partial
 import psutil
 import pytest
 
-import smolmath.running.copies
+import smolmath.evaluation.copies
 from smolmath.errors import StageError
+from smolmath.evaluation.copies import EngineCopies, engine_gpus, gpu_shares, load_engines, share_of
 from smolmath.evaluation.generation import generate_batches, read_completions
-from smolmath.running.copies import EngineCopies, engine_gpus, gpu_shares, load_engines, share_of
 from smolmath.running.devices import VISIBLE
 from smolmath.running.runs import alive
 from tests.conftest import ROOT, clone, wait_until
@@ -71,12 +71,12 @@ def started(monkeypatch):
     """Names of the copies that were started."""
     names = []
 
-    class Noted(smolmath.running.copies._Copy):
+    class Noted(smolmath.evaluation.copies._Copy):
         def __init__(self, name, *rest):
             names.append(name)
             super().__init__(name, *rest)
 
-    monkeypatch.setattr(smolmath.running.copies, "_Copy", Noted)
+    monkeypatch.setattr(smolmath.evaluation.copies, "_Copy", Noted)
     return names
 
 

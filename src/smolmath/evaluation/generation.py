@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from smolmath.engines import Engine, Reader, Sampling
 from smolmath.errors import StageError
+from smolmath.evaluation.copies import EngineCopies
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import Message, chat_prompt
 from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table, write_table
-from smolmath.running.copies import EngineCopies
 from smolmath.running.progress import progress
 
 
