@@ -8,7 +8,7 @@ in turn, no two problems alike. Generation: `generate_batches` of the shipped ba
 a CPU thread for each engine: 1 → 2 engines is 1 → 2 cores. Every run is a process of its own.
 
 The model is seconds = start + completions × c / processes. Start and c come from the runs with the most processes, and
-predict one of three times the size. c hangs on the length of prompts and completions: measure it on a few hundred
+predict one of three times the size. c depends on the length of prompts and completions: measure it on a few hundred
 problems of one's own with the real model, then multiply.
 """
 

@@ -1,4 +1,4 @@
-"""Copies of an engine at the same time: nothing hangs on how many, and none outlives what it belongs to."""
+"""Copies of an engine at the same time: nothing depends on how many, and none outlives what it belongs to."""
 
 import os
 import re

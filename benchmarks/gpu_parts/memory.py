@@ -21,7 +21,7 @@ def _kept(shape: Shape, checkpointing: bool, tokens: int) -> int:
     import torch
     from transformers import AutoModelForCausalLM
 
-    # Nothing that is counted hangs on the vocabulary.
+    # Nothing that is counted depends on the vocabulary.
     config = model_config(dataclasses.replace(shape, vocabulary=64), eos=0)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").train()
     if checkpointing:

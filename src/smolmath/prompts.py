@@ -1,4 +1,4 @@
-"""What the model is told, and the form that its answer is asked to take.
+"""What the model reads, and the form that its answer is asked to take.
 
 <reasoning>
 9+0=9

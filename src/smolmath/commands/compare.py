@@ -60,8 +60,8 @@ def compare(
     one, two = sides[0].revision, sides[1].revision
     if as_json:
         if flips:
-            told = [replace(found, flips=with_texts(found, one, two, flips)) for found in comparison.flips]
-            comparison = replace(comparison, flips=told)
+            with_flips = [replace(found, flips=with_texts(found, one, two, flips)) for found in comparison.flips]
+            comparison = replace(comparison, flips=with_flips)
         print(json.dumps(show.as_json(comparison), indent=1, ensure_ascii=False))
         return
     if as_markdown:

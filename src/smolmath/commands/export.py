@@ -33,7 +33,7 @@ def export(
         from smolmath.using.publishing import export as writing
         from smolmath.using.publishing.bundle import bundle
         from smolmath.using.publishing.files import PublishError
-        from smolmath.using.publishing.show import files_told, warn
+        from smolmath.using.publishing.show import files_in_words, warn
         from smolmath.using.solving.models import find_model
 
         if gguf and adapter_only:
@@ -51,7 +51,7 @@ def export(
                 writing.with_gguf(made.files, name, program, out.parent) if program else nullcontext(made.files)
             ) as files:
                 writing.export(files, out, force=force)
-                print(files_told(files))
+                print(files_in_words(files))
         except OSError as error:  # a disk that is full, a folder that can't be written
             raise PublishError(f"{out} was not written: {error}") from None
     print(f"wrote {out}")

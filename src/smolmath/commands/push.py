@@ -30,7 +30,7 @@ def push(
         from smolmath.params.core import read_params
         from smolmath.using.publishing import hub
         from smolmath.using.publishing.bundle import bundle
-        from smolmath.using.publishing.show import files_told, warn
+        from smolmath.using.publishing.show import files_in_words, warn
         from smolmath.using.solving.models import find_model
 
         hub.check_repo_id(repo_id)
@@ -40,7 +40,7 @@ def push(
         found = find_model(model, params)
         made = bundle(found, params, called=repo_id, adapter_only=adapter_only, base=base, licence=license)
         warn(made.warnings)
-        print(files_told(made.files), flush=True)
+        print(files_in_words(made.files), flush=True)
         if dry_run:
             print(f"\n{made.card}\nnothing was sent: a push would put these files into {repo_id}.")
             return

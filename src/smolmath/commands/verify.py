@@ -16,7 +16,7 @@ def verify(
     """Recompute hashes: are results what dvc.lock says, made from what it says? Exit code 1 if not, or not to be said.
 
     smolmath verify                        everything that is here
-    smolmath verify models/legs            a model and all that it hangs on
+    smolmath verify models/legs            a model and all that it depends on
     """
     from smolmath.studies.provenance.show import findings_parts
     from smolmath.studies.provenance.verify import verify

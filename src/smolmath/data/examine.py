@@ -258,7 +258,7 @@ def _bad_answer(answer: str) -> tuple[str, str] | None:
 
 
 def draw(normalised: str) -> float:
-    """A number in [0, 1) that hangs on the question alone, so that a larger fraction contains the smaller one."""
+    """A number in [0, 1) that depends on the question alone, so that a larger fraction contains the smaller one."""
     digest = hashlib.sha256(f"select:{normalised}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

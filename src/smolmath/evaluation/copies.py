@@ -1,8 +1,8 @@
 """Copies of an engine that work at the same time, each a process of its own with its share of GPUs and CPU threads.
 
-They take one task after another; no result hangs on which copy made it. A copy is a fresh interpreter, the leader of a
-process group with all that its engine starts (vLLM's is a process of its own): the group goes with the copy, with an
-error in another one, and with this process however it ends.
+They take one task after another; no result depends on which copy made it. A copy is a fresh interpreter, the leader
+of a process group with all that its engine starts (vLLM's is a process of its own): the group goes with the copy, with
+an error in another one, and with this process however it ends.
 """
 
 import contextlib
@@ -71,7 +71,7 @@ class EngineCopies:
 
     @property
     def device(self) -> str:
-        """`cpu` or `cuda`, as the copies have told; where none had to work, one is loaded here to see."""
+        """`cpu` or `cuda`, as the copies reported; where none had to work, one is loaded here to see."""
         if self._device is None:
             self._device = self.load(hardware=share_of(self.hardware)).device
         return self._device

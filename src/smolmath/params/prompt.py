@@ -1,4 +1,4 @@
-"""Section `prompt`: what the model is told, and the tags that it is asked to answer in."""
+"""Section `prompt`: what the model reads, and the tags that it is asked to answer in."""
 
 from pydantic import Field
 

@@ -92,7 +92,7 @@ def locks() -> Path:
 def _free(candidates: Sequence[str], count: int, held: ExitStack) -> list[str]:
     """`count` GPUs whose locks are now `held`: all at once or none, so that two stages never wait for each other."""
     locks().mkdir(parents=True, exist_ok=True)
-    told = False
+    said = False
     while True:
         with ExitStack() as mine:
             gpus: list[str] = []
@@ -105,10 +105,10 @@ def _free(candidates: Sequence[str], count: int, held: ExitStack) -> list[str]:
                 if len(gpus) == count:
                     held.enter_context(mine.pop_all())
                     return gpus
-        if not told:
+        if not said:
             what = "a free GPU" if count == 1 else f"{count} free GPUs"
             print(f"waiting for {what}: other stages hold some of {', '.join(candidates)}", flush=True)
-            told = True
+            said = True
         time.sleep(POLL_S)
 
 

@@ -39,8 +39,8 @@ def fingerprint(stage: str, deps: Mapping[str, str], params: Mapping[str, Any]) 
 
     Computed from a stage's entry in dvc.lock it is the name of the journal entry that tells how its outs were made.
     """
-    told = json.dumps([stage, deps, params], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    text = json.dumps([stage, deps, params], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def input_files(path: Path) -> list[Path]:

@@ -31,7 +31,7 @@ def ray_pool(workers: int | None) -> Iterator["RayPool"]:
     """Workers on Ray.
 
     Args: workers: tasks at a time; None: one for each CPU of the cluster.
-    Raises: WorkerError if Ray is not installed, or its address answers not.
+    Raises: WorkerError if Ray is not installed, or nothing answers at its address.
     """
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     try:

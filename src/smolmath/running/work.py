@@ -19,7 +19,7 @@ from smolmath.running.graph import load_stages
 from smolmath.running.hashes import fingerprint
 from smolmath.running.runs import alive, inputs, lock_of, main_workspace
 
-SYNTHESIS = "synthesize"  # a command with states of its own, which hang on its arguments
+SYNTHESIS = "synthesize"  # a command with states of its own, which depend on its arguments
 
 
 class WorkError(SmolmathError):

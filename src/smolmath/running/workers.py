@@ -88,7 +88,7 @@ def ordered_map(
 
 
 def worker_died(item: object) -> WorkerError:
-    """What a person is told when an item has cost several workers their lives."""
+    """The error for an item over which several workers have died."""
     return WorkerError(
         f"worker processes ended before their time {RETRIES + 1} times at the same work "
         f"({textwrap.shorten(str(item), 80)}); when memory is short the system ends the largest process. "

@@ -2,8 +2,8 @@
 
 Files are cut into pieces (pieces.py) that workers read, examine (examine.py) and spill (spills.py). What duplicates
 are found by comes together here and is shared out by hash (merging.py); then workers write the shards (writing.py).
-Each step is a function of its item alone, and items depend on the files alone: no byte hangs on who does the work, nor
-on how often a part of it had to be done again.
+Each step is a function of its item alone, and items depend on the files alone: no byte depends on who does the work,
+nor on how often a part of it had to be done again.
 """
 
 import time
@@ -60,7 +60,7 @@ def process_dataset(
         key: dataset key in params.yaml.
         raw: folder that fetch wrote.
         out: empty folder to write into.
-        workers, on: as of `workers.pool`; no byte hangs on them.
+        workers, on: as of `workers.pool`; no byte depends on them.
         state: folder of these inputs alone, in which a run that was killed has left what it had done; None: nothing
             is kept.
         other: raw folder and params of the dataset that contamination is looked for in.

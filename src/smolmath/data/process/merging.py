@@ -17,7 +17,7 @@ from smolmath.data.filters.duplicates import FirstSeen, NearDuplicates, Signatur
 from smolmath.data.process.spills import Keys, Outcome
 
 PARTITION_ROWS = 50_000
-_AT_ONCE = 2_000  # rows that are looked for at once; no result hangs on it
+_AT_ONCE = 2_000  # rows that are looked for at once; no result depends on it
 
 # A row that is a duplicate, and of which: places, counted through the files in their order.
 DROPPED = np.dtype([("row", np.uint32), ("of", np.uint32), ("near", np.bool_)])
@@ -27,7 +27,7 @@ Dropped = npt.NDArray[Any]
 class Partitions:
     """What came of all pieces, the keys of their rows by partition: 64 bytes a row.
 
-    Args: rows: of the dataset; how many partitions there are hangs on it alone.
+    Args: rows: of the dataset; how many partitions there are depends on it alone.
     """
 
     def __init__(self, rows: int) -> None:

@@ -25,7 +25,7 @@ class LaunchError(SmolmathError):
 
 
 class LostProcessError(LaunchError):
-    """A process that can't go on because another is gone: what it says is no cause, and gives way to what is."""
+    """A process that can't go on because another one is gone, whose error is the one to show."""
 
     status = 3
 

@@ -23,9 +23,9 @@ class Job:
     name: str  # of the stage
     arguments: list[str]  # of the script, the script first
     folder: str  # that it runs in
-    environment: dict[str, str]  # what of it the script hangs on
+    environment: dict[str, str]  # what of it the script depends on
     deps: dict[str, str]  # hash of each
-    params: dict[str, Any]  # those that the stage hangs on
+    params: dict[str, Any]  # those that the stage depends on
     hardware: dict[str, Any]
     packages: dict[str, str]
     machines: int

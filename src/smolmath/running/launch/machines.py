@@ -131,12 +131,12 @@ def run_on_machines(job: Job, path: Path, folder: Path, threads: int | None) -> 
 
 
 def _wait_for(job: Job, others: dict[int, Pulse]) -> None:
-    told: list[int] = []
+    named: list[int] = []
     while missing := [machine for machine, pulse in others.items() if not pulse.begun]:
-        if missing != told:
+        if missing != named:
             names = ", ".join(map(str, missing))
             print(f"{job.name}: waiting for machine {names}: run `smolmath join --machine NUMBER` there", flush=True)
-            told = missing
+            named = missing
         time.sleep(LOOK_S)
     for pulse in others.values():
         pulse.at = time.monotonic()

@@ -83,11 +83,11 @@ def _run_processes(run: StageRun, hardware: HardwareParams) -> None:
     else:
         ended = run_on_machines(job, path, launches(main_workspace()), hardware.threads)
     if ended is not None:
-        raise StageError(_told(job, run.state, ended))
+        raise StageError(_in_words(job, run.state, ended))
     run.facts |= json.loads(facts.read_text(encoding="utf-8"))
 
 
-def _told(job: Job, state: Path, ended: Ended) -> str:
+def _in_words(job: Job, state: Path, ended: Ended) -> str:
     which = f"{job.name}: process {ended.rank} of {job.processes} {ended.how}"
     if ended.status > 0:
         return f"{which}, and the others were ended with it. {ended.error or 'What it said stands above.'}"

@@ -160,9 +160,9 @@ def refuse_other_terms(a: Predictions, b: Predictions) -> None:
         )
     differing = [key for key in SAMPLING if a.sampling.get(key) != b.sampling.get(key)]
     if differing:
-        told = "; ".join(f"{key}: {a.sampling.get(key)} and {b.sampling.get(key)}" for key in differing)
+        words = "; ".join(f"{key}: {a.sampling.get(key)} and {b.sampling.get(key)}" for key in differing)
         raise UnpairedError(
-            f"{_what(a, b)}: the sampling differs (evaluate.sampling, {told}). Evaluate both with one sampling: "
+            f"{_what(a, b)}: the sampling differs (evaluate.sampling, {words}). Evaluate both with one sampling: "
             "`dvc repro` generates anew and trains nothing."
         )
 
@@ -235,17 +235,17 @@ def _pairs(a: Side, b: Side, models: Sequence[str], datasets: Sequence[str]) -> 
     if pairs and not (
         chosen := [p for p in pairs if (not models or p[1] in models) and (not datasets or p[2] in datasets)]
     ):
-        told = ", ".join(f"{model} on {dataset}" for _, model, dataset in pairs)
-        raise RevisionError(f"--model and --dataset leave nothing of what both have evaluated: {told}.")
+        words = ", ".join(f"{model} on {dataset}" for _, model, dataset in pairs)
+        raise RevisionError(f"--model and --dataset leave nothing of what both have evaluated: {words}.")
     if not pairs:
         raise RevisionError(
-            f"nothing to compare: {_told(a, has_a)}; {_told(b, has_b)}. Evaluate one model on one dataset in both "
-            "(evaluate.models, evaluate.datasets)."
+            f"nothing to compare: {_in_words(a, has_a)}; {_in_words(b, has_b)}. Evaluate one model on one dataset "
+            "in both (evaluate.models, evaluate.datasets)."
         )
     return chosen
 
 
-def _told(side: Side, has: Sequence[tuple[str, str]]) -> str:
+def _in_words(side: Side, has: Sequence[tuple[str, str]]) -> str:
     return f"{side.name} has {', '.join(f'{model} on {dataset}' for model, dataset in has) or 'no evaluation'}"
 
 

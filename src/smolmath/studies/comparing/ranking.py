@@ -47,16 +47,16 @@ def rank(a: Side, others: Sequence[Side], *, models: Sequence[str] = (), dataset
     found = [compare(a, b, models=models, datasets=datasets) for b in others]
     tests = [(b, difference) for b, one in zip(others, found, strict=True) for difference in one.differences]
     corrected = iter(holm([difference.paired.p for _, difference in tests]))
-    told = []
+    comparisons = []
     for b, one in zip(others, found, strict=True):
         differences = []
         for difference in one.differences:
             p = next(corrected)
             called = names(a, b, difference.model_a, difference.model_b)
-            words = in_words(difference.paired, p, len(tests), *called)
-            differences.append(replace(difference, p_corrected=p, verdict=words))
-        told.append(replace(one, differences=differences))
-    return Ranking(a.name, told)
+            verdict = in_words(difference.paired, p, len(tests), *called)
+            differences.append(replace(difference, p_corrected=p, verdict=verdict))
+        comparisons.append(replace(one, differences=differences))
+    return Ranking(a.name, comparisons)
 
 
 def ranking_lines(ranking: Ranking) -> list[Text]:

@@ -145,7 +145,7 @@ class Revision:
         config = {name: self._repo.config.get(name, {}) for name in ("core", "remote")}
         try:
             files = DVCFileSystem(rev=None if self.name == WORKSPACE else self.name, config=config)
-            files.repo  # noqa: B018  # opened here, where an error can be told
+            files.repo  # noqa: B018  # opened here, where an error can be reported
         except (SCMError, GitError) as error:
             raise RevisionError(
                 f"{self.name!r} is no commit, branch, tag or experiment here ({error}). `git log --oneline` and "

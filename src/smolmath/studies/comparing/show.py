@@ -89,8 +89,8 @@ def as_markdown(comparison: Comparison) -> str:
         ]
         lines.append("")
     if comparison.same:
-        told = ", ".join(f"{_plain(model)} on {_plain(dataset)}" for model, dataset in comparison.same)
-        lines.append(f"Every verdict is the same: {told}.")
+        words = ", ".join(f"{_plain(model)} on {_plain(dataset)}" for model, dataset in comparison.same)
+        lines.append(f"Every verdict is the same: {words}.")
     return "\n".join([*lines, *(f"Warning: {_plain(warning)}" for warning in comparison.warnings)])
 
 

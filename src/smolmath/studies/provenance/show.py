@@ -47,7 +47,7 @@ def trail_parts(found: Trail) -> list[Any]:
     head.add_column(overflow="fold")
     head.add_row("made by", last.recorded.stage)
     head.add_row("md5", found.md5)
-    head.add_row("code", commit_told(last))
+    head.add_row("code", commit_in_words(last))
     head.add_row("recorded in", found.recorded_in or "no commit yet: commit dvc.lock, journal and metrics")
     for name, value in _outcome(last.journal):
         head.add_row(name, value)
@@ -57,11 +57,11 @@ def trail_parts(found: Trail) -> list[Any]:
     parts += ["", _stages(found), ""]
     for section in ("machine", "packages"):
         values = facts_of(found.runs, section)
-        parts += _section(section, {name: ", ".join(told) for name, told in values.items()})
+        parts += _section(section, {name: ", ".join(words) for name, words in values.items()})
     return parts
 
 
-def commit_told(run: Run) -> str:
+def commit_in_words(run: Run) -> str:
     """The commit that a run started from, and whether its code and params were those of the commit."""
     if run.journal is None:
         return "unknown: the journal has no entry of this run"
@@ -79,8 +79,8 @@ def findings_parts(findings: Iterable[Finding]) -> list[Any]:
     table.add_column("what", overflow="fold")
     for finding in findings:
         style = {"ok": "green", "wrong": "bold red", "missing": "yellow", "note": "dim"}[finding.status]
-        told = finding.what + (f": {finding.detail}" if finding.detail else "")
-        table.add_row(Text(finding.status, style=style), finding.stage, told)
+        words = finding.what + (f": {finding.detail}" if finding.detail else "")
+        table.add_row(Text(finding.status, style=style), finding.stage, words)
     return [table]
 
 
@@ -99,7 +99,7 @@ def _stages(found: Trail) -> Table:
 
 def _outcome(entry: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What the stage noted beside the usual: steps, seconds by activity, the engine."""
-    told = []
+    words = []
     for name, value in (entry or {}).items():
         if name in ELSEWHERE:
             continue
@@ -108,23 +108,23 @@ def _outcome(entry: dict[str, Any] | None) -> list[tuple[str, str]]:
         elif isinstance(value, list):
             value = "; ".join(map(str, value))
         if value not in ("", None):
-            told.append((name.replace("_", " "), str(value)))
-    return told
+            words.append((name.replace("_", " "), str(value)))
+    return words
 
 
 def _sources(found: Trail) -> dict[str, str]:
-    told = {}
+    words = {}
     for dataset, manifest in found.sources.items():
         if not manifest:
-            told[dataset] = "its raw rows are not here: dvc pull, where a remote has them"
+            words[dataset] = "its raw rows are not here: dvc pull, where a remote has them"
             continue
         what = {k: v for k, v in manifest.items() if k != "files" and v is not None}
         files = manifest.get("files") or []
         rows = sum(file.get("rows") or 0 for file in files)
-        told[dataset] = ", ".join(f"{k} {v}" for k, v in what.items()) + f"; {rows:,} rows"
+        words[dataset] = ", ".join(f"{k} {v}" for k, v in what.items()) + f"; {rows:,} rows"
         for file in files:
-            told[f"{dataset}/{file['path']}"] = f"sha256 {file['sha256']}"
-    return told
+            words[f"{dataset}/{file['path']}"] = f"sha256 {file['sha256']}"
+    return words
 
 
 def _section(name: str, values: dict[str, str]) -> list[Any]:

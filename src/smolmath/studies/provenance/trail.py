@@ -30,7 +30,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Trail:
-    """How the out at `path` was made: the stage that wrote it last, and before it all that it hangs on, in order."""
+    """How the out at `path` was made: the stage that wrote it last, and before it all that it depends on, in order."""
 
     path: str
     md5: str
@@ -57,8 +57,8 @@ def trail(path: str) -> Trail:
     made = producer(lock, name)
     if made is None:
         outs = [out for recorded in lock.values() for out in recorded.outs]
-        told = f"dvc.lock records: {', '.join(outs)}." if outs else "There is no dvc.lock: run `dvc repro`."
-        raise TrailError(f"{path}: no stage is recorded as having made it. {told}")
+        words = f"dvc.lock records: {', '.join(outs)}." if outs else "There is no dvc.lock: run `dvc repro`."
+        raise TrailError(f"{path}: no stage is recorded as having made it. {words}")
     runs = [Run(recorded, journal_entry(recorded)) for recorded in upstream(lock, made)]
     return Trail(
         path=name,
@@ -85,7 +85,7 @@ def is_place_of_results(lock: Mapping[str, Recorded], path: str) -> bool:
 
 
 def upstream(lock: Mapping[str, Recorded], made: Recorded) -> list[Recorded]:
-    """All that `made` hangs on and itself, each after what it reads."""
+    """All that `made` depends on and itself, each after what it reads."""
     found: dict[str, Recorded] = {}
 
     def visit(recorded: Recorded) -> None:

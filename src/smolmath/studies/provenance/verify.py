@@ -1,6 +1,6 @@
 """`smolmath verify`: are results what dvc.lock says they are, made from what it says?
 
-Of each result and of all that it hangs on: its bytes hash to what is recorded; what a stage read is what the stage
+Of each result and of all that it depends on: its bytes hash to what is recorded; what a stage read is what the stage
 before it wrote; the code and files that are recorded are the workspace's, or those of the commit that the run started
 from; the journal knows the run.
 """
@@ -38,7 +38,7 @@ class Finding:
 
 
 def verify(paths: Sequence[str], params: Mapping[str, Any]) -> list[Finding]:
-    """Look at the named outs, or at every one, and at all that they hang on.
+    """Look at the named outs, or at every one, and at all that they depend on.
 
     What is not in the workspace is `missing` where it was named, and no finding where it only lies on the way.
 

@@ -118,14 +118,14 @@ def _finding(report: Report, name: str) -> Finding:
     counted = found.after.counted
     if counted != found.before.counted:
         counted = f"{found.before.counted}; then {counted}"
-    told = f"{found.size} points, {counted}, {_p(found)}"
+    words = f"{found.size} points, {counted}, {_p(found)}"
     if found.sure:
         verb = "raised" if found.points > 0 else "lowered"
-        sentence = f"{what} {verb} {found.after.kind} on {phase.dataset} from {before} to {after} ({told})."
+        sentence = f"{what} {verb} {found.after.kind} on {phase.dataset} from {before} to {after} ({words})."
     else:
         sentence = (
             f"{what} made no clear difference to {found.after.kind} on {phase.dataset}: {before} before, {after} "
-            f"after ({told})."
+            f"after ({words})."
         )
     kind = "even" if not found.sure else "up" if found.points > 0 else "down"
     return Finding(name, kind, sentence, _elsewhere(report, name, phase.dataset))
@@ -147,11 +147,11 @@ def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
 
 def _elsewhere(report: Report, name: str, own: str) -> str:
     """What a phase did to the datasets it was not trained on: a gain at home may be a loss elsewhere."""
-    told = []
+    words = []
     for dataset in report.datasets:
         found = change(report, name, dataset) if dataset != own else None
         if found is not None:
             before, after = percent(found.before.value, found.before.se), percent(found.after.value, found.after.se)
             doubt = "" if found.sure else f", not clear: {_p(found)}"
-            told.append(f"{dataset} {found.size}\u00a0points ({before} → {after}{doubt})")
-    return f"Elsewhere: {'; '.join(told)}." if told else ""
+            words.append(f"{dataset} {found.size}\u00a0points ({before} → {after}{doubt})")
+    return f"Elsewhere: {'; '.join(words)}." if words else ""

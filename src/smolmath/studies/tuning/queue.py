@@ -90,7 +90,7 @@ def workers() -> int:
 
 @contextlib.contextmanager
 def _queue() -> Iterator[Any]:
-    """DVC's. Raises: QueueError where it was told that there is no Git (`core.no_scm`), as `make setup` does."""
+    """DVC's. Raises: QueueError where its config says that there is no Git (`core.no_scm`), as `make setup` does."""
     from dvc.repo import Repo
     from dvc.scm import NoSCMError
 

@@ -61,10 +61,10 @@ def _against(best: Outcome, other: Outcome, metric: str) -> str:
         difference = uncertainty.paired_mean(one, two)
         p = uncertainty.bootstrap_p([b - a for a, b in zip(one, two, strict=True)])
     clear = "clearly better than" if is_clear(p) else "not clearly better than"
-    told = f"{signed(100 * difference.value)} ± {100 * difference.se:.1f} points"
+    words = f"{signed(100 * difference.value)} ± {100 * difference.se:.1f} points"
     if metric != "accuracy":
-        told = f"{difference.value:+.3f} ± {difference.se:.3f}"
-    return f"{told}, {p_text(p)}: {clear}"
+        words = f"{difference.value:+.3f} ± {difference.se:.3f}"
+    return f"{words}, {p_text(p)}: {clear}"
 
 
 def _cells(trial: Trial) -> tuple[str, str, str]:

@@ -80,7 +80,7 @@ class Tuning:
 
     def trials(self) -> list[Trial]:
         """All of them, the best first, those without a result last."""
-        found = [self._told(trial) for trial in self.study.get_trials(deepcopy=False)]
+        found = [self._trial(trial) for trial in self.study.get_trials(deepcopy=False)]
         return sorted(found, key=lambda t: (t.outcome is None, -t.outcome.estimate.value if t.outcome else t.number))
 
     def _take_up(self) -> None:
@@ -204,7 +204,7 @@ class Tuning:
         found: list[FrozenTrial] = self.study.get_trials(deepcopy=False, states=states)
         return found
 
-    def _told(self, trial: FrozenTrial) -> Trial:
+    def _trial(self, trial: FrozenTrial) -> Trial:
         name, values = trial.user_attrs.get("experiment", "–"), trial.user_attrs.get("values", {})
         state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
         reached = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None

@@ -14,7 +14,7 @@ from smolmath.errors import StageError
 
 TIMEOUT_S = 10.0
 START = 'VLLM_SERVER_DEV_MODE=1 vllm serve {model} --weight-transfer-config \'{{"backend": "nccl"}}\''
-# What of a model's config its weights' shapes hang on.
+# What of a model's config its weights' shapes depend on.
 SHAPE = (
     "architectures",
     "hidden_size",

@@ -1,4 +1,4 @@
-"""What ends a training, told with its remedy: memory, disk, weights that are no numbers any more."""
+"""What ends a training, with its remedy: memory, disk, weights that are no numbers any more."""
 
 import errno
 import shutil

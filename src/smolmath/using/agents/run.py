@@ -20,7 +20,7 @@ class Step:
     number: int
     calls: list[tuple[str, Any]]  # tool and arguments; of a code agent `python_interpreter` and the code
     solutions: list[Solution]  # what the reasoner worked out in this step
-    observation: str  # what the model is told came of it
+    observation: str  # what the model reads of the result
     error: str | None  # what was wrong with the model's action
     written: str  # the model's own words
 

@@ -95,7 +95,7 @@ def _subject(
         parameters=parameters(files),
         max_completion_tokens=int(sampling.get("max_completion_tokens", model.max_completion_tokens)),
         licence=licence or (origin.base.licence if origin else None),
-        told_as="It is the hub's, unchanged." if on_hub else "How it was made is not recorded.",
+        in_words_as="It is the hub's, unchanged." if on_hub else "How it was made is not recorded.",
         hub_id=model.name if on_hub else None,
         adapter_base=adapter_base,
         example=example_of(origin) if origin else None,

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from smolmath.params.prompt import PromptParams
-from smolmath.studies.provenance.show import commit_told
+from smolmath.studies.provenance.show import commit_in_words
 from smolmath.studies.provenance.trail import facts_of
 from smolmath.studies.report.findings import METHODS, duration, percent
 from smolmath.using.publishing.examples import Example
@@ -34,7 +34,7 @@ class Subject:
     parameters: int
     max_completion_tokens: int
     licence: str | None
-    told_as: str  # where it comes from, for one without an origin
+    in_words_as: str  # where it comes from, for one without an origin
     hub_id: str | None = None  # that it is a copy of
     adapter_base: str | None = None  # of an adapter: the model that it is put on
     example: Example | None = None
@@ -54,8 +54,8 @@ def model_card(subject: Subject, origin: Origin | None) -> str:
         subject=subject,
         origin=origin,
         title=subject.called.rstrip("/").split("/")[-1],
-        size=size_told(subject.parameters),
-        methods=methods_told(origin) if origin else "",
+        size=size_in_words(subject.parameters),
+        methods=methods_in_words(origin) if origin else "",
         sampling=sampling_of(origin),
         sampled=any(result.found.k for result in origin.results) if origin else False,
         samples=max((result.found.k for result in origin.results), default=0) if origin else 0,
@@ -68,11 +68,11 @@ def model_card(subject: Subject, origin: Origin | None) -> str:
             max_completion_tokens=subject.max_completion_tokens,
             adapter_base=subject.adapter_base,
         ),
-        phase_told=phase_told,
+        phase_in_words=phase_in_words,
         interval=interval,
-        code_at=commit_told(origin.trail.last) if origin else "",
+        code_at=commit_in_words(origin.trail.last) if origin else "",
         hardware=hardware(origin) if origin else "",
-        packages={name: ", ".join(told) for name, told in facts_of(origin.trail.runs, "packages").items()}
+        packages={name: ", ".join(words) for name, words in facts_of(origin.trail.runs, "packages").items()}
         if origin
         else {},
         hashes=hashes(origin) if origin else {},
@@ -107,7 +107,7 @@ def _eval_results(result: Result, origin: Origin) -> list[EvalResult]:
     dataset: Dataset = next(one for one in origin.datasets if one.name == result.dataset)
     found = result.found
 
-    def told(name: str, value: float, interval: str) -> EvalResult:
+    def evaluated(name: str, value: float, interval: str) -> EvalResult:
         return EvalResult(
             task_type="text-generation",
             task_name="Math problems",
@@ -121,14 +121,14 @@ def _eval_results(result: Result, origin: Origin) -> list[EvalResult]:
             metric_name=f"{name}, {found.n} problems (95 % interval {interval})",
         )
 
-    results = [told("greedy accuracy", found.accuracy, f"{found.accuracy_low:.4f} to {found.accuracy_high:.4f}")]
+    results = [evaluated("greedy accuracy", found.accuracy, f"{found.accuracy_low:.4f} to {found.accuracy_high:.4f}")]
     if found.mean_at_k is not None and found.mean_at_k_low is not None and found.mean_at_k_high is not None:
         interval = f"{found.mean_at_k_low:.4f} to {found.mean_at_k_high:.4f}"
-        results.append(told(f"sampled accuracy, mean of {found.k}", found.mean_at_k, interval))
+        results.append(evaluated(f"sampled accuracy, mean of {found.k}", found.mean_at_k, interval))
     return results
 
 
-def methods_told(origin: Origin) -> str:
+def methods_in_words(origin: Origin) -> str:
     """`GRPO`, `GRPO and SFT`; empty for a base."""
     return " and ".join(dict.fromkeys(METHODS[phase.params["method"]] for phase in origin.phases))
 
@@ -140,7 +140,7 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
     return f"{100 * value:.1f}\u00a0({100 * low:.1f}–{100 * high:.1f})"
 
 
-def size_told(parameters: int) -> str:
+def size_in_words(parameters: int) -> str:
     """`0.9 M`, `135 M`, `1.5 B`."""
     for unit, divisor in (("B", 1e9), ("M", 1e6)):
         if parameters >= 0.1 * divisor:
@@ -149,26 +149,26 @@ def size_told(parameters: int) -> str:
     return f"{parameters:,}"
 
 
-def phase_told(phase: Phase) -> str:
+def phase_in_words(phase: Phase) -> str:
     """A phase's settings that a reader asks for first; the recipe has them all."""
     params, method = phase.params, phase.params["method"]
     settings = params[method]
-    told = []
+    words = []
     if phase.journal and "steps" in phase.journal:
-        told.append(f"{phase.journal['steps']} steps")
+        words.append(f"{phase.journal['steps']} steps")
         if phase.journal.get("published_step") not in (None, phase.journal["steps"]):
-            told.append(f"the model of step {phase.journal['published_step']}, the best on the validation side")
+            words.append(f"the model of step {phase.journal['published_step']}, the best on the validation side")
     if method == "grpo":
-        told.append(f"{params['prompts_per_step']} prompts × {settings['num_generations']} completions a step")
+        words.append(f"{params['prompts_per_step']} prompts × {settings['num_generations']} completions a step")
         weights = {name: r["weight"] if isinstance(r, Mapping) else r for name, r in params["rewards"].items()}
-        told.append("rewards " + " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight))
+        words.append("rewards " + " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight))
     else:
-        told.append(f"{params['examples_per_step']} worked solutions a step")
+        words.append(f"{params['examples_per_step']} worked solutions a step")
     if "learning_rate" in settings:
-        told.append(f"learning rate {settings['learning_rate']:g}")
+        words.append(f"learning rate {settings['learning_rate']:g}")
     if lora := params.get("lora"):
-        told.append(f"LoRA r {lora['r']}, alpha {lora['alpha']} on {', '.join(lora['target_modules'])}")
-    return "; ".join(told)
+        words.append(f"LoRA r {lora['r']}, alpha {lora['alpha']} on {', '.join(lora['target_modules'])}")
+    return "; ".join(words)
 
 
 def hardware(origin: Origin) -> str:
@@ -177,14 +177,14 @@ def hardware(origin: Origin) -> str:
     facts = facts_of(runs, "machine")
     device = facts.get("gpu") or facts.get("cpu") or []
     watt_hours = sum((run.journal or {}).get("energy_wh") or 0 for run in runs)
-    told = [" and ".join(device)] if device else []
+    words = [" and ".join(device)] if device else []
     if device and not facts.get("gpu"):
-        told.append(f"{' or '.join(facts.get('cores', ['?']))} cores")
-    return ", ".join([*told, *([f"{watt_hours:.1f} Wh"] if watt_hours else [])])
+        words.append(f"{' or '.join(facts.get('cores', ['?']))} cores")
+    return ", ".join([*words, *([f"{watt_hours:.1f} Wh"] if watt_hours else [])])
 
 
 def hashes(origin: Origin) -> dict[str, str]:
-    """What the trail hangs on and what it gave: path -> DVC's hash, of data and models."""
+    """What the trail depends on and what it gave: path -> DVC's hash, of data and models."""
     found: dict[str, str] = {}
     for run in origin.trail.runs:
         found |= {out: md5 for out, md5 in run.recorded.outs.items() if out.startswith(("data/", "models/"))}

@@ -103,8 +103,8 @@ def with_gguf(files: Files, name: str, converter: Path, beside: Path) -> Iterato
         except OSError as error:
             raise PublishError(f"{converter} can't be run ({error}).") from None
         if done.returncode or not out.is_file():
-            told = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-3:]
-            raise PublishError(f"{converter} failed (exit code {done.returncode}): {' / '.join(told)}")
+            words = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-3:]
+            raise PublishError(f"{converter} failed (exit code {done.returncode}): {' / '.join(words)}")
         yield {**files, out.name: out}
 
 

@@ -12,10 +12,10 @@ def escaped(text: object) -> str:
 
 def code(text: object) -> str:
     """`text` in a code span, in a table too."""
-    told = " ".join(str(text).split()).replace("|", r"\|")
-    ticks = "`" * (_longest_run(told) + 1)
-    padding = " " if told.startswith("`") or told.endswith("`") else ""
-    return f"{ticks}{padding}{told}{padding}{ticks}"
+    words = " ".join(str(text).split()).replace("|", r"\|")
+    ticks = "`" * (_longest_run(words) + 1)
+    padding = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{ticks}{padding}{words}{padding}{ticks}"
 
 
 def fenced(text: str, language: str = "") -> str:

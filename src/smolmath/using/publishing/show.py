@@ -7,7 +7,7 @@ from pathlib import Path
 from smolmath.using.publishing.files import sizes
 
 
-def files_told(files: Mapping[str, Path | bytes]) -> str:
+def files_in_words(files: Mapping[str, Path | bytes]) -> str:
     """A line per file with its bytes, and their sum."""
     found = sizes(files)
     width = max(map(len, found))

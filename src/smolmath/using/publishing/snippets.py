@@ -31,7 +31,7 @@ def snippets(
     adapter_base: str | None,
 ) -> Snippets:
     """Args: knows_prompt: the chat template adds the system prompt, so that a chat need not have it."""
-    told = {
+    words = {
         "model": _text(called),
         "chat": _chat(prompt, knows_prompt=knows_prompt),
         "tokens": str(max_completion_tokens),
@@ -41,7 +41,7 @@ def snippets(
     loaded = LOADED[adapter_base is not None]
     name = called.rstrip("/").split("/")[-1]
     return Snippets(
-        transformers=_filled(f"import re\n{loaded}{PLAIN}", told),
+        transformers=_filled(f"import re\n{loaded}{PLAIN}", words),
         vllm_serve=(
             f"vllm serve {adapter_base} --enable-lora --lora-modules {name}={called}"
             if adapter_base
@@ -49,14 +49,14 @@ def snippets(
         ),
         vllm_client=_filled(
             CLIENT,
-            told
+            words
             | (
                 {"model": _text(name), "chat": _chat(prompt, knows_prompt=False)}
                 if adapter_base  # vLLM takes the base's chat template
                 else {}
             ),
         ),
-        smolagents=_filled(f"from smolagents import CodeAgent, InferenceClientModel, tool{loaded}\n{AGENT}", told),
+        smolagents=_filled(f"from smolagents import CodeAgent, InferenceClientModel, tool{loaded}\n{AGENT}", words),
     )
 
 
@@ -85,8 +85,8 @@ def _wrapped(value: str) -> str:
     return "(\n" + "".join(f"    {_text(piece)}\n" for piece in pieces) + ")"
 
 
-def _filled(template: str, told: dict[str, str]) -> str:
-    return re.sub("«([a-z]+)»", lambda found: told[found[1]], template.strip("\n"))  # once: values aren't looked at
+def _filled(template: str, words: dict[str, str]) -> str:
+    return re.sub("«([a-z]+)»", lambda found: words[found[1]], template.strip("\n"))  # once: values aren't looked at
 
 
 LOADED = {

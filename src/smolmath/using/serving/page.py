@@ -117,13 +117,13 @@ def _note(shown: Shown, samples: int) -> str:
     if shown.state != "done" or shown.solution is None:
         return "stopped." if shown.reasoning else ""
     solution = shown.solution
-    told = [f"{solution.tokens} tokens"]
+    words = [f"{solution.tokens} tokens"]
     if not solution.finished:
-        told.append("cut off at the limit")
+        words.append("cut off at the limit")
     if solution.samples > 1:
         votes = ", ".join(f"{answer} ({count})" for answer, count in solution.votes) or "none"
-        told.append(f"answers of {solution.samples} completions: {votes}")
-    return "; ".join(told)
+        words.append(f"answers of {solution.samples} completions: {votes}")
+    return "; ".join(words)
 
 
 def example_questions(split: Path) -> list[tuple[str, str]]:

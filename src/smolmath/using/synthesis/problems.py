@@ -108,7 +108,9 @@ def _of_file(path: Path, params: Mapping[str, Any], columns: Mapping[str, str | 
                 asked.problems.append({column: problem[column] for column in COLUMNS})
     asked.rejected = [(path.name, *rejection) for rejection in sorted(rejected)]
     if not asked.problems:
-        why = f"{asked.rows:,} rows: {told(count_reasons(asked.rejected))}" if asked.rows else "it holds none"
+        why = (
+            f"{asked.rows:,} rows: {counts_in_words(count_reasons(asked.rejected))}" if asked.rows else "it holds none"
+        )
         raise SynthesisError(f"{path}: no row of it can be asked ({why}).")
     return asked
 
@@ -170,6 +172,6 @@ def count_reasons(rejected: Sequence[tuple[str, int, str, str]]) -> dict[str, in
     return dict(Counter(reason for _, _, reason, _ in rejected).most_common())
 
 
-def told(counts: Mapping[str, int]) -> str:
+def counts_in_words(counts: Mapping[str, int]) -> str:
     """`12 wrong_answer, 3 cut_off`."""
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -1,6 +1,6 @@
 """A synthesis from its problems to a folder, resumable: killed at any point, the same command goes on where it was.
 
-What is drawn hangs on the model's weights, the problems, the prompt, the sampling and the seed. Their fingerprint
+What is drawn depends on the model's weights, the problems, the prompt, the sampling and the seed. Their fingerprint
 names the state under .work/synthesize, and stands in the result's manifest. The grader and `keep` are not part of it:
 where the folder holds the same completions already, it is made anew from them, and nothing is generated.
 """
@@ -29,7 +29,7 @@ from smolmath.running.params import HardwareParams
 from smolmath.running.runs import held, main_workspace, remove
 from smolmath.running.work import SYNTHESIS
 from smolmath.using.solving.models import FoundModel, find_model
-from smolmath.using.synthesis.problems import Asked, SynthesisError, problems_of, told
+from smolmath.using.synthesis.problems import Asked, SynthesisError, counts_in_words, problems_of
 from smolmath.using.synthesis.results import NAME, Drawn, completion_rows, write_result
 
 
@@ -205,8 +205,8 @@ def _nothing(rejected: Mapping[str, int], sampling: SamplingParams, state: Path)
         "no_reasoning": "The model answers at once: train it on worked solutions first, or name another",
     }.get(most, f"Draw more than {sampling.samples} samples, or name a better model")
     return (
-        f"no completion was kept ({told(rejected)}), so nothing was written. {mend}. The completions are kept in "
-        f"{state}; smolmath work --clean {state.name} removes them."
+        f"no completion was kept ({counts_in_words(rejected)}), so nothing was written. {mend}. The completions are "
+        f"kept in {state}; smolmath work --clean {state.name} removes them."
     )
 
 
