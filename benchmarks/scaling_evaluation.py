@@ -156,8 +156,8 @@ def measure_evaluation(problems: int, engines: int) -> Run:
 
     import smolmath.kernels  # noqa: F401  # before torch
     from smolmath.engines.transformers import ChatReader, load_tokenizer
-    from smolmath.evaluation.copies import EngineCopies
     from smolmath.evaluation.generation import generate_batches, read_completions
+    from smolmath.evaluation.several import SeveralEngines
     from smolmath.params.core import load_section, read_params
     from smolmath.params.evaluate import SamplingParams
     from smolmath.params.prompt import PromptParams
@@ -174,7 +174,7 @@ def measure_evaluation(problems: int, engines: int) -> Run:
         load = partial(load_noting, loaded, model)
         began = time.time()
         reads = ChatReader(load_tokenizer(model)) if engines > 1 else None
-        engine = load(hardware=hardware) if reads is None else EngineCopies(load, reads, hardware)
+        engine = load(hardware=hardware) if reads is None else SeveralEngines(load, reads, hardware)
         batches = generate_batches(
             engine,
             asked,

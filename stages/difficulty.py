@@ -6,9 +6,9 @@ The out is the dataset's split, byte for byte, and pass_rates.parquet beside it.
 import shutil
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.evaluation.copies import engine_gpus, load_engines
 from smolmath.evaluation.difficulty import histogram, pass_rates
 from smolmath.evaluation.generation import generate_batches, problems_to_answer
+from smolmath.evaluation.several import engine_gpus, load_engines
 from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import PASS_RATES, write_table

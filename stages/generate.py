@@ -1,8 +1,8 @@
 """Stage generate: a model's completions for a dataset's test problems. Run alone: dvc repro generate@MODEL-DATASET."""
 
 import smolmath.kernels  # noqa: F401  # before torch
-from smolmath.evaluation.copies import engine_gpus, load_engines
 from smolmath.evaluation.generation import generate_batches, problems_to_answer, read_completions
+from smolmath.evaluation.several import engine_gpus, load_engines
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import COMPLETIONS, write_table

@@ -1,7 +1,10 @@
 """What several processes are started by, and what is refused before they are: no process starts here."""
 
 import json
+import signal
+import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pynvml
 import pytest
@@ -9,10 +12,9 @@ import torch
 
 from smolmath.errors import StageError
 from smolmath.running.devices import DeviceError, claimed_gpus
+from smolmath.running.launch import elastic
 from smolmath.running.launch.config import AccelerateConfig, LaunchError, checked_config, environment, read_config
 from smolmath.running.launch.job import Job, refuse_difference
-from smolmath.running.launch.machine import Ended
-from smolmath.running.launch.machines import Pulse
 from smolmath.running.launch.stage import _gpus
 from smolmath.training.phase import checkpoints, ranks
 from smolmath.training.phase.arguments import largest_divisor, shared_arguments
@@ -128,16 +130,12 @@ def test_more_processes_than_gpus_are_refused(gpus, tmp_path):
 JOB = Job(
     name="train@sums",
     arguments=["stages/train.py"],
-    folder="/",
-    environment={},
     deps={"src/smolmath/training": "a"},
     params={"seed": 1},
     hardware={"micro_batch": 4, "devices": [0, 1]},
     packages={"torch": "2.13.0"},
+    state=".work/train@sums/0",
     machines=2,
-    per_machine=4,
-    address="127.0.0.1",
-    port=1,
 )
 HERE = {"deps": JOB.deps, "params": JOB.params, "hardware": JOB.hardware, "packages": JOB.packages}
 
@@ -145,7 +143,6 @@ HERE = {"deps": JOB.deps, "params": JOB.params, "hardware": JOB.hardware, "packa
 def test_a_job_goes_through_its_file(tmp_path):
     JOB.write(tmp_path / "job.json")
     assert Job.read(tmp_path / "job.json") == JOB
-    assert JOB.processes == 8
     refuse_difference(Job.read(tmp_path / "job.json"), HERE | {"hardware": {**JOB.hardware, "devices": (0, 1)}}, "it")
 
 
@@ -169,35 +166,58 @@ def test_a_process_that_sees_something_else_is_refused(change, said):
     assert said in str(told.value)
 
 
-def test_what_a_process_said_last_is_found_in_its_log(tmp_path):
-    log = tmp_path / "process-1.log"
-    log.write_text("loading\nerror: a step is too large.\nLower it.\n")
-    assert Ended(1, 1, log).error == "error: a step is too large.\nLower it."
-    log.write_text("Traceback\n  File x\nRuntimeError: broken\n\n")
-    assert Ended(1, 1, log).error == "RuntimeError: broken"
-    assert Ended(1, 1, log).how == "ended with an error"
-    assert Ended(0, -9, None).error == ""
-    assert Ended(0, -9, None).how == "was ended by SIGKILL"
+class Failure(SimpleNamespace):
+    """What torch reports of a process that ended badly."""
+
+    def __init__(self, exitcode, message=""):
+        super().__init__(exitcode=exitcode, message=message, pid=2**22 + 1, error_file="logs/1/error.json")
+
+    def signal_name(self):
+        return signal.Signals(-self.exitcode).name
 
 
-def test_a_machine_that_counts_no_more_is_gone(tmp_path, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    path = tmp_path / "beat"
-    pulse = Pulse(path)
-    assert not pulse.begun
-    path.write_text("1")
-    assert pulse.begun
-    for seconds, count, gone in [
-        (29, "1", False),
-        (20, "2", False),
-        (29, "2", False),
-        (2, "2", True),
-        (1, "3", False),
-    ]:
-        now[0] += seconds
-        path.write_text(count)
-        assert pulse.gone() == gone
+def raised(kind, said):
+    return {"message": f"{kind}: {said}", "extraInfo": {"py_callstack": "Traceback (most recent call last)"}}
+
+
+@pytest.mark.parametrize(
+    ("failures", "said"),
+    [
+        ({0: Failure(3), 1: Failure(-9)}, "process 1 of 4 was ended by SIGKILL, and the others were ended with it. When"),
+        ({0: Failure(3, raised("StageError", "lost")), 2: Failure(1, raised("StageError", "a step is too large."))}, "process 2 of 4 ended with an error, and the others were ended with it: a step is too large."),
+        ({3: Failure(1, raised("RuntimeError", "broken"))}, "with it: RuntimeError: broken"),
+        ({3: Failure(1)}, "with it. It wrote into logs/1/error.json"),
+    ],
+)  # fmt: skip
+def test_the_process_that_is_named_is_the_cause(failures, said):
+    assert said in elastic._ended("train@sums", 4, failures)
+
+
+def test_a_second_machine_that_never_comes_ends_the_wait(tmp_path):
+    with pytest.raises(
+        LaunchError, match=r"after 0.02 minutes \(hardware.wait_minutes\) not all of 2 machines had met"
+    ):
+        elastic.run_processes(
+            print, name="smolmath", count=1, logs=tmp_path, threads=1, machines=2, address=f"127.0.0.1:{free_port()}",
+            wait_minutes=0.02,
+        )  # fmt: skip
+
+
+def test_a_port_that_is_in_use_is_named(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(LaunchError, match=rf"{address} can't be listened at .*another main_process_port"):
+            elastic.run_processes(
+                print, name="smolmath", count=1, logs=tmp_path, threads=1, machines=2, address=address
+            )
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
 
 
 def checkpoint(folder: Path, step: int, *files: str) -> Path:

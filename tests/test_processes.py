@@ -168,7 +168,7 @@ def parts(stage):
 
 
 def test_a_killed_process_ends_the_training_which_goes_on_later(project, undisturbed):
-    rank = 0  # the one that writes; tests/test_machines.py kills the other
+    rank = 0  # the one that writes
     dvc, stage = start_and_train(project, 4)
     processes = parts(stage)
     assert sorted(processes) == [0, 1]
@@ -176,7 +176,7 @@ def test_a_killed_process_ends_the_training_which_goes_on_later(project, undistu
     dvc.wait(180)
     log = project.read("log")
     assert f"error: train@sums: process {rank} of 2 was ended by SIGKILL, and the others were ended with it." in log
-    assert "`dvc repro` goes on from the last whole checkpoint in" in log
+    assert "`dvc repro` goes on from what is saved" in log
     assert not any(process.is_running() for process in processes.values())
     assert visible(project) == ["base"]
     project.repro("train@sums")

@@ -50,7 +50,7 @@ MODULES = {
     "the split": ("data/split.py", "split@*"),
     "the base": ("data/bases.py", "base"),
     "the kernels, engines, prompts": ("kernels.py engines/ prompts.py", "train@* generate@*"),
-    "generation in batches": ("evaluation/copies.py evaluation/generation.py", "generate@*"),
+    "generation in batches": ("evaluation/several.py evaluation/generation.py", "generate@*"),
     "what trainings share": ("training/phase/", "train@*"),
     "GRPO alone": ("training/grpo/", "train@sums"),
     "rewards, which evaluation shows too": ("rewards/grpo/", "check train@sums evaluate@*"),

@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-import smolmath.evaluation.copies
+import smolmath.evaluation.several
 from smolmath.cli import app
 from smolmath.data.problems import problem_id
 from smolmath.data.process import EmptyDatasetError, process_dataset
@@ -150,7 +150,7 @@ def engine(monkeypatch):
         made["loaded"] += 1
         return made["engine"]
 
-    monkeypatch.setattr(smolmath.evaluation.copies, "load_engines", load)
+    monkeypatch.setattr(smolmath.evaluation.several, "load_engines", load)
     return made
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What each machine of a cluster does: the first runs `dvc repro`, the last serves vLLM, the others join the trainings.
+# What each machine of a cluster does: the first runs `dvc repro`, the last serves vLLM, the others take part in
+# the trainings.
 # Started on all of them at once by slurm.sh or skypilot.yaml, in a folder that they share. See docs/cluster.md.
 #
 #   KIND=ddp          how the trainings are divided: configs/accelerate/$KIND.yaml
@@ -24,7 +25,10 @@ if ((trainers < 1)); then
     exit 1
 fi
 server=http://${nodes[-1]}:8000
-over=.work/launches/$session.over
+over=.work/$session.over
+processes=$(awk '/^num_processes:/ {print $2}' "configs/accelerate/$kind.yaml") # of all machines; none: one a GPU
+each=${processes:+$((processes / trainers))}
+each=${each:-gpu}
 export PATH=$PWD/.venv/bin:$PATH
 
 if ((me == trainers)); then
@@ -39,11 +43,17 @@ if ((me == trainers)); then
     kill $!
     exit
 elif ((me > 0)); then
-    exec smolmath join --machine "$me" --session "$session"
+    # Waits for the next training of the first machine, a minute at a time, until there is none any more.
+    until [[ -f $over ]]; do
+        PYTHONPATH=src torchrun --nnodes "$trainers" --nproc-per-node "$each" \
+            --rdzv-backend c10d --rdzv-endpoint "${nodes[0]}:29500" --rdzv-id smolmath \
+            --rdzv-conf is_host=false,join_timeout=60 --module smolmath.running.launch.stage || sleep 5
+    done
+    exit
 fi
 
-trap 'smolmath join --over --session "$session"' EXIT
 mkdir -p .work
+trap 'touch "$over"' EXIT
 config=$PWD/.work/$session.yaml
 sed "s/^num_machines: .*/num_machines: $trainers/" "configs/accelerate/$kind.yaml" > "$config"
 ((trainers == 1)) || echo "main_process_ip: ${nodes[0]}" >> "$config"

@@ -11,7 +11,6 @@ from smolmath.commands import (
     export,
     grade,
     inspect,
-    join,
     page,
     push,
     recipe,
@@ -33,7 +32,6 @@ app = typer.Typer(
 for command in (
     check.check, report.report, compare.compare, grade.grade, inspect.inspect, verify.verify, work.work, tune.tune,
     solve.solve, chat.chat, synthesize.synthesize, agent.agent, serve.serve, page.page, export.export, push.push,
-    join.join,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(recipe.app, name="recipe")

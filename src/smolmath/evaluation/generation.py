@@ -2,12 +2,12 @@
 
 Batches are fixed by (prompt length, id) and seeded by (seed, batch number); a batch is saved whole or not at all, so a
 generation that was killed and goes on ends with the same completions as an undisturbed one, and so does one whose
-batches several copies of the engine share.
+batches several engines share.
 """
 
 import heapq
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from smolmath.engines import Engine, Reader, Sampling
 from smolmath.errors import StageError
-from smolmath.evaluation.copies import EngineCopies
+from smolmath.evaluation.several import SeveralEngines
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import Message, chat_prompt
@@ -63,7 +63,7 @@ class Batch:
 
 
 def generate_batches(
-    engine: Engine | EngineCopies,
+    engine: Engine | SeveralEngines,
     problems: Sequence[dict[str, Any]],
     *,
     prompt: PromptParams,
@@ -79,14 +79,12 @@ def generate_batches(
     """
     batches = _batches(engine, problems, prompt, sampling.batch_size, state)
     missing = [batch for batch in batches if not batch.path.is_file()]
-    finished = len(problems) - sum(len(batch.asked) for batch in missing)
     write = partial(write_batch, sampling=sampling, seed=seed, greedy=greedy)
-    with (
-        progress(what, len(problems), "problems", done=finished) as advance,
-        closing(_answered(engine, write, missing)) as answered,
-    ):
-        for count in answered:
-            advance(count)
+    answer = partial(_answer, missing, write, what, len(problems))
+    if isinstance(engine, SeveralEngines):
+        engine.run(answer, tasks=len(missing), name=what, logs=state / "processes")
+    else:
+        answer(engine, 0, 1)
     return [batch.path for batch in batches]
 
 
@@ -104,19 +102,35 @@ def _batches(
     ]
 
 
-def _answered(
-    engine: Engine | EngineCopies, write: Callable[[Engine, Batch], int], batches: Sequence[Batch]
-) -> Generator[int]:
-    """Write every batch; yields how many problems each has, as it is done."""
-    if isinstance(engine, EngineCopies):
-        yield from engine.run(write, batches[::-1])  # long ones first: copies then end at about the same time
-    else:
-        for batch in batches:
-            yield write(engine, batch)
+def _answer(
+    batches: Sequence[Batch],
+    write: Callable[[Engine, Batch], None],
+    what: str,
+    problems: int,
+    engine: Engine,
+    rank: int,
+    processes: int,
+) -> None:
+    """Write this process's share of the batches; the first of `processes` shows how far all of them are.
+
+    Args: problems: of these batches and of those that were there before.
+    """
+
+    def left() -> int:
+        return sum(len(batch.asked) for batch in batches if not batch.path.is_file())
+
+    before = problems - left()
+    with progress(what, problems, "problems", done=before) if rank == 0 else nullcontext() as advance:
+        for batch in batches[rank::processes]:
+            write(engine, batch)
+            if advance:
+                now = problems - left()
+                advance(now - before)
+                before = now
 
 
-def write_batch(engine: Engine, batch: Batch, *, sampling: SamplingParams, seed: int, greedy: bool) -> int:
-    """Answer one batch into its file; the number of its problems."""
+def write_batch(engine: Engine, batch: Batch, *, sampling: SamplingParams, seed: int, greedy: bool) -> None:
+    """Answer one batch into its file."""
     chats = [chat for _, chat, _ in batch.asked]
     passes = [(0, _greedy(sampling, seed))] if greedy else []
     if sampling.samples:
@@ -136,7 +150,6 @@ def write_batch(engine: Engine, batch: Batch, *, sampling: SamplingParams, seed:
                     }
                 )
     write_table(batch.path, rows, COMPLETIONS)
-    return len(batch.asked)
 
 
 def _greedy(sampling: SamplingParams, seed: int) -> Sampling:

@@ -18,9 +18,8 @@ class HardwareParams(Strict):
     vllm_server: str | None  # server: address of a `vllm serve`, e.g. http://localhost:8000
     vllm_tensor_parallel: int = Field(ge=1)  # GPUs that one vLLM engine of ours spreads over
     accelerate: str | None  # a config file of accelerate: train in as many processes as it names; null: in one
-    engines: int = Field(
-        ge=1
-    )  # copies of the engine that answer for evaluation at the same time; on GPUs, one on each
+    wait_minutes: float = Field(gt=0, default=10)  # of the first of several machines for the others
+    engines: int = Field(ge=1)  # that answer for evaluation at the same time; on GPUs, one on each
     attention: Literal["sdpa", "eager", "flash_attention_2"]  # what computes it while a phase trains
     threads: int | None = Field(ge=1)  # CPU threads of torch, of all processes together; null: torch's choice
     micro_batch: int | None = Field(ge=1)  # sequences per forward and backward pass; null: the whole step at once

@@ -13,7 +13,7 @@ from typing import Any
 from smolmath.running.journal import PACKAGES, installed, write_whole
 from smolmath.running.launch.config import LaunchError
 
-VARIABLE = "SMOLMATH_JOB"  # of each process's environment: the job's file
+FILE = "job.json"  # in the folder of the stage's states, where the processes of every machine find it
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,12 @@ class Job:
 
     name: str  # of the stage
     arguments: list[str]  # of the script, the script first
-    folder: str  # that it runs in
-    environment: dict[str, str]  # what of it the script depends on
     deps: dict[str, str]  # hash of each
     params: dict[str, Any]  # those that the stage depends on
     hardware: dict[str, Any]
     packages: dict[str, str]
+    state: str  # folder of the run
     machines: int
-    per_machine: int
-    address: str  # of the first machine, where the processes meet
-    port: int
-
-    @property
-    def processes(self) -> int:
-        return self.machines * self.per_machine
 
     def write(self, path: Path) -> None:
         write_whole(path, json.dumps(asdict(self)))

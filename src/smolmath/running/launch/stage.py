@@ -1,30 +1,41 @@
-"""`stage_run` for a stage that several processes work on, where `hardware.accelerate` says so.
+"""A training in several processes: the stage's script runs again in each, started by torch's elastic launcher.
 
-The process that DVC starts holds the state directory and the GPUs, starts the others (the same script again), and
-publishes when they have ended well. Process 0 of them writes the outs; what it has for the journal is in a file.
+The process that DVC started holds lock and GPUs, launches, and publishes when all have ended well. Process 0 writes
+the outs; what it has for the journal is in a file. Other machines take part by torchrun, which runs this module:
+
+    torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --rdzv-id smolmath \\
+        --module smolmath.running.launch.stage
 """
 
 import json
 import os
+import runpy
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from smolmath.errors import StageError
 from smolmath.params.core import read_params
 from smolmath.running.devices import visible_gpus
 from smolmath.running.journal import machine, peak_memory_mb
 from smolmath.running.launch.config import LaunchError, checked_config, environment
-from smolmath.running.launch.job import VARIABLE, Job, packages, refuse_difference
-from smolmath.running.launch.machine import Ended, run_machine
-from smolmath.running.launch.machines import launches, run_on_machines
+from smolmath.running.launch.elastic import part_of_processes, run_processes
+from smolmath.running.launch.job import FILE, Job, packages, refuse_difference
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import StageRun, ending_well, find_stage, main_workspace, refuse_foreign_checkout, stage_run
+from smolmath.running.runs import (
+    StageRun,
+    ending_well,
+    find_stage,
+    main_workspace,
+    refuse_foreign_checkout,
+    stage_run,
+)
 from smolmath.running.workers import end_with
 
 FACTS = "facts.json"
+MACHINES = "smolmath"  # how machines that meet call what they meet for: --rdzv-id
+PORT = 29500
 
 
 class PartRun(StageRun):
@@ -37,8 +48,8 @@ class PartRun(StageRun):
 @contextmanager
 def stage_in_processes(name: str) -> Iterator[StageRun | None]:
     """As `stage_run`, with all GPUs that the stage may use. Yields None where other processes did the work."""
-    if path := os.environ.get(VARIABLE):
-        with ending_well(name), _part(name, Path(path)) as part:
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        with ending_well(name), part_of_processes(), _part(name) as part:
             yield part
         return
     with stage_run(name, gpus=_gpus) as run:
@@ -55,54 +66,43 @@ def _gpus(hardware: HardwareParams) -> int | None:
 
 
 def _run_processes(run: StageRun, hardware: HardwareParams) -> None:
-    """Raises: StageError if one of them ends badly."""
+    """Raises: StageError if one of them ends badly; LaunchError if they don't meet."""
     config = checked_config(hardware)
-    per_machine = config.per_machine or len(visible_gpus())
     for out in run.stage.outs:
         run.out(out)
-    job = Job(
+    Job(
         name=run.stage.name,
         arguments=sys.argv,
-        folder=str(Path.cwd()),
-        environment={name: os.environ[name] for name in ("PYTHONPATH", "DVC_ROOT") if name in os.environ},
         deps=run.deps,
         params=run.values,
         hardware=hardware.model_dump(),
         packages=packages(),
+        state=str(run.state),
         machines=config.machines,
-        per_machine=per_machine,
-        address=config.address or ("127.0.0.1" if config.machines == 1 else socket.gethostname()),
-        port=config.port or _free_port(),
-    )
-    path = (run.state / "job.json").resolve()
-    job.write(path)
-    facts = path.with_name(FACTS)
+    ).write(run.state.parent / FILE)
+    facts = run.state / FACTS
     facts.unlink(missing_ok=True)
-    if job.machines == 1:
-        ended = run_machine(job, path, 0, hardware.threads)
-    else:
-        ended = run_on_machines(job, path, launches(main_workspace()), hardware.threads)
-    if ended is not None:
-        raise StageError(_in_words(job, run.state, ended))
+    several = config.machines > 1
+    run_processes(
+        [sys.executable, *sys.argv],
+        name=MACHINES if several else run.stage.name,
+        count=config.per_machine or len(visible_gpus()),
+        logs=run.state / "processes",
+        threads=hardware.threads,
+        machines=config.machines,
+        address=f"{config.address or socket.gethostname()}:{config.port or PORT}" if several else None,
+        wait_minutes=hardware.wait_minutes,
+    )
     run.facts |= json.loads(facts.read_text(encoding="utf-8"))
 
 
-def _in_words(job: Job, state: Path, ended: Ended) -> str:
-    which = f"{job.name}: process {ended.rank} of {job.processes} {ended.how}"
-    if ended.status > 0:
-        return f"{which}, and the others were ended with it. {ended.error or 'What it said stands above.'}"
-    return (
-        f"{which}, and the others were ended with it. When memory is short the system ends the largest process: lower "
-        f"hardware.micro_batch then. `dvc repro` goes on from the last whole checkpoint in {state}."
-    )
-
-
 @contextmanager
-def _part(name: str, path: Path) -> Iterator[PartRun]:
+def _part(name: str) -> Iterator[PartRun]:
     """One of the processes: the run that it takes part in."""
-    rank = int(os.environ["RANK"])
+    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     end_with(os.getppid())
     refuse_foreign_checkout()
+    path = main_workspace() / ".work" / name / FILE
     if not path.is_file():
         raise LaunchError(f"{name}: process {rank} does not see {path}. All machines must mount that folder.")
     job = Job.read(path)
@@ -112,16 +112,27 @@ def _part(name: str, path: Path) -> Iterator[PartRun]:
     here = {"deps": run.deps, "params": run.values, "hardware": hardware.model_dump(), "packages": packages()}
     refuse_difference(job, here, f"process {rank}")
     config = checked_config(hardware)
-    os.environ.update(environment(config, job.processes))
+    os.environ.update(environment(config, processes))
     yield run
     if rank == 0:
         # The journal's memory and machine are those of the process that trained.
-        facts = run.facts | {"processes": job.processes, "accelerate": config.kind}
+        facts = run.facts | {"processes": processes, "accelerate": config.kind}
         facts |= {"peak_memory_mb": peak_memory_mb(), "machine": machine()}
-        path.with_name(FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        (run.state / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("", 0))
-        return int(listening.getsockname()[1])
+def take_part() -> None:
+    """On another machine than the first: run the script of the training that began last."""
+    jobs = (Job.read(path) for path in main_workspace().glob(f".work/*/{FILE}"))
+    begun = [job for job in jobs if job.machines > 1 and Path(job.state).is_dir()]
+    if not begun:
+        raise LaunchError(f"no training for several machines has begun in {main_workspace()}.")
+    job = max(begun, key=lambda job: Path(job.state).parent.joinpath(FILE).stat().st_mtime)
+    print(f"{job.name}: takes part as process {os.environ['RANK']} of {os.environ['WORLD_SIZE']}", flush=True)
+    sys.argv = job.arguments
+    runpy.run_path(job.arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    with ending_well("torchrun"):
+        take_part()

@@ -163,7 +163,7 @@ def _draw(
     model: FoundModel, asked: Asked, sampling: SamplingParams, params: Mapping[str, Any], *, seed: int, state: Path
 ) -> Drawn:
     import smolmath.kernels  # noqa: F401  # before torch, which the engine imports
-    from smolmath.evaluation.copies import engine_gpus, load_engines
+    from smolmath.evaluation.several import engine_gpus, load_engines
 
     hardware = load_section(params, "hardware", HardwareParams)
     with claimed_gpus(hardware, engine_gpus(hardware)):

@@ -1,4 +1,4 @@
-"""Copies of an engine at the same time: nothing depends on how many, and none outlives what it belongs to."""
+"""Several engines at the same time: nothing depends on how many, and none outlives what it belongs to."""
 
 import os
 import re
@@ -6,23 +6,21 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from functools import partial
 
 import psutil
 import pytest
 
-import smolmath.evaluation.copies
 from smolmath.errors import StageError
-from smolmath.evaluation.copies import EngineCopies, engine_gpus, gpu_shares, load_engines, share_of
 from smolmath.evaluation.generation import generate_batches, read_completions
+from smolmath.evaluation.several import SeveralEngines, engine_gpus, gpu_shares, load_engines, share_of
 from smolmath.running.devices import VISIBLE
 from smolmath.running.runs import alive
 from tests.conftest import ROOT, clone, wait_until
 from tests.test_generation import PROBLEMS, PROMPT, SAMPLING, CountingEngine
 from tests.test_training import HARDWARE
 
-# --- what the copies do; it must be found here by their processes
+# --- what the processes do; it must be found here by them
 
 
 class CountingEngineOnCpu(CountingEngine):
@@ -37,21 +35,13 @@ def load_refusing(*, hardware):
     raise StageError("hardware.engine: it is not installed.")
 
 
-def meet(folder, engine, task):
-    """Ends when another process has a task, too."""
-    (folder / task).write_text("")
-    while len(list(folder.iterdir())) < 2:
-        time.sleep(0.02)
-    return see(engine, task)
+def note(folder, engine, rank, processes):
+    (folder / str(rank)).write_text(f"{processes} {os.getpid()} {os.environ.get(VISIBLE)}")
 
 
-def see(engine, task):
-    return task, os.getpid(), os.environ.get(VISIBLE)
-
-
-def end_oddly(folder, engine, how):
-    """`wait` first, with a child as vLLM's engine is one, and then `kill` or `raise`."""
-    if how == "wait":
+def end_oddly(folder, how, engine, rank, processes):
+    """The first waits, with a child as vLLM's engine is one; the last is killed, or raises, once it does."""
+    if rank == 0:
         child = subprocess.Popen(["sleep", "600"])
         (folder / "waits").write_text(f"{os.getpid()} {child.pid}")
         time.sleep(600)
@@ -59,25 +49,11 @@ def end_oddly(folder, engine, how):
         time.sleep(0.02)
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    raise RuntimeError("the copy's own words")
+    raise RuntimeError("the engine's own words")
 
 
-def copies(load, engines, **hardware):
-    return EngineCopies(load, CountingEngine(), HARDWARE.model_copy(update={"engines": engines, **hardware}))
-
-
-@pytest.fixture
-def started(monkeypatch):
-    """Names of the copies that were started."""
-    names = []
-
-    class Noted(smolmath.evaluation.copies._Copy):
-        def __init__(self, name, *rest):
-            names.append(name)
-            super().__init__(name, *rest)
-
-    monkeypatch.setattr(smolmath.evaluation.copies, "_Copy", Noted)
-    return names
+def several(load, engines, **hardware):
+    return SeveralEngines(load, CountingEngine(), HARDWARE.model_copy(update={"engines": engines, **hardware}))
 
 
 def gone(pid):
@@ -95,85 +71,83 @@ def all_end(waits):
 # ---
 
 
-@pytest.mark.parametrize("engines", [2, 3])
-def test_completions_are_those_of_one_engine(tmp_path, started, engines):
+def test_completions_are_those_of_one_engine(tmp_path):
     def generate(engine, state):
         paths = generate_batches(engine, PROBLEMS, prompt=PROMPT, sampling=SAMPLING, seed=5, state=state, what="test")
         return {path.name: path.read_bytes() for path in paths}
 
-    several = copies(load_counting, engines)
-    assert generate(several, tmp_path / "several") == generate(CountingEngine(), tmp_path / "one")
-    assert len(started) == engines  # four batches: work for each
-    assert several.device == "cpu"
+    three = several(load_counting, 3)
+    assert generate(three, tmp_path / "three") == generate(CountingEngine(), tmp_path / "one")
+    assert three.device == "cpu"
 
 
-def test_tasks_are_shared_by_the_copies(tmp_path, started):
-    done = list(copies(load_counting, 2).run(partial(meet, tmp_path), ["a", "b"]))
-    assert started == ["1 of 2", "2 of 2"]
-    assert sorted(task for task, _, _ in done) == ["a", "b"]
-    assert len({pid for _, pid, _ in done} - {os.getpid()}) == 2
-
-
-def test_there_are_no_more_copies_than_batches_and_none_where_all_are_done(started):
-    several = copies(load_counting, 3)
-    assert sorted(task for task, _, _ in several.run(see, ["a", "b"])) == ["a", "b"]
-    assert started == ["1 of 2", "2 of 2"]
-    assert list(several.run(see, [])) == []
-    assert started == ["1 of 2", "2 of 2"]
-
-
-def test_finished_batches_stay_and_are_not_asked_again(tmp_path, started):
+def test_finished_batches_stay_and_are_not_asked_again(tmp_path, capfd):
     generate = partial(
         generate_batches, problems=PROBLEMS, prompt=PROMPT, sampling=SAMPLING, seed=5, state=tmp_path, what="test"
     )
     paths = generate(CountingEngine())
     whole, kept = read_completions(paths), paths[0].stat().st_mtime_ns
     paths[2].unlink()
-    assert read_completions(generate(copies(load_counting, 2))) == whole
-    assert started == ["1 of 1"]
+    capfd.readouterr()
+    assert read_completions(generate(several(load_counting, 2))) == whole
+    assert "test: 10 problems, 7 done by an earlier run" in capfd.readouterr().err
     assert paths[0].stat().st_mtime_ns == kept
 
 
+@pytest.mark.parametrize(("device", "seen"), [("auto", ["4,5", "7,9"]), ("cpu", ["4,5,7,9,11"] * 2)])
+def test_there_is_a_process_for_each_engine_or_task_and_it_sees_gpus_of_its_own(monkeypatch, tmp_path, device, seen):
+    monkeypatch.setenv(VISIBLE, "4,5,7,9,11")
+    hardware = {"device": device, "engine": "vllm", "vllm_tensor_parallel": 2}
+    several(load_counting, 3, **hardware).run(partial(note, tmp_path), tasks=2, name="test", logs=tmp_path / "logs")
+    found = [(tmp_path / str(rank)).read_text().split() for rank in range(2)]
+    assert not (tmp_path / "2").exists()
+    assert [(processes, visible) for processes, _, visible in found] == [
+        ("2", gpus) for gpus in seen
+    ]  # 11 is left over
+    assert len({pid for _, pid, _ in found} | {str(os.getpid())}) == 3
+    assert os.environ[VISIBLE] == "4,5,7,9,11"
+
+
+def test_no_process_starts_where_all_is_done(tmp_path):
+    several(load_refusing, 2).run(partial(note, tmp_path), tasks=0, name="test", logs=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
-    ("how", "message", "told"),
+    ("how", "message", "said"),
     [
-        ("kill", r"copy \d of 2 of the engine ended by SIGKILL. If memory was short: set hardware.engines to a smaller", ""),
-        ("raise", r"copy \d of 2 of the engine ended with 1, and said why above.*the same command goes on", "RuntimeError: the copy's own words"),
+        ("kill", r"^test: process 1 of 2 was ended by SIGKILL, and the others were ended with it\. .*hardware\.engines", ""),
+        ("raise", r"^test: process 1 of 2 ended with an error, .*: RuntimeError: the engine's own words$", "in end_oddly"),
     ],
 )  # fmt: skip
-def test_a_copy_that_ends_before_its_time_takes_the_others_with_it(tmp_path, capfd, how, message, told):
+def test_a_process_that_ends_before_its_time_takes_the_others_with_it(tmp_path, capfd, how, message, said):
     with pytest.raises(StageError, match=message):
-        list(copies(load_counting, 2).run(partial(end_oddly, tmp_path), ["wait", how]))
+        several(load_counting, 2).run(partial(end_oddly, tmp_path, how), tasks=2, name="test", logs=tmp_path / "logs")
     all_end(tmp_path / "waits")
-    said = capfd.readouterr().err
-    assert told in said
-    assert ("Traceback" in said) == bool(told)
+    errors = capfd.readouterr().err
+    assert said in errors
+    assert ("Traceback" in errors) == bool(said)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_what_a_copy_refuses_is_told_once_in_its_own_words(capfd):
-    with pytest.raises(StageError, match=r"^hardware.engine: it is not installed.$"):
-        list(copies(load_refusing, 2).run(see, ["a", "b"]))
+def test_what_an_engine_refuses_is_said_once_in_its_own_words(tmp_path, capfd):
+    with pytest.raises(StageError, match=r"process \d of 2 .* with it: hardware.engine: it is not installed.$"):
+        several(load_refusing, 2).run(partial(note, tmp_path), tasks=2, name="test", logs=tmp_path)
     assert capfd.readouterr().err == ""
-
-
-def test_a_run_that_is_left_ends_its_copies():
-    with closing(copies(load_counting, 2).run(see, list("abcdef"))) as done:
-        _, pid, _ = next(done)
-        assert not gone(pid)
-    assert gone(pid)
 
 
 PARENT = """
 from functools import partial
 from pathlib import Path
-from tests.test_copies import copies, end_oddly, load_counting
+from tests.test_several import end_oddly, load_counting, several
 if __name__ == "__main__":
-    list(copies(load_counting, 1).run(partial(end_oddly, Path({folder!r})), ["wait"]))
+    folder = Path({folder!r})
+    several(load_counting, 1).run(partial(end_oddly, folder, ""), tasks=1, name="test", logs=folder / "logs")
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_copies_end_with_their_parent(tmp_path, number):
+def test_engines_end_with_their_parent(tmp_path, number):
     script, waits = tmp_path / "parent.py", tmp_path / "waits"
     script.write_text(PARENT.format(folder=str(tmp_path)))
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
@@ -185,30 +159,21 @@ def test_copies_end_with_their_parent(tmp_path, number):
     all_end(waits)
 
 
-def test_each_copy_gets_gpus_of_its_own():
-    assert gpu_shares(["0", "1", "2", "3"], copies=4, each=1) == [["0"], ["1"], ["2"], ["3"]]
-    assert gpu_shares(["GPU-a", "GPU-b", "GPU-c", "GPU-d"], copies=2, each=2) == [
+def test_each_engine_gets_gpus_of_its_own():
+    assert gpu_shares(["0", "1", "2", "3"], engines=4, each=1) == [["0"], ["1"], ["2"], ["3"]]
+    assert gpu_shares(["GPU-a", "GPU-b", "GPU-c", "GPU-d"], engines=2, each=2) == [
         ["GPU-a", "GPU-b"],
         ["GPU-c", "GPU-d"],
     ]
-    assert gpu_shares([], copies=2, each=1) == [None, None]
+    assert gpu_shares([], engines=2, each=1) == [None, None]
     with pytest.raises(StageError, match=r"hardware.engines: 2 engines want 2 GPU each, and 3 are visible. Lower it."):
-        gpu_shares(["0", "1", "2"], copies=2, each=2)
-
-
-@pytest.mark.parametrize(("device", "seen"), [("auto", ["4,5", "7,9"]), ("cpu", ["4,5,7,9,11"] * 2)])
-def test_what_a_copy_sees_is_set_before_it_starts(monkeypatch, tmp_path, device, seen):
-    monkeypatch.setenv(VISIBLE, "4,5,7,9,11")
-    hardware = {"device": device, "engine": "vllm", "vllm_tensor_parallel": 2}
-    done = list(copies(load_counting, 2, **hardware).run(partial(meet, tmp_path), ["a", "b"]))
-    assert sorted(visible for _, _, visible in done) == seen  # GPU 11 is left over
-    assert os.environ[VISIBLE] == "4,5,7,9,11"
+        gpu_shares(["0", "1", "2"], engines=2, each=2)
 
 
 @pytest.mark.parametrize(
     ("engine", "gpus"), [("vllm", 6), ("transformers", 3)]
 )  # 3 engines, of which each vLLM spreads over 2
-def test_a_stage_takes_the_gpus_of_all_copies(engine, gpus):
+def test_a_stage_takes_the_gpus_of_all_engines(engine, gpus):
     several = {"engines": 3, "vllm_tensor_parallel": 2, "engine": engine}
     assert engine_gpus(HARDWARE.model_copy(update=several)) == gpus
 
@@ -220,7 +185,7 @@ def test_threads_are_divided(threads, engines, each):
 
 
 def test_one_engine_stays_in_this_process():
-    assert not isinstance(load_engines(ROOT / "bases" / "calc", dtype="float32", hardware=HARDWARE), EngineCopies)
+    assert not isinstance(load_engines(ROOT / "bases" / "calc", dtype="float32", hardware=HARDWARE), SeveralEngines)
 
 
 @pytest.fixture
@@ -253,13 +218,13 @@ def test_the_stage_writes_the_same_bytes_with_two_engines_also_after_one_was_kil
     found = [
         p for p in psutil.Process(dvc.pid).children(recursive=True) if "multiprocessing.spawn" in str(p.cmdline())
     ]
-    copies = [p for p in found if p.parent().cmdline()[1:2] == ["stages/generate.py"]]
-    assert len(copies) == 2
-    copies[0].kill()
+    engines = [p for p in found if p.parent().cmdline()[1:2] == ["stages/generate.py"]]
+    assert len(engines) == 2
+    engines[0].kill()
     assert dvc.wait() != 0
-    assert re.search(r"error: copy \d of 2 of the engine ended by SIGKILL", log.read_text())
+    assert re.search(r"error: generate base on sums: process \d of 2 was ended by SIGKILL", log.read_text())
     assert "Traceback" not in log.read_text()
-    assert not any(alive(copy) for copy in copies)
+    assert not any(alive(engine) for engine in engines)
     done = projects.dvc("repro", *GENERATE)
     assert re.search(r"problems, [1-9]\d* done by an earlier run", done.stderr)
     two = (projects.folder / COMPLETIONS).read_bytes()
@@ -270,7 +235,7 @@ def test_the_stage_writes_the_same_bytes_with_two_engines_also_after_one_was_kil
 
 
 @pytest.mark.slow
-def test_a_model_without_a_chat_template_is_told_once(projects):
+def test_a_model_without_a_chat_template_is_refused_once(projects):
     (projects.folder / "models/base/chat_template.jinja").unlink()
     projects.params(lambda params: params["hardware"].update(engines=2))
     command = "stages/generate.py --model base --dataset sums --weights models/base --split data/split/sums --out"
