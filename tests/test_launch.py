@@ -183,8 +183,8 @@ def raised(kind, said):
 @pytest.mark.parametrize(
     ("failures", "said"),
     [
-        ({0: Failure(3), 1: Failure(-9)}, "process 1 of 4 was ended by SIGKILL, and the others were ended with it. When"),
-        ({0: Failure(3, raised("StageError", "lost")), 2: Failure(1, raised("StageError", "a step is too large."))}, "process 2 of 4 ended with an error, and the others were ended with it: a step is too large."),
+        ({0: Failure(3), 1: Failure(-9), 2: Failure(-15)}, "process 1 of 4 was ended by SIGKILL, and the others were ended with it. When"),
+        ({1: Failure(-15), 0: Failure(3, raised("StageError", "lost")), 2: Failure(1, raised("StageError", "a step is too large."))}, "process 2 of 4 ended with an error, and the others were ended with it: a step is too large."),
         ({3: Failure(1, raised("RuntimeError", "broken"))}, "with it: RuntimeError: broken"),
         ({3: Failure(1)}, "with it. It wrote into logs/1/error.json"),
     ],

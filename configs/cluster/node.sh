@@ -43,11 +43,16 @@ if ((me == trainers)); then
     kill $!
     exit
 elif ((me > 0)); then
-    # Waits for the next training of the first machine, a minute at a time, until there is none any more.
-    until [[ -f $over ]]; do
+    # Takes part in one training after the other, until the first machine has none any more.
+    while [[ ! -f $over ]]; do
         PYTHONPATH=src torchrun --nnodes "$trainers" --nproc-per-node "$each" \
             --rdzv-backend c10d --rdzv-endpoint "${nodes[0]}:29500" --rdzv-id smolmath \
-            --rdzv-conf is_host=false,join_timeout=60 --module smolmath.running.launch.stage || sleep 5
+            --rdzv-conf is_host=false --module smolmath.running.launch.stage &
+        trap "kill -TERM $! 2> /dev/null" TERM
+        while kill -0 $! 2> /dev/null; do
+            [[ ! -f $over ]] || kill $!
+            sleep 2
+        done
     done
     exit
 fi

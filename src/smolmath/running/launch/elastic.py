@@ -90,12 +90,9 @@ def run_processes(
 
 
 def _ended(name: str, processes: int, failures: dict[int, Any]) -> str:
-    # Rather one that was killed, and last of all one that has only lost another.
-    def cause(rank: int) -> tuple[bool, bool]:
-        code = failures[rank].exitcode
-        return code > 0, code == LostProcessError.status
-
-    rank = min(failures, key=cause)
+    # In the order in which they were noticed; who has only lost another, or was ended for it, is no cause.
+    followed = LostProcessError.status, -signal.SIGTERM
+    rank = next((rank for rank, failure in failures.items() if failure.exitcode not in followed), next(iter(failures)))
     failure = failures[rank]
     with contextlib.suppress(ProcessLookupError):  # what it had started itself
         os.killpg(failure.pid, signal.SIGKILL)
