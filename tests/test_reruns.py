@@ -35,8 +35,8 @@ STAGES = {
 # Files, or folders that end in "/", of src/smolmath -> the stages that an edit of any of them runs again.
 MODULES = {
     "what no result depends on": (
-        """__init__.py cli.py errors.py commands/ running/ studies/ using/ data/sources/__init__.py data/sources/hub.py
-        evaluation/difficulty.py""",
+        """__init__.py cli.py errors.py commands/ running/ studies/ using/ data/__init__.py data/sources/__init__.py
+        data/sources/hub.py evaluation/__init__.py evaluation/difficulty.py rewards/__init__.py training/__init__.py""",
         "",
     ),
     "the grader": ("answers/", "check process@* train@* evaluate@*"),
@@ -54,7 +54,7 @@ MODULES = {
     "what trainings share": ("training/phase/", "train@*"),
     "GRPO alone": ("training/grpo/", "train@sums"),
     "rewards, which evaluation shows too": ("rewards/grpo/", "check train@sums evaluate@*"),
-    "SFT alone": ("training/sft/", "train@legs"),
+    "SFT alone": ("training/sft/ rewards/sft/", "train@legs"),
     "metrics": ("evaluation/judging.py evaluation/metrics.py", "evaluate@*"),
     "statistics": ("evaluation/uncertainty.py evaluation/verdicts.py", "evaluate@* summarize"),
     "what each phase keeps": ("evaluation/paired.py evaluation/retention.py", "summarize"),

@@ -120,7 +120,7 @@ def test_every_input_moves_the_fingerprint_and_back_again(workspace, name, text)
 
 def test_a_second_process_is_refused_and_told_the_holders_pid(workspace, capsys):
     code = (
-        "import time\nfrom smolmath import runs\nruns.refuse_foreign_checkout = lambda: None\n"
+        "import time\nfrom smolmath.running import runs\nruns.refuse_foreign_checkout = lambda: None\n"
         "with runs.stage_run('copy') as run:\n print('held', flush=True)\n time.sleep(60)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -172,7 +172,7 @@ def test_a_foreign_checkout_is_refused(workspace, monkeypatch, capsys):
 def test_only_the_death_of_its_dvc_makes_a_stage_an_orphan(workspace, killed, kept):
     """`nohup dvc repro &` and a logout: the shell is gone, and dvc records what the stage publishes."""
     stage = (
-        "import sys, time\nfrom pathlib import Path\nfrom smolmath import runs\n"
+        "import sys, time\nfrom pathlib import Path\nfrom smolmath.running import runs\n"
         "runs.refuse_foreign_checkout = lambda: None\n"
         "with runs.stage_run('copy') as run:\n run.out('out/result.txt').write_text('result')\n"
         " Path('started').touch()\n while not Path('go').exists(): time.sleep(0.02)\n"
