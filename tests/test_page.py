@@ -133,6 +133,7 @@ def test_who_leaves_stops_the_model(chromium, standin):
 
 def test_several_completions_vote(tab):
     tab.click("#sampling button")
+    tab.wait_for_selector("#sampling input[type=number] >> nth=2")  # it unfolds
     completions, temperature, _ = tab.locator("#sampling input[type=number]").all()
     completions.fill("5")
     completions.press("Tab")
