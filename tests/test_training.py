@@ -104,17 +104,12 @@ def test_the_hardware_divides_the_step_and_never_changes_it(tmp_path, phase, seq
 
 @pytest.mark.slow
 def test_prompt_tokens_carry_no_loss_in_sft(tmp_path):
-    from smolmath.training.phase.arguments import shared_arguments
     from smolmath.training.phase.models import load_for_training
     from smolmath.training.sft.trainer import make_sft_trainer
 
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", HARDWARE)
     problems = [{"question": "1 + 2 =", "reference_answer": "3", "reasoning": "1+2=3"}] * 12
-    trainer = make_sft_trainer(
-        model=model, tokenizer=tokenizer, phase=SFT, name="p", problems=problems, prompt=PROMPT,
-        arguments=shared_arguments(SFT, seed=1, dtype="float32", hardware=HARDWARE, state=tmp_path),
-        peft_config=None, callbacks=[],
-    )  # fmt: skip
+    trainer = make_sft_trainer(context(tmp_path, SFT, problems=problems, model=model, tokenizer=tokenizer))
     batch = next(iter(trainer.get_train_dataloader()))
     learnt = [
         t
@@ -201,23 +196,34 @@ def test_the_engine_tells_a_finished_completion_from_one_that_was_cut_and_draws_
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def grpo_trainer(folder, phase, hardware=HARDWARE, *, peft_config=None, problems=None, dtype="float32"):
-    """(trainer, samples): real TRL on the shipped base."""
-    from smolmath.training.grpo.trainer import make_grpo_trainer
-    from smolmath.training.phase.arguments import shared_arguments
-    from smolmath.training.phase.models import load_for_training
+def context(folder, phase, **more):
+    """What a trainer is made of, in float32 if nothing else is asked for."""
+    from smolmath.training.phase.context import PhaseContext
     from smolmath.training.phase.samples import Samples
     from smolmath.training.phase.stopwatch import Stopwatch
 
+    common = {
+        "name": "p", "prompt": PROMPT, "hardware": HARDWARE, "dtype": "float32", "seed": 1, "peft_config": None,
+        "max_completion_tokens": 1024, "score": None, "stopwatch": Stopwatch(),
+        "samples": Samples(folder / "samples", list(getattr(phase, "rewards", [])), PROMPT.tags),
+    }  # fmt: skip
+    return PhaseContext(state=folder, phase=phase, **common | more)
+
+
+def grpo_trainer(folder, phase, hardware=HARDWARE, *, peft_config=None, problems=None, dtype="float32"):
+    """(trainer, samples): real TRL on the shipped base."""
+    from smolmath.training.grpo.trainer import METHOD
+    from smolmath.training.phase.models import load_for_training
+
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", hardware)
-    samples = Samples(folder / "samples", list(phase.rewards), PROMPT.tags)
-    trainer = make_grpo_trainer(
-        model=model, tokenizer=tokenizer, phase=phase, name="p", problems=problems or SUMS, prompt=DEMO_PROMPT,
-        hardware=hardware,
-        arguments=shared_arguments(phase, seed=1, dtype=dtype, hardware=hardware, state=folder),
-        peft_config=peft_config, callbacks=[], samples=samples, stopwatch=Stopwatch(),
+    made = context(
+        folder, phase, hardware=hardware, model=model, tokenizer=tokenizer, problems=problems or SUMS,
+        prompt=DEMO_PROMPT, peft_config=peft_config, dtype=dtype,
     )  # fmt: skip
-    return trainer, samples
+    trainer = METHOD.make_trainer(made)
+    for callback in METHOD.callbacks(made, trainer):
+        trainer.add_callback(callback)
+    return trainer, made.samples
 
 
 DEMO_PROMPT = PromptParams(
@@ -416,9 +422,17 @@ def test_the_look_before_step_1_draws_nothing_from_the_training(tmp_path):
     looked, _ = grpo_trainer(tmp_path / "b", phase)
     tokenizer = looked.processing_class
     findings, seen = METHOD.look(
-        looked.model, tokenizer, phase=phase, problems=SUMS, prompt=DEMO_PROMPT, max_completion_tokens=64,
-        score=phase_scorer(phase, DEMO_PROMPT, tokenizer), seed=1,
-    )  # fmt: skip
+        context(
+            tmp_path,
+            phase,
+            model=looked.model,
+            tokenizer=tokenizer,
+            problems=SUMS,
+            prompt=DEMO_PROMPT,
+            max_completion_tokens=64,
+            score=phase_scorer(phase, DEMO_PROMPT, tokenizer),
+        )
+    )
     assert seen == "8 prompts × 6 completions"
     assert {f.what for f in findings} >= {"cut off", "in the asked format", "groups without a spread of rewards"}
     looked.train()
@@ -445,7 +459,6 @@ def test_a_lora_target_that_matches_nothing_is_named_with_the_nearest():
 
 @pytest.mark.slow
 def test_sft_learns_the_end_token_also_where_it_pads_and_packs_where_it_is_asked_to(tmp_path):
-    from smolmath.training.phase.arguments import shared_arguments
     from smolmath.training.phase.models import load_for_training
     from smolmath.training.sft.trainer import make_sft_trainer
 
@@ -456,11 +469,7 @@ def test_sft_learns_the_end_token_also_where_it_pads_and_packs_where_it_is_asked
     ]
 
     def batch(phase):
-        trainer = make_sft_trainer(
-            model=model, tokenizer=tokenizer, phase=phase, name="p", problems=problems, prompt=PROMPT,
-            arguments=shared_arguments(phase, seed=1, dtype="float32", hardware=HARDWARE, state=tmp_path),
-            peft_config=None, callbacks=[],
-        )  # fmt: skip
+        trainer = make_sft_trainer(context(tmp_path, phase, problems=problems, model=model, tokenizer=tokenizer))
         return next(iter(trainer.get_train_dataloader()))
 
     plain = batch(SFT)
@@ -476,9 +485,7 @@ def test_sft_learns_the_end_token_also_where_it_pads_and_packs_where_it_is_asked
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_before_its_checkpoint_and_names_the_step(tmp_path):
     from smolmath.errors import StageError
-    from smolmath.training.phase.arguments import shared_arguments
     from smolmath.training.phase.models import load_for_training
-    from smolmath.training.phase.samples import Samples
     from smolmath.training.phase.stopwatch import Stopwatch
     from smolmath.training.phase.watching import WatchCallback
     from smolmath.training.sft.trainer import make_sft_trainer
@@ -491,14 +498,10 @@ def test_a_loss_that_is_no_number_stops_before_its_checkpoint_and_names_the_step
     )
     model, tokenizer = load_for_training(ROOT / "bases" / "calc", HARDWARE)
     problems = [{"question": f"{i} + 2 =", "reference_answer": "3", "reasoning": "1+2=3"} for i in range(12)]
-    watch = WatchCallback(
-        "p", stopwatch=Stopwatch(), samples=Samples(tmp_path, [], PROMPT.tags), tracker=None, validation_problems=None
+    trainer = make_sft_trainer(context(tmp_path, phase, problems=problems, model=model, tokenizer=tokenizer))
+    trainer.add_callback(
+        WatchCallback("p", stopwatch=Stopwatch(), advance=lambda *_: None, tracker=None, validation_problems=None)
     )
-    trainer = make_sft_trainer(
-        model=model, tokenizer=tokenizer, phase=phase, name="p", problems=problems, prompt=PROMPT,
-        arguments=shared_arguments(phase, seed=1, dtype="float32", hardware=HARDWARE, state=tmp_path),
-        peft_config=None, callbacks=[watch],
-    )  # fmt: skip
     with pytest.raises(StageError, match=r"p: the (loss|grad_norm) of step 2 is (nan|inf), so the weights are lost"):
         trainer.train()
     assert [path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")] == ["checkpoint-1"]

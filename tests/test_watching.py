@@ -90,9 +90,10 @@ def test_a_step_in_which_nothing_could_be_scored_is_no_reason_to_stop(capsys):
     for step, accuracy in ((10, 0.8), (20, 0.82), (30, 0.5)):
         history[step - 1]["validation_accuracy"] = accuracy
     assert [step for step, _ in all_alerts(history, 64)] == [30]
-    watch = WatchCallback("p", stopwatch=Stopwatch(), samples=None, tracker=None, validation_problems=64)
     told = []
-    watch.advance = lambda *line: told.append(line)
+    watch = WatchCallback(
+        "p", stopwatch=Stopwatch(), advance=lambda *line: told.append(line), tracker=None, validation_problems=64
+    )
     state, args = SimpleNamespace(global_step=31, log_history=history[:31]), SimpleNamespace(fp16=False)
     watch.on_step_end(args, state, None)
     watch.on_log(args, state, None, logs=history[30])
@@ -103,7 +104,7 @@ def test_tokens_per_second_are_never_negative_where_a_resumed_trainer_counts_ane
     from smolmath.training.phase.stopwatch import Stopwatch
     from smolmath.training.phase.watching import WatchCallback
 
-    watch = WatchCallback("p", stopwatch=Stopwatch(), samples=None, tracker=None, validation_problems=None)
+    watch = WatchCallback("p", stopwatch=Stopwatch(), advance=lambda *_: None, tracker=None, validation_problems=None)
     args, before = SimpleNamespace(fp16=False), rows(1, num_tokens=9_000.0)
     watch.on_train_begin(args, SimpleNamespace(log_history=before), None)
     after = [*before, {"step": 2, "loss": 0.1, "num_tokens": 500.0}]
@@ -191,9 +192,9 @@ def test_what_is_judged_goes_into_the_journal_under_its_name():
     assert percentile([5, 1, 3], 0.95) == 5
 
 
-def test_the_look_before_sft_counts_what_the_grader_takes_for_right():
+def test_the_look_before_sft_counts_what_the_grader_takes_for_right(tmp_path):
     from smolmath.training.sft.preflight import look
-    from tests.test_training import PROMPT
+    from tests.test_training import SFT, context
 
     class Tokenizer:
         def apply_chat_template(self, messages):
@@ -202,7 +203,9 @@ def test_the_look_before_sft_counts_what_the_grader_takes_for_right():
     problems = [{"question": "1 + 1", "reference_answer": "2", "reasoning": "1+1=2"}] * 3
     problems += [{"question": "1 + 1", "reference_answer": "2</answer> 3", "reasoning": "1+1=2"}]
     problems += [{"question": "1 + 1", "reference_answer": "2", "reasoning": None}]
-    found, seen = look(None, Tokenizer(), problems=problems, prompt=PROMPT, max_completion_tokens=10)
+    found, seen = look(
+        context(tmp_path, SFT, model=None, tokenizer=Tokenizer(), problems=problems, max_completion_tokens=10)
+    )
     by_name = {f.what: f for f in found}
     assert seen == "4 examples"
     assert by_name["problems with a worked solution"].value == "4 of 5"
@@ -230,10 +233,10 @@ def test_the_best_step_is_the_later_of_equals_and_patience_counts_from_it():
 def test_samples_are_kept_step_by_step_and_joined_up_to_the_last(tmp_path):
     import pyarrow.parquet as pq
 
-    samples = Samples(tmp_path / "state", ["correctness"], DEFAULT_TAGS)
-    problem = {"question": "1 + 1 =", "reference_answer": "2"}
     shown = []
-    samples.shown = lambda kind, step, rows: shown.append((kind, step, len(rows)))
+    show = lambda kind, step, rows: shown.append((kind, step, len(rows)))  # noqa: E731
+    samples = Samples(tmp_path / "state", ["correctness"], DEFAULT_TAGS, show)
+    problem = {"question": "1 + 1 =", "reference_answer": "2"}
     for step in (20, 10, 30):
         made = samples.rows("train", step, [problem] * 2, [DONE, CUT], lambda *_: [Scored(2.0, {"correctness": 1.0}), Scored(None, {"correctness": None})])  # fmt: skip
         samples.keep("train", step, made)

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from smolmath.answers.extract import follows_format
 from smolmath.engines import Completion, Sampling
 from smolmath.engines.transformers import TransformersEngine
 from smolmath.params.phases import GrpoPhase
-from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
 from smolmath.tags import Tags
+from smolmath.training.phase.context import PhaseContext
 from smolmath.training.phase.preflight import Finding, percentile
-from smolmath.training.phase.samples import Scored, Scorer
+from smolmath.training.phase.samples import Scored
 from smolmath.training.phase.validation import in_eval_mode
 
 PROMPTS = 8
@@ -20,28 +19,20 @@ GROUP = 8  # at most: a spread of rewards shows in eight completions
 CUT, SPREADLESS, FORMATTED = 0.2, 0.5, 0.1  # shares beyond which a warning is due
 
 
-def look(
-    model: Any,
-    tokenizer: Any,
-    *,
-    phase: GrpoPhase,
-    problems: Sequence[dict[str, Any]],
-    prompt: PromptParams,
-    max_completion_tokens: int,
-    score: Scorer,
-    seed: int,
-) -> tuple[list[Finding], str]:
+def look(context: PhaseContext[GrpoPhase]) -> tuple[list[Finding], str]:
     """(findings, what was looked at) for the first problems, drawn as the phase draws."""
-    asked = list(problems[:PROMPTS])
+    phase, model, prompt = context.phase, context.model, context.prompt
+    assert context.score is not None  # a GRPO phase has rewards
+    asked = list(context.problems[:PROMPTS])
     generations = min(GROUP, int(phase.grpo["num_generations"]))
     sampling = Sampling(
         float(phase.grpo.get("temperature", 1.0)),
         float(phase.grpo.get("top_p", 1.0)),
         generations,
-        max_completion_tokens,
-        seed,
+        context.max_completion_tokens,
+        context.seed,
     )
-    engine = TransformersEngine(model, tokenizer)
+    engine = TransformersEngine(model, context.tokenizer)
     chats = [chat_prompt(problem["question"], prompt) for problem in asked]
     groups = in_eval_mode(model, lambda: engine.generate(chats, sampling))
     completions = [completion for group in groups for completion in group]
@@ -50,9 +41,9 @@ def look(
         phase,
         prompt_tokens=[engine.count_tokens(engine.render(chat)) for chat in chats],
         completions=completions,
-        scored=score(repeated, completions),
+        scored=context.score(repeated, completions),
         group=generations,
-        max_completion_tokens=max_completion_tokens,
+        max_completion_tokens=context.max_completion_tokens,
         tags=prompt.tags,
     )
     return found, f"{len(asked)} prompts × {generations} completions"

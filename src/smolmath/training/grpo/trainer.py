@@ -18,7 +18,6 @@ from smolmath.engines import Completion
 from smolmath.engines.transformers import eos_ids
 from smolmath.errors import StageError
 from smolmath.params.phases import GrpoPhase
-from smolmath.params.prompt import PromptParams
 from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.running.params import HardwareParams
 from smolmath.training.grpo.grounding import GroundedTrainer
@@ -26,52 +25,36 @@ from smolmath.training.grpo.preflight import look
 from smolmath.training.grpo.scoring import phase_scorer, weighted
 from smolmath.training.grpo.server import refuse_server
 from smolmath.training.grpo.timed import TimedTrainer
+from smolmath.training.phase.context import PhaseContext
 from smolmath.training.phase.data import grpo_dataset
 from smolmath.training.phase.method import Method
 from smolmath.training.phase.ranks import gather, is_first, processes
-from smolmath.training.phase.samples import Samples
-from smolmath.training.phase.stopwatch import Stopwatch
 
 Reward = Callable[..., list[float | None]]
 
 
-def make_grpo_trainer(
-    *,
-    model: Any,
-    tokenizer: Any,
-    phase: GrpoPhase,
-    name: str,
-    problems: Sequence[dict[str, Any]],
-    prompt: PromptParams,
-    hardware: HardwareParams,
-    arguments: dict[str, Any],
-    peft_config: Any,
-    callbacks: list[Any],
-    samples: Samples,
-    stopwatch: Stopwatch,
-) -> GRPOTrainer:
-    settings = dict(phase.grpo)
+def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
+    phase, hardware, tags = context.phase, context.hardware, context.prompt.tags
+    settings, arguments = dict(phase.grpo), context.arguments
     # TRL counts passes where the params count optimiser steps: a smaller micro-batch must not generate more often.
     steps = settings.pop("steps_per_generation", 1)
-    if len(problems) < (prompts := phase.prompts_per_step * steps):
+    if len(context.problems) < (prompts := phase.prompts_per_step * steps):
         raise StageError(
-            f"phases.{name}: {len(problems)} train problems are fewer than the {prompts} prompts of one generation "
-            "(prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
+            f"phases.{context.name}: {len(context.problems)} train problems are fewer than the {prompts} prompts of "
+            "one generation (prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
             "max_prompt_tokens."
         )
     if hardware.vllm_server is not None and is_first():
-        refuse_server(hardware.vllm_server, Path(model.name_or_path))
-    ends = eos_ids(model, tokenizer)
+        refuse_server(hardware.vllm_server, Path(context.model.name_or_path))
+    ends = eos_ids(context.model, context.tokenizer)
     trainer_class: type[TimedTrainer] = TimedTrainer
     grounding: dict[str, Any] = {}
     if phase.answer_grounding_weight:
         trainer_class = GroundedTrainer
-        grounding = {"grounding_weight": phase.answer_grounding_weight, "tags": prompt.tags}
-    if phase.sample_steps:
-        callbacks = [*callbacks, SampleCallback(phase, samples, ends)]
-    trainer = trainer_class(
-        model=model,
-        reward_funcs=[with_finished(r, ends) for r in reward_functions(phase.reward_options, prompt.tags)],
+        grounding = {"grounding_weight": phase.answer_grounding_weight, "tags": tags}
+    return trainer_class(
+        model=context.model,
+        reward_funcs=[with_finished(r, ends) for r in reward_functions(phase.reward_options, tags)],
         args=GRPOConfig(
             **settings,
             **arguments,
@@ -79,17 +62,12 @@ def make_grpo_trainer(
             steps_per_generation=steps * arguments["gradient_accumulation_steps"],
             reward_weights=list(phase.reward_weights.values()),
         ),
-        train_dataset=grpo_dataset(problems, prompt),
-        processing_class=tokenizer,
-        peft_config=peft_config,
-        callbacks=callbacks,
-        stopwatch=stopwatch,
+        train_dataset=grpo_dataset(context.problems, context.prompt),
+        processing_class=context.tokenizer,
+        peft_config=context.peft_config,
+        stopwatch=context.stopwatch,
         **grounding,
     )
-    for callback in callbacks:
-        if isinstance(callback, SampleCallback):
-            callback.trainer = trainer
-    return trainer
 
 
 def vllm_arguments(hardware: HardwareParams) -> dict[str, Any]:
@@ -121,9 +99,9 @@ def max_completion_tokens(phase: GrpoPhase) -> int:
 class SampleCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Keeps the completions of every `sample_steps`-th step with their rewards."""
 
-    def __init__(self, phase: GrpoPhase, samples: Samples, ends: set[int]) -> None:
-        self.phase, self.samples, self.ends = phase, samples, ends
-        self.trainer: Any = None  # set once it exists: trainers take their callbacks when they are made
+    def __init__(self, context: PhaseContext[GrpoPhase], trainer: TimedTrainer) -> None:
+        self.phase, self.samples, self.trainer = context.phase, context.samples, trainer
+        self.ends = eos_ids(context.model, context.tokenizer)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self.phase.sample_steps or self.trainer.scored is None:
@@ -158,6 +136,7 @@ def done(ids: Sequence[int], ends: set[int]) -> bool:
 
 METHOD: Method[GrpoPhase] = Method(
     make_trainer=make_grpo_trainer,
+    callbacks=lambda context, trainer: [SampleCallback(context, trainer)] if context.phase.sample_steps else [],
     max_completion_tokens=max_completion_tokens,
     look=look,
     scorer=phase_scorer,

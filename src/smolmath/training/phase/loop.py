@@ -3,6 +3,7 @@
 import json
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from smolmath.running.progress import progress
 from smolmath.running.runs import StageRun, main_workspace
 from smolmath.running.tracking import Tracker, tracked
 from smolmath.running.tracking_config import run_config
-from smolmath.training.phase.arguments import shared_arguments
 from smolmath.training.phase.checkpoints import (
     CheckpointCallback,
     StopRequest,
@@ -26,6 +26,7 @@ from smolmath.training.phase.checkpoints import (
     log_history,
     refuse_other_kind,
 )
+from smolmath.training.phase.context import PhaseContext
 from smolmath.training.phase.curves import named, write_curve
 from smolmath.training.phase.data import fitting_problems, load_problems, problems_within
 from smolmath.training.phase.failures import explained
@@ -92,21 +93,44 @@ def train_phase(
     ):
         if tracker:
             tracker.resume([{"step": row["step"], **named(row)} for row in history if "loss" in row])
-        trainer, watch, tokenizer = _prepare(run, name, phase, method, init, split, tracker, kind, resumed=done > 0)
-        if checkpoint and (done >= max_steps or out_of_patience(history, phase.validation)):
-            # Killed after its last step, before anything was published.
-            trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        else:
-            _train(run, name, phase, trainer, watch, checkpoint, done, max_steps)
+        context = _context(run, name, phase, method, init, split, tracker)
+        held = _validated_on(context, split)
+        trainer = method.make_trainer(context)
+        trainer.remove_callback(PrinterCallback)  # a line of forty numbers per step
+        refuse_fallback(trainer, kind)
+        if phase.preflight != "off" and not done and is_first():  # the others wait for it at step 1
+            run.facts["preflight"] = _look(context, method, trainer)
+        stop = StopRequest()
+        with stop.noticed(), progress(f"train {name}", max_steps, "steps", done=done) as advance:
+            watch = WatchCallback(
+                name,
+                stopwatch=context.stopwatch,
+                advance=advance,
+                tracker=tracker,
+                validation_problems=len(held) or None,
+            )
+            for callback in (
+                watch,
+                ValidationCallback(context, held, trainer) if held else LastWeightsCallback(context.best, trainer),
+                *method.callbacks(context, trainer),
+                *([SyncedGenerationCallback()] if kind == "FSDP" else []),
+                CheckpointCallback(hardware.checkpoint_minutes, method.border(phase), stop, kind),
+            ):
+                trainer.add_callback(callback)
+            if checkpoint and (done >= max_steps or out_of_patience(history, phase.validation)):
+                # Killed after its last step, before anything was published.
+                trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            else:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                _refuse_unfinished(context, trainer.state, stop, max_steps)
         if not is_first():
             return
         step = _published_step(run, phase, trainer.state)
         write_curve(trainer.state.log_history, curve_out)
-        prompt = run.section("prompt", PromptParams)
-        model = load_weights(init, run.state / "best" / f"step-{step}")
-        save_model(model, tokenizer, model_out, dtype=run.params["model"]["dtype"], prompt=prompt)
-        _write_origin(model_out, name, phase, step, trainer.state.log_history, prompt)
-        watch.samples.join(samples_out, trainer.state.global_step)
+        model = load_weights(init, context.best / f"step-{step}")
+        save_model(model, context.tokenizer, model_out, dtype=context.dtype, prompt=context.prompt)
+        _write_origin(model_out, context, step, trainer.state.log_history)
+        context.samples.join(samples_out, trainer.state.global_step)
         run.facts |= {
             "steps": trainer.state.global_step,
             "published_step": step,
@@ -120,131 +144,75 @@ def train_phase(
             tracker.summary({"published_step": step} | {f"total_seconds_{name}": s for name, s in seconds.items()})
 
 
-def _prepare(
-    run: StageRun,
-    name: str,
-    phase: Phase,
-    method: Method[Any],
-    init: Path,
-    split: Path,
-    tracker: Tracker | None,
-    kind: str | None,
-    *,
-    resumed: bool,
-) -> tuple[Any, WatchCallback, Any]:
-    """(trainer, what watches it, tokenizer), looked at before its first step unless it goes on from a later one.
-
-    Args: kind: how several processes train, as accelerate calls it; None: a single process does.
-    """
-    prompt = run.section("prompt", PromptParams)
-    hardware = run.section("hardware", HardwareParams)
-    model, tokenizer = load_for_training(init, hardware, dtype=run.params["model"]["dtype"])
-    problems = fitting_problems(
-        problems_within(load_problems(split, "train"), split, phase.pass_rate, name),
-        tokenizer,
-        prompt=prompt,
-        max_prompt_tokens=phase.max_prompt_tokens,
-        phase=name,
-    )
-    max_tokens = method.max_completion_tokens(phase)
-    score = method.scorer(phase, prompt, tokenizer) if method.scorer else None
-    stopwatch = Stopwatch()
-    samples = Samples(run.state / "samples", list(phase.rewards) if isinstance(phase, GrpoPhase) else [], prompt.tags)
+def _context(
+    run: StageRun, name: str, phase: Phase, method: Method[Any], init: Path, split: Path, tracker: Tracker | None
+) -> PhaseContext[Any]:
+    """The model, its problems, and all else that the trainer and its callbacks share."""
+    prompt, hardware = run.section("prompt", PromptParams), run.section("hardware", HardwareParams)
+    dtype, printed = run.params["model"]["dtype"], run.section("tracking", TrackingParams).print_completions
+    model, tokenizer = load_for_training(init, hardware, dtype=dtype)
 
     def show(kind: str, step: int, rows: list[dict[str, Any]]) -> None:
-        if printed := rows[: run.section("tracking", TrackingParams).print_completions]:
-            print(as_text(printed), flush=True)
+        if rows[:printed]:
+            print(as_text(rows[:printed]), flush=True)
         if tracker:
             tracker.table(f"completions_{kind}", step, rows[:16])
 
-    samples.shown = show
-    held: list[dict[str, Any]] = []
-    if phase.validation is not None:
-        held = load_problems(split, "validation", phase.validation.problems)
-        if not held:
-            raise StageError(f"phases.{name}.validation: {split} has no validation problem. Set it to null.")
-        if len(held) < phase.validation.problems:
-            print(f"{name}: {split} has {len(held)} validation problems, not {phase.validation.problems}")
-    watch = WatchCallback(
-        name, stopwatch=stopwatch, samples=samples, tracker=tracker, validation_problems=len(held) or None
-    )
-    keep: ValidationCallback | LastWeightsCallback = LastWeightsCallback(run.state / "best")
-    if phase.validation is not None:
-        keep = ValidationCallback(
-            phase.validation,
-            held,
-            tokenizer=tokenizer,
-            prompt=prompt,
-            max_completion_tokens=max_tokens,
-            score=score,
-            folder=run.state / "best",
-            samples=samples,
-            stopwatch=stopwatch,
-        )
-    trainer = method.make_trainer(
-        model=model,
-        tokenizer=tokenizer,
-        phase=phase,
+    rewards = list(phase.rewards) if isinstance(phase, GrpoPhase) else []
+    return PhaseContext(
         name=name,
-        problems=problems,
+        phase=phase,
         prompt=prompt,
         hardware=hardware,
-        arguments=shared_arguments(
-            phase, seed=run.params["seed"], dtype=run.params["model"]["dtype"], hardware=hardware, state=run.state
-        ),
+        dtype=dtype,
+        seed=run.params["seed"],
+        state=run.state,
+        model=model,
+        tokenizer=tokenizer,
         peft_config=lora_config(phase.lora, model, name),
-        callbacks=[watch, keep],
-        samples=samples,
-        stopwatch=stopwatch,
+        problems=fitting_problems(
+            problems_within(load_problems(split, "train"), split, phase.pass_rate, name),
+            tokenizer,
+            prompt=prompt,
+            max_prompt_tokens=phase.max_prompt_tokens,
+            phase=name,
+        ),
+        max_completion_tokens=method.max_completion_tokens(phase),
+        score=method.scorer(phase, prompt, tokenizer) if method.scorer else None,
+        samples=Samples(run.state / "samples", rewards, prompt.tags, show),
+        stopwatch=Stopwatch(),
     )
-    trainer.remove_callback(PrinterCallback)  # a line of forty numbers per step
-    keep.trainer = trainer
-    refuse_fallback(trainer, kind)
-    if phase.preflight != "off" and not resumed and is_first():  # the others wait for it at step 1
-        # As a step computes: the trainer's own autocast begins with its first step.
-        with stopwatch("preflight"), trainer.accelerator.autocast():
-            findings, seen = method.look(
-                trainer.model,
-                tokenizer,
-                phase=phase,
-                problems=problems,
-                prompt=prompt,
-                max_completion_tokens=max_tokens,
-                score=score,
-                seed=run.params["seed"],
-            )
-        run.facts["preflight"] = judge(name, findings, phase.preflight, seen)
-    stop = StopRequest()
-    watch.stop = stop
-    if kind == "FSDP":
-        trainer.add_callback(SyncedGenerationCallback())
-    trainer.add_callback(CheckpointCallback(hardware.checkpoint_minutes, method.border(phase), stop, kind))
-    return trainer, watch, tokenizer
 
 
-def _train(
-    run: StageRun,
-    name: str,
-    phase: Phase,
-    trainer: Any,
-    watch: WatchCallback,
-    checkpoint: Path | None,
-    done: int,
-    max_steps: int,
-) -> None:
-    with (
-        watch.stop.noticed(),
-        progress(f"train {name}", max_steps, "steps", done=done) as watch.advance,
-    ):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    reached, rows = trainer.state.global_step, trainer.state.log_history
-    if reached >= max_steps or out_of_patience(rows, phase.validation):
+def _validated_on(context: PhaseContext[Any], split: Path) -> list[dict[str, Any]]:
+    """What validation asks, if the phase validates. Raises: StageError if no problem is there."""
+    name, asked = context.name, context.phase.validation
+    if asked is None:
+        return []
+    held = load_problems(split, "validation", asked.problems)
+    if not held:
+        raise StageError(f"phases.{name}.validation: {split} has no validation problem. Set it to null.")
+    if len(held) < asked.problems:
+        print(f"{name}: {split} has {len(held)} validation problems, not {asked.problems}")
+    return held
+
+
+def _look(context: PhaseContext[Any], method: Method[Any], trainer: Any) -> dict[str, Any]:
+    # As a step computes: with the trainer's model, and its own autocast, which begins with its first step.
+    with context.stopwatch("preflight"), trainer.accelerator.autocast():
+        findings, seen = method.look(replace(context, model=trainer.model))
+    return judge(context.name, findings, context.phase.preflight, seen)
+
+
+def _refuse_unfinished(context: PhaseContext[Any], state: TrainerState, stop: StopRequest, max_steps: int) -> None:
+    reached = state.global_step
+    if reached >= max_steps or out_of_patience(state.log_history, context.phase.validation):
         return
-    if watch.stop.signal is None:
-        raise StageError(f"{name}: the trainer ended by itself after step {reached} of {max_steps}.")
+    if stop.signal is None:
+        raise StageError(f"{context.name}: the trainer ended by itself after step {reached} of {max_steps}.")
     raise StageError(
-        f"{name}: stopped by {watch.stop.signal} after step {reached} of {max_steps}, which is saved in "
-        f"{run.state}. `dvc repro` goes on from there."
+        f"{context.name}: stopped by {stop.signal} after step {reached} of {max_steps}, which is saved in "
+        f"{context.state}. `dvc repro` goes on from there."
     )
 
 
@@ -259,14 +227,13 @@ def _published_step(run: StageRun, phase: Phase, state: TrainerState) -> int:
     return step
 
 
-def _write_origin(
-    model: Path, name: str, phase: Phase, step: int, history: list[dict[str, Any]], prompt: PromptParams
-) -> None:
+def _write_origin(model: Path, context: PhaseContext[Any], step: int, history: list[dict[str, Any]]) -> None:
     """smolmath.json in the model's directory: which step of which phase it is, and the prompt that it knows."""
     row: dict[str, Any] = next((row for row in history if row["step"] == step), {})
-    origin: dict[str, Any] = {"phase": name, "method": phase.method, "init": phase.init, "step": step}
+    phase = context.phase
+    origin: dict[str, Any] = {"phase": context.name, "method": phase.method, "init": phase.init, "step": step}
     origin |= {key: row[key] for key in ("validation_accuracy", "validation_reward") if key in row}
-    origin["prompt"] = prompt.model_dump()
+    origin["prompt"] = context.prompt.model_dump()
     (model / "smolmath.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ from smolmath.tags import Tags
 from smolmath.training.phase.ranks import is_first
 
 Kind = Literal["train", "validation"]
+Rows = list[dict[str, Any]]
 _BASE = [
     pa.field("step", pa.int32(), nullable=False),  # optimiser steps done when it was written
     pa.field("kind", pa.string(), nullable=False),  # train (sampled, what was learnt from) or validation (greedy)
@@ -42,13 +43,15 @@ Scorer = Callable[[Sequence[Mapping[str, Any]], Sequence[Completion]], list[Scor
 
 
 class Samples:
-    """The sampled completions of one phase. `rewards`: the names of its rewards, which become columns."""
+    """The sampled completions of one phase."""
 
-    def __init__(self, folder: Path, rewards: Sequence[str], tags: Tags) -> None:
-        self.folder, self.tags = folder, tags
+    def __init__(
+        self, folder: Path, rewards: Sequence[str], tags: Tags, show: Callable[[Kind, int, Rows], None] | None = None
+    ) -> None:
+        """Args: rewards: the names of the phase's, which become columns. show: called with the rows of each step."""
+        self.folder, self.tags, self.show = folder, tags, show
         columns = [pa.field(f"reward_{name}", pa.float64()) for name in rewards]
         self.schema = pa.schema([*_BASE, *columns], metadata={"smolmath.schema": "samples/1"})
-        self.shown: Callable[[Kind, int, list[dict[str, Any]]], None] = lambda kind, step, rows: None
 
     def rows(
         self,
@@ -86,7 +89,8 @@ class Samples:
         if not is_first():
             return
         write_table(self.folder / f"{step:08d}-{kind}.parquet", rows, self.schema)
-        self.shown(kind, step, rows)
+        if self.show:
+            self.show(kind, step, rows)
 
     def join(self, out: Path, last_step: int) -> None:
         """One table of every step up to `last_step`."""

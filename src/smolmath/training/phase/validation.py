@@ -6,7 +6,6 @@ undisturbed one. The weights of the best step lie in the state directory until t
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from transformers import TrainerCallback
@@ -16,9 +15,8 @@ from smolmath.engines.transformers import TransformersEngine
 from smolmath.params.phases import ValidationParams
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt
+from smolmath.training.phase.context import PhaseContext
 from smolmath.training.phase.ranks import is_first, joined, share
-from smolmath.training.phase.samples import Samples, Scorer
-from smolmath.training.phase.stopwatch import Stopwatch
 from smolmath.training.phase.weights import save_weights
 
 T = TypeVar("T")
@@ -47,30 +45,16 @@ def out_of_patience(history: Sequence[Mapping[str, Any]], params: ValidationPara
 class ValidationCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Validates every `every_steps` and at the end; keeps the best weights; ends the phase when patience is out."""
 
-    def __init__(
-        self,
-        params: ValidationParams,
-        problems: Sequence[dict[str, Any]],
-        *,
-        tokenizer: Any,
-        prompt: PromptParams,
-        max_completion_tokens: int,
-        score: Scorer | None,
-        folder: Path,
-        samples: Samples,
-        stopwatch: Stopwatch,
-    ) -> None:
-        """folder: of the best weights. score: the phase's rewards, None where it has none."""
-        self.params, self.problems, self.tokenizer, self.prompt = params, problems, tokenizer, prompt
-        self.max_completion_tokens, self.score = max_completion_tokens, score
-        self.folder, self.samples, self.stopwatch = folder, samples, stopwatch
-        self.trainer: Any = None  # set once it exists: trainers take their callbacks when they are made
+    def __init__(self, context: PhaseContext[Any], problems: Sequence[dict[str, Any]], trainer: Any) -> None:
+        """Args: problems: of the validation side, that are answered each time."""
+        self.context, self.problems, self.trainer = context, problems, trainer
+        self.params: ValidationParams = context.phase.validation
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         step = state.global_step
         if step % self.params.every_steps and step != state.max_steps:
             return
-        with self.stopwatch("validate"):
+        with self.context.stopwatch("validate"):
             scores = self.validate(model, step)
             # TRL merges this into the step's own log row; a row of its own would be a second step in the plots.
             for name, value in scores.items():
@@ -78,26 +62,26 @@ class ValidationCallback(TrainerCallback):  # type: ignore[misc]  # transformers
             history = [*state.log_history, {"step": step, **scores}]
             best = best_step(history, self.params.metric)
             if best and best[0] == step:
-                save_weights(self.trainer, self.folder / f"step-{step}")
+                save_weights(self.trainer, self.context.best / f"step-{step}")
         if out_of_patience(history, self.params):
             control.should_save = control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # Only now: a run that is killed before its checkpoint is whole goes back to a step at which another was best.
         best = best_step(state.log_history, self.params.metric)
-        for path in self.folder.glob("step-*") if is_first() else ():
+        for path in self.context.best.glob("step-*") if is_first() else ():
             if best and path.name != f"step-{best[0]}":
                 shutil.rmtree(path)
 
     def validate(self, model: Any, step: int) -> dict[str, float]:
         """`validation_accuracy`, and `validation_reward` where the phase has rewards; the answers become samples."""
-        mine = share(self.problems)
+        context, mine = self.context, share(self.problems)
         with self.trainer.accelerator.autocast():  # as a step computes, with each weight cast once for all tokens
             completions = answer_greedily(
-                model, self.tokenizer, mine, self.prompt, self.max_completion_tokens, batch=VALIDATION_BATCH
+                model, context.tokenizer, mine, context.prompt, context.max_completion_tokens, batch=VALIDATION_BATCH
             )
-        rows = joined(self.samples.rows("validation", step, mine, completions, self.score), len(self.problems))
-        self.samples.keep("validation", step, rows)
+        rows = joined(context.samples.rows("validation", step, mine, completions, context.score), len(self.problems))
+        context.samples.keep("validation", step, rows)
         scores = {"validation_accuracy": sum(row["correct"] for row in rows) / len(rows)}
         rewards = [row["reward"] for row in rows if row["reward"] is not None]
         if rewards:

@@ -15,9 +15,7 @@ from smolmath.errors import StageError
 from smolmath.running.progress import Advance
 from smolmath.running.tracking import Tracker
 from smolmath.training.phase.alerts import new_alerts
-from smolmath.training.phase.checkpoints import StopRequest
 from smolmath.training.phase.curves import named
-from smolmath.training.phase.samples import Samples
 from smolmath.training.phase.stopwatch import Stopwatch
 
 ACTIVITIES = ("generate", "grade", "train")  # of a step; train is what remains of it
@@ -31,13 +29,12 @@ class WatchCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         name: str,
         *,
         stopwatch: Stopwatch,
-        samples: Samples,
+        advance: Advance,
         tracker: Tracker | None,
         validation_problems: int | None,
     ) -> None:
-        self.name, self.stopwatch, self.samples, self.tracker = name, stopwatch, samples, tracker
-        self.advance: Advance = lambda *_: None  # the progress line's, while there is one
-        self.stop = StopRequest()
+        """Args: advance: the progress line's."""
+        self.name, self.stopwatch, self.advance, self.tracker = name, stopwatch, advance, tracker
         self.validation_problems = validation_problems
         self.alerts: list[str] = []
         self.step_seconds: list[float] = []

@@ -39,11 +39,10 @@ def load_weights(init: Path, folder: Path) -> Any:
 
 
 class LastWeightsCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Keeps the weights of the last step, of a phase that does not validate."""
+    """Keeps the weights of the last step in a folder, of a phase that does not validate."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.trainer: Any = None  # set once it exists: trainers take their callbacks when they are made
+    def __init__(self, folder: Path, trainer: Any) -> None:
+        self.folder, self.trainer = folder, trainer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == state.max_steps:

@@ -1,34 +1,25 @@
 """SFT's look before step 1: how long the examples are, and whether the grader takes what they teach for right."""
 
-from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from smolmath.answers import grade
-from smolmath.params.prompt import PromptParams
+from smolmath.params.phases import SftPhase
 from smolmath.prompts import chat_prompt, worked_completion
+from smolmath.training.phase.context import PhaseContext
 from smolmath.training.phase.preflight import Finding, percentile
 
 EXAMPLES = 256
 RIGHT = 0.98
 
 
-def look(
-    model: Any,
-    tokenizer: Any,
-    *,
-    problems: Sequence[dict[str, Any]],
-    prompt: PromptParams,
-    max_completion_tokens: int,
-    **_: Any,  # what GRPO alone needs
-) -> tuple[list[Finding], str]:
+def look(context: PhaseContext[SftPhase]) -> tuple[list[Finding], str]:
     """(findings, what was looked at) for the first problems that have a worked solution."""
-    limit = max_completion_tokens
+    problems, prompt, limit = context.problems, context.prompt, context.max_completion_tokens
     worked = [problem for problem in problems if problem["reasoning"]]
     looked_at = worked[:EXAMPLES]
     taught = [worked_completion(p["reasoning"], p["reference_answer"], prompt) for p in looked_at]
     lengths = [
-        len(tokenizer.apply_chat_template(chat_prompt(p["question"], prompt) + completion)["input_ids"])
+        len(context.tokenizer.apply_chat_template(chat_prompt(p["question"], prompt) + completion)["input_ids"])
         for p, completion in zip(looked_at, taught, strict=True)
     ]
     right = fmean(

@@ -1,39 +1,28 @@
 """TRL's SFTTrainer on worked solutions, with loss on the completion alone."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from trl import SFTConfig, SFTTrainer
 
 from smolmath.params.phases import SftPhase
-from smolmath.params.prompt import PromptParams
+from smolmath.training.phase.context import PhaseContext
 from smolmath.training.phase.data import sft_dataset
 from smolmath.training.phase.method import Method
 from smolmath.training.sft.preflight import look
 
 
-def make_sft_trainer(
-    *,
-    model: Any,
-    tokenizer: Any,
-    phase: SftPhase,
-    name: str,
-    problems: Sequence[dict[str, Any]],
-    prompt: PromptParams,
-    arguments: dict[str, Any],
-    peft_config: Any,
-    callbacks: list[Any],
-    **_: Any,  # what GRPO alone needs
-) -> SFTTrainer:
+def make_sft_trainer(context: PhaseContext[SftPhase]) -> SFTTrainer:
+    phase = context.phase
     return SFTTrainer(
-        model=model,
-        args=SFTConfig(**phase.sft, **arguments, completion_only_loss=True),
+        model=context.model,
+        args=SFTConfig(**phase.sft, **context.arguments, completion_only_loss=True),
         train_dataset=sft_dataset(
-            problems, tokenizer, prompt=prompt, max_tokens=max_completion_tokens(phase), phase=name
+            context.problems,
+            context.tokenizer,
+            prompt=context.prompt,
+            max_tokens=context.max_completion_tokens,
+            phase=context.name,
         ),
-        processing_class=tokenizer,
-        peft_config=peft_config,
-        callbacks=callbacks,
+        processing_class=context.tokenizer,
+        peft_config=context.peft_config,
     )
 
 
@@ -44,6 +33,7 @@ def max_completion_tokens(phase: SftPhase) -> int:
 
 METHOD: Method[SftPhase] = Method(
     make_trainer=make_sft_trainer,
+    callbacks=lambda context, trainer: [],
     max_completion_tokens=max_completion_tokens,
     look=look,
     scorer=None,
