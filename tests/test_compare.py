@@ -19,11 +19,12 @@ from smolmath.evaluation.uncertainty import Estimate, holm
 from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.running.lockfile import LockError
-from smolmath.studies.comparing.compare import Comparison, Flip, Flips, Side, compare, in_words, p_text
+from smolmath.studies.comparing.compare import Comparison, Flip, Flips, Side, compare, in_words
 from smolmath.studies.comparing.ranking import rank
-from smolmath.studies.comparing.revisions import RevisionError
 from smolmath.studies.comparing.show import as_markdown, flip_texts, power_table
 from smolmath.studies.report.against import against_parent
+from smolmath.studies.revisions import RevisionError
+from smolmath.studies.wording import p_text
 from tests.conftest import ROOT, Project
 
 DVC_YAML = {
@@ -487,7 +488,7 @@ def test_a_comparison_is_a_markdown_table_that_no_name_can_break(repository):
 READS = """
 import sys
 from pathlib import Path
-from smolmath.studies.comparing.revisions import read_parquet
+from smolmath.studies.revisions import read_parquet
 
 content = Path(sys.argv[1]).read_bytes()
 for _ in range(12):

@@ -2,10 +2,11 @@
 
 import pytest
 
-from smolmath.evaluation.judging import AnswerGroups, grade_completions
+from smolmath.evaluation.judging import grade_completions
 from smolmath.evaluation.metrics import evaluation_metrics
 from smolmath.evaluation.uncertainty import wilson
 from smolmath.evaluation.verdicts import majority_right
+from smolmath.evaluation.voting import AnswerGroups
 from smolmath.tags import DEFAULT_TAGS
 
 

@@ -14,13 +14,12 @@ from smolmath.evaluation.retention import Retained, write_retention
 from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, PROBLEMS, RecordsError, write_table
 from smolmath.running.hashes import fingerprint
-from smolmath.studies.comparing.compare import signed
-from smolmath.studies.report.collect import Curve, collect, read_curve, read_evaluation
+from smolmath.studies.report.collect import Curve, collect, read_curve
 from smolmath.studies.report.completions import browse
-from smolmath.studies.report.findings import percent
 from smolmath.studies.report.page import duration, facts_by_value, write_report
 from smolmath.studies.report.panels import panels, smoothed, smoothing_window
-from smolmath.studies.report.reading import ReportError
+from smolmath.studies.results import ReportError, read_evaluation
+from smolmath.studies.wording import percent, signed
 
 PARAMS = """
 seed: 1

@@ -55,7 +55,7 @@ MODULES = {
     "GRPO alone": ("training/grpo/", "train@sums"),
     "rewards, which evaluation shows too": ("rewards/grpo/", "check train@sums evaluate@*"),
     "SFT alone": ("training/sft/ rewards/sft/", "train@legs"),
-    "metrics": ("evaluation/judging.py evaluation/metrics.py", "evaluate@*"),
+    "metrics": ("evaluation/judging.py evaluation/metrics.py evaluation/voting.py", "evaluate@*"),
     "statistics": ("evaluation/uncertainty.py evaluation/verdicts.py", "evaluate@* summarize"),
     "what each phase keeps": ("evaluation/paired.py evaluation/retention.py", "summarize"),
     "params of no stage": ("params/__init__.py params/core.py params/difficulty.py params/trl_fields.py", "check"),

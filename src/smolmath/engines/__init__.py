@@ -63,11 +63,16 @@ def load_engine(model: Path, *, dtype: str, hardware: HardwareParams) -> Engine:
     """
     # Imported here: torch costs a second and vLLM ten, and a box that uses one may lack the other.
     if hardware.engine == "vllm":
-        if importlib.util.find_spec("vllm") is None:
-            raise StageError("hardware.engine: vllm is not installed. Run `make setup VLLM=1`, or set transformers.")
+        require_vllm("hardware.engine", "transformers")
         from smolmath.engines.vllm import VllmEngine
 
         return VllmEngine(model, dtype=dtype, hardware=hardware)
     from smolmath.engines.transformers import TransformersEngine
 
     return TransformersEngine.load(model, dtype=dtype, hardware=hardware)
+
+
+def require_vllm(key: str, instead: str) -> None:
+    """Raises: StageError that names the param which asks for vLLM, where it is not installed."""
+    if importlib.util.find_spec("vllm") is None:
+        raise StageError(f"{key}: vllm is not installed. Run `make setup VLLM=1`, or set it to {instead}.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from smolmath.evaluation.paired import Paired, UnpairedError, compare_verdicts
 from smolmath.evaluation.uncertainty import holm
-from smolmath.studies.comparing.revisions import (
+from smolmath.studies.revisions import (
     COMPLETION_COLUMNS,
     PROBLEM_COLUMNS,
     WORKSPACE,
@@ -16,6 +16,7 @@ from smolmath.studies.comparing.revisions import (
     completions_path,
     problems_path,
 )
+from smolmath.studies.wording import is_clear, p_text, signed
 
 # What must be equal for a difference to be the models'. `batch_size` only seeds, and `problems` shows in the ids.
 SAMPLING = ("samples", "temperature", "top_p", "max_completion_tokens")
@@ -183,23 +184,6 @@ def in_words(paired: Paired, p: float, tests: int, a: str, b: str) -> str:
         f"no clear difference: {signed(points)} ± {error:.1f} points for {b} {counted}, {significance}; 95 % interval "
         f"{signed(low)} to {signed(high)}"
     )
-
-
-def is_clear(p: float) -> bool:
-    """Whether a difference counts: p below 0.05."""
-    return p < 0.05
-
-
-def p_text(p: float) -> str:
-    """p_text(0.0003) -> "p = 0.0003"; below what the bootstrap can tell: "p < 0.0001"."""
-    # Two digits, so that no p below 0.05 reads as 0.05.
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
-
-
-def signed(points: float) -> str:
-    """signed(-3.25) -> "−3.2", with a true minus; never "−0.0"."""
-    text = f"{points:+.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", "−")
 
 
 def names(a: Side, b: Side, model_a: str, model_b: str) -> tuple[str, str]:

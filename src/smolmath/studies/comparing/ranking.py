@@ -9,19 +9,9 @@ from rich.text import Text
 
 from smolmath.errors import SmolmathError
 from smolmath.evaluation.uncertainty import holm
-from smolmath.studies.comparing.compare import (
-    MEASURES,
-    Comparison,
-    Difference,
-    Side,
-    compare,
-    in_words,
-    is_clear,
-    names,
-    p_text,
-    signed,
-)
+from smolmath.studies.comparing.compare import MEASURES, Comparison, Difference, Side, compare, in_words, names
 from smolmath.studies.comparing.show import as_json as comparison_as_json
+from smolmath.studies.wording import is_clear, p_text, signed
 
 LINE = "{:<26}{:>7}{:>14}{:>16}{:>13}{:>9}"
 

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from smolmath.evaluation.uncertainty import problems_needed
-from smolmath.studies.comparing.compare import MEASURES, Comparison, Difference, Flip, Flips, p_text, signed
+from smolmath.studies.comparing.compare import MEASURES, Comparison, Difference, Flip, Flips
+from smolmath.studies.wording import p_text, signed
 
 # What a model wrote may hold escape sequences, which a terminal would obey.
 UNSEEN = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}

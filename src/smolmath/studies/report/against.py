@@ -7,7 +7,7 @@ from smolmath.errors import SmolmathError
 from smolmath.running.lockfile import read_lock
 from smolmath.running.repository import git
 from smolmath.studies.comparing.compare import Comparison, Side, compare
-from smolmath.studies.comparing.revisions import WORKSPACE, Revision, verdict_hashes
+from smolmath.studies.revisions import WORKSPACE, Revision, verdict_hashes
 
 LOOKED_AT = 20  # commits that touched dvc.lock; a fifth of a second each
 

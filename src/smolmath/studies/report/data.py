@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smolmath.studies.report.reading import ReportError, read_json
+from smolmath.studies.results import ReportError, read_json
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smolmath.studies.comparing.compare import is_clear, p_text, signed
-from smolmath.studies.report.collect import Evaluation, Report
+from smolmath.studies.report.collect import Report
+from smolmath.studies.results import Evaluation
+from smolmath.studies.wording import METHODS, is_clear, p_text, percent, signed
 
 SAME = 2e-6  # both files are rounded to six digits
-METHODS = {"grpo": "GRPO", "sft": "SFT"}
 KINDS = {"accuracy": "greedy accuracy", "mean_at_k": "sampled accuracy"}
 
 
@@ -87,22 +87,6 @@ def change(report: Report, model: str, dataset: str) -> Change | None:
 def findings(report: Report) -> list[Finding]:
     """One finding per phase, in the recipe's order."""
     return [_finding(report, name) for name in report.phases]
-
-
-def percent(value: float, se: float | None = None) -> str:
-    """percent(0.675, 0.0142) -> "67.5 ± 1.4 %", with no-break spaces."""
-    error = "" if se is None else f"\u00a0±\u00a0{100 * se:.1f}"
-    return f"{100 * value:.1f}{error}\u00a0%"
-
-
-def duration(seconds: float) -> str:
-    """duration(4.21) -> "4.2 s", duration(75) -> "1 min 15 s", duration(7260) -> "2 h 1 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f}\u00a0s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}\u00a0min {rest}\u00a0s"
-    return f"{minutes // 60}\u00a0h {minutes % 60}\u00a0min"
 
 
 def _finding(report: Report, name: str) -> Finding:

@@ -8,12 +8,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from smolmath.running.journal import write_whole
-from smolmath.studies.comparing.compare import MEASURES, p_text, signed
-from smolmath.studies.report.collect import Evaluation, Report, StageFacts, collect
+from smolmath.studies.comparing.compare import MEASURES
+from smolmath.studies.report.collect import Report, StageFacts, collect
 from smolmath.studies.report.completions import packed
-from smolmath.studies.report.findings import METHODS, change, duration, findings, percent, score
+from smolmath.studies.report.findings import change, findings, score
 from smolmath.studies.report.panels import panels, smoothing_note
 from smolmath.studies.report.plots import Plot, draw_panel, draw_pass_at_k, draw_retention
+from smolmath.studies.results import Evaluation
+from smolmath.studies.wording import METHODS, duration, p_text, percent, signed
 
 TEMPLATE = "index.html.j2"
 # Journal keys with a column of their own or a table of their own; the rest of an entry's plain values are its notes.

@@ -6,10 +6,10 @@ from typing import Any
 from rich.table import Table
 
 from smolmath.evaluation import uncertainty
-from smolmath.studies.comparing.compare import is_clear, p_text, signed
 from smolmath.studies.tuning.search import as_overrides
 from smolmath.studies.tuning.study import Trial, Tuning, as_text, estimate_text
 from smolmath.studies.tuning.trials import Outcome
+from smolmath.studies.wording import is_clear, p_text, signed
 
 
 def study_parts(tuning: Tuning) -> list[Any]:

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from smolmath.params.core import lookup
 from smolmath.running.runs import main_workspace
-from smolmath.studies.comparing.revisions import RevisionError
+from smolmath.studies.revisions import RevisionError
 from smolmath.studies.tuning import queue
 from smolmath.studies.tuning.proposals import TuneError, distributions, drawn_value, open_study, ready_commit
 from smolmath.studies.tuning.search import Search, Value, as_overrides, overridden

@@ -14,7 +14,7 @@ from smolmath.evaluation import uncertainty
 from smolmath.evaluation.uncertainty import Estimate
 from smolmath.params.core import ParamsError, read_params
 from smolmath.running.runs import main_workspace
-from smolmath.studies.comparing.revisions import Revision
+from smolmath.studies.revisions import Revision
 from smolmath.studies.tuning.search import Value, overridden
 
 COLUMNS = ("step", "kind", "question", "correct", "reward")

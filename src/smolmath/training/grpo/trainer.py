@@ -5,7 +5,6 @@ Advantage: each reward minus its group's mean, divided by the group's standard d
 (`beta` 0), token-level loss over the whole batch (`loss_type` dapo). Both can be set under `phases.<name>.grpo`.
 """
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from smolmath.engines import Completion
+from smolmath.engines import Completion, require_vllm
 from smolmath.engines.transformers import eos_ids
 from smolmath.errors import StageError
 from smolmath.params.phases import GrpoPhase
@@ -74,8 +73,7 @@ def vllm_arguments(hardware: HardwareParams) -> dict[str, Any]:
     """GRPOConfig's fields for `hardware.vllm`. Raises: StageError if vLLM is asked for and not installed."""
     if hardware.vllm == "off":
         return {}
-    if importlib.util.find_spec("vllm") is None:
-        raise StageError("hardware.vllm: vllm is not installed. Run `make setup VLLM=1`, or set it to off.")
+    require_vllm("hardware.vllm", "off")
     if processes() % hardware.vllm_tensor_parallel:
         raise StageError(
             f"hardware.vllm_tensor_parallel: {hardware.vllm_tensor_parallel} does not divide the {processes()} "

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import smolagents
 from smolagents import MessageRole
 
+from smolmath.engines import require_vllm
 from smolmath.params.core import load_section, read_params
 from smolmath.running.params import HardwareParams
 from smolmath.using.agents.errors import AgentError
@@ -109,8 +110,7 @@ def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion
 
 
 def _by_vllm(model: FoundModel, hardware: HardwareParams) -> smolagents.Model:
-    if importlib.util.find_spec("vllm") is None:
-        raise AgentError("hardware.engine: vllm is not installed. Run `make setup VLLM=1`, or set transformers.")
+    require_vllm("hardware.engine", "transformers")
     from vllm.platforms import current_platform
 
     if importlib.util.find_spec("vllm.transformers_utils.tokenizer") is None:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from smolmath.params.prompt import PromptParams
 from smolmath.studies.provenance.show import commit_in_words
 from smolmath.studies.provenance.trail import facts_of
-from smolmath.studies.report.findings import METHODS, duration, percent
+from smolmath.studies.wording import METHODS, duration, percent
 from smolmath.using.publishing.examples import Example
 from smolmath.using.publishing.markdown import code, escaped, fenced
 from smolmath.using.publishing.origin import Dataset, Origin, Phase, Result, sampling_of

@@ -14,7 +14,7 @@ from smolmath.running.hashes import content_hash
 from smolmath.running.lockfile import Recorded, workspace_lock
 from smolmath.studies.provenance.trail import Trail, producer, trail
 from smolmath.studies.provenance.verify import verify
-from smolmath.studies.report.collect import Evaluation, read_evaluation
+from smolmath.studies.results import Evaluation, read_evaluation
 from smolmath.using.publishing import licences
 from smolmath.using.publishing.files import PublishError
 from smolmath.using.publishing.recipe import recipe_of

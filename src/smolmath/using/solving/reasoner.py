@@ -9,7 +9,7 @@ import smolmath.kernels  # noqa: F401  # before torch: completions are those of 
 from smolmath.answers import extract_answer
 from smolmath.engines import Completion, Engine, Sampling, load_engine
 from smolmath.errors import SmolmathError
-from smolmath.evaluation.judging import AnswerGroups
+from smolmath.evaluation.voting import AnswerGroups
 from smolmath.params.core import load_section, read_params
 from smolmath.prompts import Message, chat_prompt
 from smolmath.running.params import HardwareParams
