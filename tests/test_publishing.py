@@ -440,7 +440,7 @@ def test_weights_that_are_not_whole_are_not_published(workspace):
     path = Path("mine/model.safetensors")
     whole = path.read_bytes()
     for content, words in (
-        (whole[:-1], "is not whole: it has 3,454,599 bytes"),
+        (whole[:-1], "or not whole .Error while deserializing header: incomplete metadata"),
         (b"12345678{", "no safetensors file"),
     ):
         path.write_bytes(content)
