@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -370,13 +371,14 @@ def train_here(project, monkeypatch, phase, method, kill_in=None):
                 step_end(self, args, state, control, **rest)
 
             patch.setattr(WatchCallback, "on_step_end", killed)
-        runpy.run_path(str(ROOT / "stages" / f"train_{method}.py"))["main"](
+        runpy.run_path(str(ROOT / "stages" / "train.py"))["main"](
+            method=method,
             phase=phase,
-            init="models/base",
-            split=f"data/split/{phase}",
-            out=f"models/{phase}",
-            curve=f"metrics/train/{phase}.csv",
-            samples=f"results/training/{phase}.parquet",
+            init=Path("models/base"),
+            split=Path(f"data/split/{phase}"),
+            out=Path(f"models/{phase}"),
+            curve=Path(f"metrics/train/{phase}.csv"),
+            samples=Path(f"results/training/{phase}.parquet"),
         )
 
 
