@@ -227,7 +227,11 @@ def ours(params: dict, phase: str = PHASE) -> None:
     script = next(i for i, word in enumerate(command) if word.endswith(".py"))
     sys.argv = command[script:]
     sys.path.insert(0, str(Path(command[script]).parent))
-    runpy.run_path(command[script], run_name="__main__")
+    try:
+        runpy.run_path(command[script], run_name="__main__")
+    except SystemExit as ended:  # a stage's script ends its process
+        if ended.code:
+            raise
 
 
 def peer(params: dict) -> None:

@@ -75,10 +75,10 @@ SCRIPTS = {
 # Other files of the repository; the scratch copy gets them where it lacks them.
 OTHERS = {
     "what people read, tests, tools": (
-        "README.md docs/page.md tests/test_x.py benchmarks/x.py tools/x.py running/recipes/gsm8k.yaml searches/x.yaml pyproject.toml",
+        "README.md docs/page.md tests/test_x.py benchmarks/x.py tools/x.py recipes/gsm8k.yaml searches/x.yaml pyproject.toml",
         "",
     ),
-    "a file of the shipped base": ("data/bases/calc/make.py", "base"),
+    "a file of the shipped base": ("bases/calc/make.py", "base"),
     "a file of a dataset of one's own": ("rows/train.jsonl", "fetch@mine"),
 }
 # Keys and their new values. `check` reads all of params.yaml: it runs too, and nothing follows from it.
@@ -220,7 +220,7 @@ def stand_in(folder, ran):
         if name.startswith("split@"):  # it reads the others only for what they hold out
             deps = {"own": content_hash(Path("data/processed", name.removeprefix("split@")))}
             values = {"split": values["split"]}
-        data = {dep: md5 for dep, md5 in deps.items() if not dep.startswith(("src/", "stages/", "data/bases/"))}
+        data = {dep: md5 for dep, md5 in deps.items() if not dep.startswith(("src/", "stages/", "bases/"))}
         told = "sound" if name == "check" else json.dumps([values, data])
         for out in stage.outs:
             path = Path(out.fs_path)

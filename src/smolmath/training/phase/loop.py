@@ -100,8 +100,11 @@ def train_phase(
         refuse_fallback(trainer, kind)
         if phase.preflight != "off" and not done and is_first():  # the others wait for it at step 1
             run.facts["preflight"] = _look(context, method, trainer)
+        # Killed after its last step, before anything was published.
+        last = checkpoint if done >= max_steps or out_of_patience(history, phase.validation) else None
         stop = StopRequest()
-        with stop.noticed(), progress(f"train {name}", max_steps, "steps", done=done) as advance:
+        shown = nullcontext(lambda *_: None) if last else progress(f"train {name}", max_steps, "steps", done=done)
+        with stop.noticed(), shown as advance:
             watch = WatchCallback(
                 name,
                 stopwatch=context.stopwatch,
@@ -117,9 +120,8 @@ def train_phase(
                 CheckpointCallback(hardware.checkpoint_minutes, method.border(phase), stop, kind),
             ):
                 trainer.add_callback(callback)
-            if checkpoint and (done >= max_steps or out_of_patience(history, phase.validation)):
-                # Killed after its last step, before anything was published.
-                trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            if last:
+                trainer.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
             else:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 _refuse_unfinished(context, trainer.state, stop, max_steps)
