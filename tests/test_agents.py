@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from smolmath.cli import app
+from smolmath.errors import StageError
 from smolmath.params.core import read_params
 from smolmath.using.solving.reasoner import Solution
 from tests.conftest import ROOT
@@ -385,7 +386,7 @@ def test_a_model_id_needs_a_server():
 def test_vllm_where_it_is_not_installed_is_said(monkeypatch, params):
     monkeypatch.setattr(agent_models.importlib.util, "find_spec", lambda name: None)
     params["hardware"]["engine"] = "vllm"
-    with pytest.raises(AgentError, match="make setup VLLM=1"):
+    with pytest.raises(StageError, match="make setup VLLM=1"):
         load_agent_model(BASE, params=params)
 
 
