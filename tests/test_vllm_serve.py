@@ -97,7 +97,8 @@ def test_a_request_that_names_no_temperature_samples_at_one(model, url):
     assert len(set(drawn[0])) > 1
 
 
-def test_a_training_knows_its_server_from_another_models(model, url, tmp_path):
+def test_a_training_knows_its_server_from_another_models(model, url, tmp_path, monkeypatch):
+    monkeypatch.setattr("smolmath.training.grpo.server.TIMEOUT_S", 120)  # beside other tests a CPU answers late
     address = url.removesuffix("/v1")
     refuse_server(address, model.folder)
     other = shutil.copytree(model.folder, tmp_path / "other")
