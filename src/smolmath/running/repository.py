@@ -32,12 +32,13 @@ def dvc_repo() -> Any:
     Raises: DVC's NotDvcRepoError.
     """
     from dvc.repo import Repo
-    from dvc.scm import SCMError
+    from dvc.scm import SCM, SCMError
 
     try:
-        return Repo()
+        SCM(Repo.find_root()).close()  # a Repo that finds no Git leaves a database open behind it
     except SCMError:
         return Repo(config={"core": {"no_scm": True}})
+    return Repo()
 
 
 def knows_git(repo: Any) -> bool:
