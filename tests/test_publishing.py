@@ -623,7 +623,9 @@ def is_recorded(lock, path):
 
 # --- GGUF, by a stand-in for the converter
 
-CONVERTER = """#!{python}
+# By a shell: the first line of a script can't name a path with a space.
+CONVERTER = """#!/bin/sh
+"exec" "{python}" "$0" "$@"
 import os, pathlib, sys
 model, option, out = sys.argv[1:]
 assert option == "--outfile" and sorted(os.listdir(model))[0] == "README.md" and "evil.py" not in os.listdir(model)
