@@ -5,7 +5,7 @@ after one is said by `interruptible`.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -47,7 +47,10 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def show(parts: Any) -> None:
-    """Print tables and lines as they are: what a dataset or a model holds is no markup."""
+def show(parts: Iterable[Any], unbroken: type | tuple[()] = ()) -> None:
+    """Print tables and lines as they are: what a dataset or a model holds is no markup.
+
+    Args: unbroken: lines of this type are not broken at the terminal's width.
+    """
     for part in parts:
-        console.print(part, markup=False, highlight=False)
+        console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, unbroken))

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from smolmath.commands import console, fail
+from smolmath.commands import console, fail, show
 
 
 def compare(
@@ -30,7 +31,7 @@ def compare(
     smolmath compare :base :sums           two models of the workspace
     smolmath compare --power 2.0           how many problems it takes to see two points
     """
-    from smolmath.studies.comparing import show
+    from smolmath.studies.comparing import show as wording
     from smolmath.studies.comparing.compare import Side, names, with_texts
     from smolmath.studies.comparing.compare import compare as compare_sides
     from smolmath.studies.comparing.ranking import RankingError, rank, ranking_lines
@@ -39,7 +40,7 @@ def compare(
     if a is None:
         if power is None:
             fail("name what to compare: smolmath compare A [B], or --power POINTS alone.")
-        console.print(show.power_table(power, show.assumed()))
+        console.print(wording.power_table(power, wording.assumed()))
         return
     others, models, datasets = b or ["workspace"], model or [], dataset or []
     if len(others) > 1:
@@ -51,9 +52,9 @@ def compare(
         if as_json:
             print(json.dumps(ranked_as_json(ranking), indent=1, ensure_ascii=False))
         elif as_markdown:
-            print("\n\n".join(show.as_markdown(comparison) for comparison in ranking.comparisons))
+            print("\n\n".join(wording.as_markdown(comparison) for comparison in ranking.comparisons))
         else:
-            show.print_parts(console, ranking_lines(ranking))
+            show(ranking_lines(ranking), Text)
         return
     sides = Side.parse(a), Side.parse(others[0])
     comparison = compare_sides(*sides, models=models, datasets=datasets, common=common)
@@ -62,15 +63,15 @@ def compare(
         if flips:
             with_flips = [replace(found, flips=with_texts(found, one, two, flips)) for found in comparison.flips]
             comparison = replace(comparison, flips=with_flips)
-        print(json.dumps(show.as_json(comparison), indent=1, ensure_ascii=False))
+        print(json.dumps(wording.as_json(comparison), indent=1, ensure_ascii=False))
         return
     if as_markdown:
-        print(show.as_markdown(comparison))
+        print(wording.as_markdown(comparison))
         return
-    show.print_parts(console, show.lines(comparison))
+    show(wording.lines(comparison), Text)
     for found in comparison.flips if flips else ():
         called = names(*sides, found.model_a, found.model_b)
-        show.print_parts(console, show.flip_texts(found, with_texts(found, one, two, flips), *called))
+        show(wording.flip_texts(found, with_texts(found, one, two, flips), *called), Text)
     if power is not None:
         console.print("")
-        console.print(show.power_table(power, show.observed(comparison)))
+        console.print(wording.power_table(power, wording.observed(comparison)))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from smolmath.commands import console, interruptible
+from smolmath.commands import interruptible, show
 from smolmath.commands.options import MaxTokens, Model
 
 
@@ -55,5 +55,4 @@ def synthesize(
     if as_json:
         print(to_json(summary))
         return
-    for part in summary_parts(summary):
-        console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))  # params are to be copied
+    show(summary_parts(summary), str)  # unbroken: params are to be copied

@@ -6,8 +6,8 @@ batches several engines share.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -116,17 +116,18 @@ def _answer(
     Args: problems: of these batches and of those that were there before.
     """
 
-    def left() -> int:
-        return sum(len(batch.asked) for batch in batches if not batch.path.is_file())
-
-    before = problems - left()
-    with progress(what, problems, "problems", done=before) if rank == 0 else nullcontext() as advance:
+    if rank:
         for batch in batches[rank::processes]:
             write(engine, batch)
-            if advance:
-                now = problems - left()
-                advance(now - before)
-                before = now
+        return
+    done = problems - sum(len(batch.asked) for batch in batches)
+    shares = [deque(batches[other::processes]) for other in range(processes)]
+    with progress(what, problems, "problems", done=done) as advance:
+        for batch in batches[::processes]:
+            write(engine, batch)
+            for share in shares:  # each process writes its own in this order
+                while share and share[0].path.is_file():
+                    advance(len(share.popleft().asked))
 
 
 def write_batch(engine: Engine, batch: Batch, *, sampling: SamplingParams, seed: int, greedy: bool) -> None:

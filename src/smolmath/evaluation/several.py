@@ -17,7 +17,7 @@ from smolmath.prompts import Message
 from smolmath.running.devices import VISIBLE, visible_gpus
 from smolmath.running.launch.elastic import run_processes
 from smolmath.running.params import HardwareParams
-from smolmath.running.workers import available_cores, end_with
+from smolmath.running.workers import end_with, threads_of_each
 
 # What each process does with its engine, its number and how many there are.
 Work = Callable[[Engine, int, int], None]
@@ -81,14 +81,13 @@ class SeveralEngines:
         gpus = gpu_shares(shown, count, _gpus_of_one(self.hardware))
         share = share_of(self.hardware)
         given = os.getpid(), self.load, share, gpus, work
-        threads = count * (share.threads or 1)
-        self._device = run_processes(_begin, *given, name=name, count=count, logs=logs, threads=threads)[0]
+        self._device = run_processes(_begin, *given, name=name, count=count, logs=logs, threads=share.threads or 1)[0]
 
 
 def share_of(hardware: HardwareParams) -> HardwareParams:
     """What one engine has of the box. A function of `hardware` alone: the thread count can move how sums round, and a
     generation that goes on with fewer batches than engines must go on as it began."""
-    threads = max(1, (hardware.threads or available_cores()) // hardware.engines)
+    threads = threads_of_each(hardware.threads, hardware.engines)
     return hardware.model_copy(update={"threads": threads, "engines": 1})
 
 

@@ -39,15 +39,22 @@ def claimed_gpus(hardware: HardwareParams, count: int | None = 1) -> Iterator[li
         return
     with ExitStack() as held:
         gpus = _free(candidates, count or len(candidates), held)
-        before = os.environ.get(VISIBLE)
-        os.environ[VISIBLE] = ",".join(gpus)
-        try:
+        with variable(VISIBLE, ",".join(gpus)):
             yield gpus
-        finally:
-            if before is None:
-                del os.environ[VISIBLE]
-            else:
-                os.environ[VISIBLE] = before
+
+
+@contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    """An environment variable of this process, and of those that the body starts."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def allowed_gpus(hardware: HardwareParams, count: int | None) -> list[str]:

@@ -56,6 +56,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads_of_each(threads: int | None, processes: int) -> int:
+    """CPU threads of one process, of those that all have together; None: of the machine's cores."""
+    return max(1, (threads or available_cores()) // processes)
+
+
 @contextmanager
 def pool(workers: int | None, *, on: str = "local") -> Iterator[Pool]:
     """Processes for any number of maps, one after the other.

@@ -108,7 +108,7 @@ def environment(config: AccelerateConfig, processes: int) -> dict[str, str]:
     """The variables by which accelerate and transformers know in each process how it is to train.
 
     accelerate's own translation of its file: `accelerate launch` calls these functions too. It isn't used as a whole
-    because it starts no CPU processes without MPI, and ends the others thirty seconds after one has died.
+    because it starts no CPU processes without MPI.
     """
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
@@ -116,7 +116,7 @@ def environment(config: AccelerateConfig, processes: int) -> dict[str, str]:
     if config.kind == "MULTI_CPU":
         return {"ACCELERATE_USE_CPU": "true"}
     asked = {"config_file": config.path, "num_processes": processes, "num_machines": 1, "gpu_ids": "all"}
-    asked |= {"mixed_precision": "no", "main_process_port": 0}  # the trainer's arguments say it, and `machine.py`
+    asked |= {"mixed_precision": "no", "main_process_port": 0}  # the trainer's arguments say it, and the launcher
     words = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
     arguments = launch_command_parser().parse_args([*words, "unused.py"])
     arguments, defaults, _ = _validate_launch_command(arguments)

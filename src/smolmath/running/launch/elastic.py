@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.errors import SmolmathError, StageError
+from smolmath.running.devices import variable
 from smolmath.running.launch.config import LaunchError, LostProcessError
-from smolmath.running.workers import available_cores
 
 SHUTDOWN_S = 120  # for the step that is being trained to end, and to be saved
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -28,7 +28,7 @@ def run_processes(
     name: str,
     count: int,
     logs: Path,
-    threads: int | None,
+    threads: int,
     machines: int = 1,
     address: str | None = None,
     wait_minutes: float = 10,
@@ -42,7 +42,7 @@ def run_processes(
         what: a function must pickle, with its arguments.
         name: of the work, for messages.
         logs: folder for what the processes write and for their errors.
-        threads: of all processes together on the CPU; None: the machine's cores.
+        threads: of each process on the CPU.
         machines: that take part; the others run torchrun with this `name` as --rdzv-id.
         address: HOST:PORT of this one, where several meet.
         wait_minutes: for the other machines.
@@ -53,7 +53,7 @@ def run_processes(
     # Not at the top: a stage in one process needs none of it.
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.elastic.rendezvous.api import RendezvousError
+    from torch.distributed.elastic.rendezvous.api import RendezvousError, RendezvousTimeoutError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     for quiet in ("torch.distributed.elastic", "torch.distributed.launcher", "torch.multiprocessing"):
@@ -74,18 +74,31 @@ def run_processes(
         logs_specs=DefaultLogsSpecs(str(logs), redirects={local: Std.ALL for local in range(1, count)}),
     )
     entry, given = (what[0], what[1:]) if isinstance(what, list) else (what, arguments)
-    with _threads(max(1, (threads or available_cores()) // count)), _handlers():
+    with variable("OMP_NUM_THREADS", str(threads)), _handlers():  # torch reads it as it is imported
         try:
             results: dict[int, Any] = elastic_launch(config, entry)(*given)
         except ChildFailedError as error:
+            for failure in error.failures.values():
+                with contextlib.suppress(ProcessLookupError):  # what it had started itself
+                    os.killpg(failure.pid, signal.SIGKILL)
             raise StageError(_ended(name, count * machines, error.failures)) from None
         except SignalException as stopped:
             raise StageError(
                 f"{name}: stopped by {signal.Signals(stopped.sigval).name}, and so were its processes. `dvc repro` "
                 "goes on from what they have saved."
             ) from None
+        except RendezvousTimeoutError:
+            raise LaunchError(
+                f"{name}: after {wait_minutes:g} minutes (hardware.wait_minutes) not all of {machines} machines had "
+                f"met at {address}. Start torchrun on the others as docs/cluster.md says, or set num_machines to 1."
+            ) from None
         except RendezvousError as error:
-            raise LaunchError(_not_met(name, machines, address, wait_minutes, error)) from None
+            if machines == 1:
+                raise LaunchError(f"{name}: its processes could not be started: {error}") from None
+            raise LaunchError(
+                f"{name}: {address} can't be listened at ({error.__cause__ or error}). Another program "
+                "may hold the port: name another main_process_port in the file that hardware.accelerate names."
+            ) from None
     return [results[rank] for rank in sorted(results)]
 
 
@@ -94,8 +107,6 @@ def _ended(name: str, processes: int, failures: dict[int, Any]) -> str:
     followed = LostProcessError.status, -signal.SIGTERM
     rank = next((rank for rank, failure in failures.items() if failure.exitcode not in followed), next(iter(failures)))
     failure = failures[rank]
-    with contextlib.suppress(ProcessLookupError):  # what it had started itself
-        os.killpg(failure.pid, signal.SIGKILL)
     which = f"{name}: process {rank} of {processes}"
     if failure.exitcode < 0:
         return (
@@ -112,20 +123,6 @@ def _ended(name: str, processes: int, failures: dict[int, Any]) -> str:
     return f"{ended}: {said.removeprefix('StageError: ')}"
 
 
-def _not_met(name: str, machines: int, address: str | None, wait_minutes: float, error: Exception) -> str:
-    if machines == 1:
-        return f"{name}: its processes could not be started: {error}"
-    if "imeout" in type(error).__name__:
-        return (
-            f"{name}: after {wait_minutes:g} minutes (hardware.wait_minutes) not all of {machines} machines had met "
-            f"at {address}. Start torchrun on the others as docs/cluster.md says, or set num_machines to 1."
-        )
-    return (
-        f"{name}: {address} can't be listened at ({error.__cause__ or error}). Another program may hold the port: "
-        "name another main_process_port in the file that hardware.accelerate names."
-    )
-
-
 @contextmanager
 def part_of_processes() -> Iterator[None]:
     """In one of the processes of a command line: hand the error that ends it to the process that started it."""
@@ -137,20 +134,6 @@ def part_of_processes() -> Iterator[None]:
         said = StageError(str(error)) if isinstance(error, SmolmathError) else error
         get_error_handler().record_exception(said)
         raise
-
-
-@contextmanager
-def _threads(each: int) -> Iterator[None]:
-    """CPU threads of each process that is started in the body, before it imports anything."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(each)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from smolmath.running.runs import (
     refuse_foreign_checkout,
     stage_run,
 )
-from smolmath.running.workers import end_with
+from smolmath.running.workers import end_with, threads_of_each
 
 FACTS = "facts.json"
 MACHINES = "smolmath"  # how machines that meet call what they meet for: --rdzv-id
@@ -83,12 +83,13 @@ def _run_processes(run: StageRun, hardware: HardwareParams) -> None:
     facts = run.state / FACTS
     facts.unlink(missing_ok=True)
     several = config.machines > 1
+    count = config.per_machine or len(visible_gpus())
     run_processes(
         [sys.executable, *sys.argv],
         name=MACHINES if several else run.stage.name,
-        count=config.per_machine or len(visible_gpus()),
+        count=count,
         logs=run.state / "processes",
-        threads=hardware.threads,
+        threads=threads_of_each(hardware.threads, count),
         machines=config.machines,
         address=f"{config.address or socket.gethostname()}:{config.port or PORT}" if several else None,
         wait_minutes=hardware.wait_minutes,
@@ -123,11 +124,11 @@ def _part(name: str) -> Iterator[PartRun]:
 
 def take_part() -> None:
     """On another machine than the first: run the script of the training that began last."""
-    jobs = (Job.read(path) for path in main_workspace().glob(f".work/*/{FILE}"))
-    begun = [job for job in jobs if job.machines > 1 and Path(job.state).is_dir()]
+    files = sorted(main_workspace().glob(f".work/*/{FILE}"), key=lambda path: path.stat().st_mtime)
+    begun = [job for job in map(Job.read, files) if job.machines > 1 and Path(job.state).is_dir()]
     if not begun:
         raise LaunchError(f"no training for several machines has begun in {main_workspace()}.")
-    job = max(begun, key=lambda job: Path(job.state).parent.joinpath(FILE).stat().st_mtime)
+    job = begun[-1]
     print(f"{job.name}: takes part as process {os.environ['RANK']} of {os.environ['WORLD_SIZE']}", flush=True)
     sys.argv = job.arguments
     runpy.run_path(job.arguments[0], run_name="__main__")

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -125,11 +124,6 @@ def observed(comparison: Comparison) -> list[tuple[str, float]]:
         if d.paired.measure == "accuracy"
         for share in [(d.paired.gained + d.paired.lost) / d.paired.n]
     ]
-
-
-def print_parts(console: Console, parts: Iterable[Any]) -> None:
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, Text), highlight=False)
 
 
 def _cells(difference: Difference) -> tuple[str, ...]:
