@@ -71,7 +71,7 @@ def all_end(waits):
 # ---
 
 
-def test_completions_are_those_of_one_engine(tmp_path):
+def test_completions_are_those_of_one_engine(tmp_path, capfd):
     def generate(engine, state):
         paths = generate_batches(engine, PROBLEMS, prompt=PROMPT, sampling=SAMPLING, seed=5, state=state, what="test")
         return {path.name: path.read_bytes() for path in paths}
@@ -79,6 +79,7 @@ def test_completions_are_those_of_one_engine(tmp_path):
     three = several(load_counting, 3)
     assert generate(three, tmp_path / "three") == generate(CountingEngine(), tmp_path / "one")
     assert three.device == "cpu"
+    assert capfd.readouterr().err.count("test: done, 10 problems") == 2  # the first process sees all to their end
 
 
 def test_finished_batches_stay_and_are_not_asked_again(tmp_path, capfd):

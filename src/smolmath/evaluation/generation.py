@@ -6,6 +6,7 @@ batches several engines share.
 """
 
 import heapq
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from smolmath.params.prompt import PromptParams
 from smolmath.prompts import Message, chat_prompt
 from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table, write_table
 from smolmath.running.progress import progress
+
+POLL_S = 0.2
 
 
 def problems_to_answer(split: Path, side: str, limit: int | None) -> list[dict[str, Any]]:
@@ -115,16 +118,19 @@ def _answer(
 
     Args: problems: of these batches and of those that were there before.
     """
-
     if rank:
         for batch in batches[rank::processes]:
             write(engine, batch)
         return
     done = problems - sum(len(batch.asked) for batch in batches)
     shares = [deque(batches[other::processes]) for other in range(processes)]
+    mine = iter(batches[::processes])
     with progress(what, problems, "problems", done=done) as advance:
-        for batch in batches[::processes]:
-            write(engine, batch)
+        while any(shares):
+            if following := next(mine, None):
+                write(engine, following)
+            else:
+                time.sleep(POLL_S)  # for the others
             for share in shares:  # each process writes its own in this order
                 while share and share[0].path.is_file():
                     advance(len(share.popleft().asked))
