@@ -28,16 +28,20 @@ DECIMAL_TOLERANCE = "1e-13"
 
 @lru_cache(maxsize=4096)
 def _parse(answer: str) -> Any:
-    """The sympy object of a LaTeX answer, or None."""
-    from math_verify import LatexExtractionConfig, parse
+    """The sympy object of a LaTeX answer as it is written, or None.
 
-    found = parse(
-        f"${answer}$",
-        extraction_config=[LatexExtractionConfig()],
-        fallback_mode="no_fallback",
-        parsing_timeout=None,
+    math-verify's own parser reads more into an answer: it lowers the case of symbols, takes letters at the end for
+    units, and keeps the last equation of a text that it can't read.
+    """
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationConfig, latex2sympy
+    from math_verify.grader import should_treat_as_complex
+
+    return latex2sympy(
+        answer,
+        is_real=not should_treat_as_complex(answer),
+        normalization_config=NormalizationConfig(units=False, malformed_operators=True, nits=True, boxed="none"),
+        conversion_config=ConversionConfig(lowercase_symbols=False),
     )
-    return found[0] if found else None
 
 
 def _is_number(value: Any) -> bool:
@@ -66,8 +70,22 @@ def _numbers_equal(predicted: Any, reference: Any, places: int) -> bool | None:
     return bool(size < sympy.Float("1e-50") and sympy.simplify(exact[0] - exact[1]) == 0)
 
 
+def _relations_equal(predicted: Any, reference: Any) -> bool:
+    """Whether two relations are one, up to a constant factor and the side on which a term stands; nothing is solved."""
+    import sympy  # type: ignore[import-untyped,import-not-found,unused-ignore]  # it has no types
+
+    greater = (sympy.Gt, sympy.Ge)
+    a, b = (r.reversed if isinstance(r, greater) else r for r in (predicted, reference))
+    if type(a) is not type(b):
+        return False
+    factor = sympy.simplify((a.lhs - a.rhs) / (b.lhs - b.rhs))
+    if not factor.is_number or factor in (0, sympy.nan, sympy.zoo):
+        return False
+    return isinstance(a, sympy.Eq | sympy.Ne) or bool(factor.is_positive)
+
+
 def judge(predicted: str, reference: str, places: int) -> bool:
-    """Whether math-verify finds the answers equal, with our tolerance for constants."""
+    """Whether two answers are equal: relations by their terms, constants by their digits, the rest by math-verify."""
     import sympy  # type: ignore[import-untyped,import-not-found,unused-ignore]  # it has no types
     from math_verify import verify
 
@@ -76,6 +94,13 @@ def judge(predicted: str, reference: str, places: int) -> bool:
         return False
     if any(value.has(sympy.nan, sympy.zoo) for value in (target, gold) if isinstance(value, sympy.Expr)):
         return False
+    relations = [isinstance(value, sympy.core.relational.Relational) for value in (target, gold)]
+    if all(relations):
+        return _relations_equal(target, gold)
+    if any(isinstance(value, sympy.Eq) for value in (target, gold)):
+        return False
+    if isinstance(target, sympy.Symbol) and isinstance(gold, sympy.Symbol):
+        return target == gold
     if all(isinstance(value, sympy.Expr) for value in (target, gold)):
         units = {symbol: sympy.I for value in (target, gold) for symbol in value.free_symbols if symbol.name == "i"}
         target, gold = target.subs(units), gold.subs(units)
@@ -83,7 +108,6 @@ def judge(predicted: str, reference: str, places: int) -> bool:
         verdict = _numbers_equal(target, gold, places)
         if verdict is not None:
             return verdict
-    # The order matters: an equation is unwrapped for the sake of the first argument's form.
     return bool(verify(gold, target, float_rounding=13, allow_set_relation_comp=True, timeout_seconds=None))
 
 
