@@ -4,10 +4,17 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-_ALTERNATIVELY = re.compile(
-    r"[\s,;/|&]{0,9}(?:(?:or|alternatively|maybe|perhaps|possibly|else|even|either)\b[\s,:]{0,5}){0,3}", re.IGNORECASE
+# What stands between answers that are offered side by side: nothing, numbers, labels and hedges, no step of a solution.
+_SIDE_BY_SIDE = re.compile(
+    r"(?:[^\w=]|\d|_|\b(?:[a-z]|or|and|maybe|perhaps|possibly|probably|alternatively|else|even|either|also|again|another"
+    r"|it|this|that|is|are|be|could|might|may|can|the|an|my|your|option|choice|answer|candidate|possibility|guess|case"
+    r"|part|number|first|second|third|final|other|quad|qquad|text|textbf|mbox|hbox|boldsymbol|color|red)\b)*",
+    re.IGNORECASE,
 )
-_ROW = re.compile(r"[\s\d.)(*#:-]{0,20}")
+_OR = re.compile(
+    r"\b(?:or|maybe|perhaps|possibly|alternatively|else|either|could|might|may|option|choice|guess|candidate)\b", re.I
+)
+MAX_BETWEEN = 120  # characters between two answers that are offered side by side
 _NO_ANSWER = frozenset(("and", "or", "...", "…", "tag", "tags"))  # what stands between tags that are only mentioned
 
 
@@ -51,19 +58,25 @@ def find_blocks(text: str, name: str) -> tuple[list[Block], str | None]:
     return blocks, text[opening.end() :] if opening else None
 
 
+def joint(between: str) -> str | None:
+    """How two answers are joined by what stands between them, " or " or ", "; None if the second follows the first."""
+    if len(between) > MAX_BETWEEN or not _SIDE_BY_SIDE.fullmatch(between):
+        return None
+    return " or " if _OR.search(between) else ", "
+
+
 def offered_blocks(blocks: list[Block], text: str) -> str:
-    """What the last block holds; with those before it if they are alternatives: joined by "or", or a row of three."""
-    if len(blocks) == 1:
-        return text[blocks[0].start : blocks[0].end]
-    run, alternatives = [blocks[-1]], False
-    for block in reversed(blocks[:-1]):
-        between = text[block.closed : run[-1].opened]
-        if not (_ROW.fullmatch(between) or _ALTERNATIVELY.fullmatch(between)):
+    """What the last block holds; with those before it if they are offered side by side."""
+    last = blocks[-1]
+    offered = [text[last.start : last.end].strip()]
+    joints = set()
+    for before, after in zip(blocks[-2::-1], blocks[:0:-1], strict=True):
+        if not (join := joint(text[before.closed : after.opened])):
             break
-        alternatives |= bool(between.strip()) and not _ROW.fullmatch(between)
-        run.append(block)
-    contents = list(dict.fromkeys(text[block.start : block.end].strip() for block in reversed(run)))
-    return " or ".join(contents) if alternatives or len(contents) > 2 else text[run[0].start : run[0].end]
+        joints.add(join)
+        offered.append(text[before.start : before.end].strip())
+    distinct = list(dict.fromkeys(filter(None, reversed(offered)))) or [""]
+    return max(joints, default="").join(distinct) if len(distinct) > 1 else distinct[0]
 
 
 def reasoning_end(text: str, name: str) -> int:

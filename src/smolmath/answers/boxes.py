@@ -2,6 +2,7 @@
 
 import re
 
+from smolmath.answers.blocks import joint
 from smolmath.answers.prose import Piece, joined
 
 _BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
@@ -28,15 +29,16 @@ def find_boxes(text: str) -> list[Piece]:
 
 
 def offered(boxes: list[Piece], text: str) -> Piece:
-    """What the last box holds, with those that it is joined to; of a row of three or more boxes, all."""
-    row = [boxes[-1]]
+    """What the last box holds, with those before it that are offered side by side."""
+    piece = boxes[-1]
     for box in reversed(boxes[:-1]):
-        if text[box.end : row[-1].start].strip(" \t\n$.\\()[]0123456789*-"):
-            break
-        row.append(box)
-    if len(row) > 2:
-        return Piece(row[-1].start, row[0].end, ", ".join(box.text for box in reversed(row)))
-    return joined(boxes, text)
+        both = joined([box, piece], text)
+        if both.start == piece.start:
+            if not (join := joint(text[box.end : piece.start])):
+                break
+            both = Piece(box.start, piece.end, piece.text if box.text == piece.text else f"{box.text}{join}{piece.text}")
+        piece = both
+    return piece
 
 
 def unboxed(boxes: list[Piece], text: str, *, keep: bool = True) -> str:

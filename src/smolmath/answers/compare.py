@@ -2,24 +2,29 @@
 
 Each step either decides or hands on, cheapest first:
 
-1. normalised text; a multiple-choice letter;
+1. normalised text; options of a multiple choice;
 2. numbers, as fractions (numbers.py);
-3. parts of sets, lists, tuples, intervals and named values, each pair by these steps again (structure.py);
-4. formulas: algebra in a finite field (formulas.py), the rest by math-verify in a process of its own (judge.py),
-   within QUESTIONS and one overrun;
-5. words, without case.
+3. sets of real numbers (intervals.py); parts of sets, lists, tuples and named values, each pair by these steps again
+   (structure.py);
+4. equations, as equations or by the value that they state (equations.py);
+5. formulas: algebra in a finite field (formulas.py), the rest by math-verify in a process of its own (judge.py),
+   within QUESTIONS and SECONDS;
+6. words, without case.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from smolmath.answers.formulas import are_near, formulas_equal
-from smolmath.answers.intervals import Piece, RealSet, read_set, speaks_of_a_set
+from smolmath.answers.equations import is_constant, is_name, sides, stated_value
+from smolmath.answers.formulas import are_near, constant_value, formulas_equal
+from smolmath.answers.intervals import Piece, RealSet, read_set, speaks_of_a_set, variable_of
 from smolmath.answers.kinds import (
     COMMAND,
     FUNCTIONS,
     LABELLED_VALUE,
+    MARKS,
     MAX_ANSWER,
     MAX_FORMULA,
     NAN,
@@ -31,15 +36,16 @@ from smolmath.answers.kinds import (
     read_letter,
 )
 from smolmath.answers.normalise import normalise
-from smolmath.answers.numbers import DATE, Number, digits_of, numbers_match, parse_number
+from smolmath.answers.numbers import DATE, Number, digits_of, is_literal, numbers_match, parse_number
 from smolmath.answers.spellings import (
     CLOCK,
     RATIO,
     WORD,
     alike,
     ratios_equal,
+    residues_equal,
     with_one_parameter,
-    without_names,
+    without_statement,
     without_units,
 )
 from smolmath.answers.structure import MAX_PARTS, Parts, split_parts, strip_name
@@ -52,6 +58,11 @@ MAX_STEPS = 5_000  # pairs of parts that are looked at
 CACHED_LENGTH = 500  # longer pairs are compared again rather than kept
 _BOUND = re.compile(r"\\(?:sum|prod|int)(?![a-z])(?:\\limits)?(?:_\{[^{}]{0,40}\})?")  # its variables are its own
 _ORDERED = ("tuple", "interval", "matrix")
+_CHOICES = re.compile(r"\(?[A-H]\)?(?:(?:[,;&]|\s?and\s?)?\(?[A-H]\)?){1,7}")
+_NAME_OF_POINTS = re.compile(r"[A-Z]{2,}")
+_GROUPED = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?!\d)")  # one number, or several
+_IRRATIONAL = re.compile(r"\\(?:sqrt|pi|ln|log|sin|cos|tan|exp)(?![a-z])|e\^")
+_LETTER_BEHIND = re.compile(r"\d\s?[a-zA-Z]")
 
 
 @dataclass(slots=True)
@@ -62,6 +73,7 @@ class _Budget:
     depth: int = 0  # of parts within parts
     steps: int = 0  # pairs of parts that were looked at
     seconds: float = SECONDS
+    undecided: bool = False  # the judge gave no verdict
 
     def ask(self, predicted: str, reference: str) -> bool:
         if self.questions <= 0 or self.seconds <= 0.001:
@@ -74,6 +86,7 @@ class _Budget:
         places = number.places if number else 0
         verdict, seconds = JUDGE.ask(predicted=predicted, reference=reference, places=places, limit_s=self.seconds)
         self.seconds -= seconds
+        self.undecided |= verdict is None
         return bool(verdict)
 
 
@@ -96,9 +109,15 @@ def answers_match(predicted: str, reference: str) -> bool:
     >>> answers_match("1/2", r"\\frac12"), answers_match("x > 4", "4")
     (True, False)
     """
-    if len(predicted) + len(reference) > CACHED_LENGTH:
-        return _match(predicted, reference)
-    return _cached_match(predicted, reference)
+    match = _cached_match if len(predicted) + len(reference) <= CACHED_LENGTH else _match
+    for _ in range(2):
+        with contextlib.suppress(_NoVerdict):
+            return match(predicted, reference)
+    return False  # for now: what was not decided is not remembered
+
+
+class _NoVerdict(Exception):
+    """The judge was lost, or had too little time. An exception is what a cache doesn't keep."""
 
 
 def _match(predicted: str, reference: str) -> bool:
@@ -118,14 +137,42 @@ def _match(predicted: str, reference: str) -> bool:
         predicted = f"{whole}.{fraction[:100]}" if fraction else whole
         if len(predicted) > MAX_ANSWER or len(reference) > MAX_ANSWER:
             return False
+    predicted, reference = without_statement(predicted), without_statement(reference)
+    if MARKS.search(reference):
+        return "".join(MARKS.findall(predicted)) == "".join(MARKS.findall(reference))
     if not reference.islower() and ":" not in reference and (letter := read_letter(reference)):
         return read_letter(predicted) == letter
+    if _CHOICES.fullmatch(predicted) and _CHOICES.fullmatch(reference):
+        return _choices(predicted) == _choices(reference)
     if labelled := LABELLED_VALUE.fullmatch(predicted):
         predicted = labelled[1].strip()
-    return _equal(*with_one_parameter(predicted, reference), _Budget())
+    predicted, reference = with_one_parameter(predicted, reference)
+    budget = _Budget()
+    readings = _readings(predicted, reference), _readings(reference, predicted)
+    equal = any(_equal(a, b, budget) for a in readings[0] for b in readings[1])
+    if budget.undecided and not equal:
+        raise _NoVerdict
+    return equal
 
 
 _cached_match = lru_cache(maxsize=65536)(_match)
+
+
+def _choices(text: str) -> str:
+    """The options that a text names: those of a list in alphabetical order, those of a word as they stand there."""
+    letters = re.findall("[A-H]", text)
+    return "".join(sorted(letters) if len(letters) < len(text) else letters)
+
+
+def _readings(text: str, other: str) -> list[str]:
+    """A text with each comma before three digits as part of a number; and as a separator, where it may be one."""
+    if not _GROUPED.search(text):
+        return [text]
+    whole = _GROUPED.sub(lambda number: number[0].replace(",", ""), text)
+    if _GROUPED.fullmatch(text) and not re.search("[,;]", other):
+        return [whole]  # "1,234" is not "1 and 234"
+    apart = _GROUPED.sub(lambda number: number[0] if ",0" in number[0] else number[0].replace(",", ";"), text)
+    return [whole, apart] if ";" in apart else [whole]
 
 
 def _equal(predicted: str, reference: str, budget: _Budget) -> bool:
@@ -137,16 +184,13 @@ def _equal(predicted: str, reference: str, budget: _Budget) -> bool:
     predicted_number, reference_number = parse_number(predicted), parse_number(reference)
     if predicted_number and reference_number:
         return numbers_match(predicted_number, reference_number)
-    if r"\approx" in predicted and (exact := predicted.partition(r"\approx")[0].strip()):
-        # "\sqrt{2}\approx 1.41" says \sqrt{2}, and "4\approx 5" nothing.
-        near = are_near(exact.rpartition("=")[2], predicted.rpartition(r"\approx")[2])
-        return near is not False and _equal(exact, reference, budget)
     if speaks_of_a_set(predicted) or speaks_of_a_set(reference):
+        variables = variable_of(predicted), variable_of(reference)
+        if None not in variables and variables[0] != variables[1]:
+            return False
         sets = read_set(predicted), read_set(reference)
         if sets[0] and sets[1]:
             return _sets_equal(sets[0], sets[1], budget)
-    if predicted.count("=") == reference.count("=") == 1 and formulas_equal(predicted, reference):
-        return True
     predicted_parts, reference_parts = split_parts(predicted), split_parts(reference)
     if predicted_parts or reference_parts:
         if budget.depth >= MAX_DEPTH:
@@ -155,13 +199,57 @@ def _equal(predicted: str, reference: str, budget: _Budget) -> bool:
         equal = _parts_equal(predicted, predicted_parts, reference, reference_parts, budget)
         budget.depth -= 1
         return equal
-    if (unnamed := without_names(predicted, reference)) != (predicted, reference):
-        return _equal(*unnamed, budget)
+    if r"\approx" in predicted and (exact := predicted.partition(r"\approx")[0].strip()):
+        # "\sqrt{2}\approx 1.41" says \sqrt{2}, and "4\approx 5" nothing.
+        near = are_near(exact.rpartition("=")[2], predicted.rpartition(r"\approx")[2])
+        return near is not False and _equal(exact, reference, budget)
+    members = sides(predicted), sides(reference)
+    if len(members[0]) > 1 and len(members[1]) > 1:
+        return _equations_equal(*members, budget)
+    if len(members[0]) > 1 or len(members[1]) > 1:
+        values = [stated_value(each) if len(each) > 1 else each[0] for each in members]
+        return None not in values and _equal(values[0] or "", values[1] or "", budget)
     if _cannot_be(predicted, reference_number) or _cannot_be(reference, predicted_number):
+        return False
+    if reference_number and reference_number.literal and _is_unfinished(without_units(predicted), reference_number):
         return False
     if bool(RELATION.search(predicted)) != bool(RELATION.search(reference)):
         return False
     return _formulas_equal(predicted, reference, budget)
+
+
+def _equations_equal(predicted: list[str], reference: list[str], budget: _Budget) -> bool:
+    """Whether two equations or chains are one: members alike, ends alike, or a multiple. Nothing is solved."""
+    texts = "=".join(predicted), "=".join(reference)
+    if texts[0].count("'") != texts[1].count("'"):
+        return False
+    if predicted[0] == reference[0] and is_name(predicted[0]):
+        return _equal("=".join(predicted[1:]), "=".join(reference[1:]), budget)
+    if len(predicted) == len(reference) == 2:
+        # 2x=8 is a multiple of x=4, which is what solving it would show; and 1=2 of 3=7.
+        pairs = [predicted, reference]
+        solved = any(is_name(a) and is_constant(b) or is_name(b) and is_constant(a) for a, b in pairs)
+        special = solved or any(map(is_constant, texts))
+        same = None if special else formulas_equal(*texts)
+        if same is not None:
+            return same
+        orders = [predicted, predicted[::-1]]
+        if any(all(_equal(a, b, budget) for a, b in zip(order, reference, strict=True)) for order in orders):
+            return True
+        return not special and all(map(is_formula, texts)) and budget.ask(*texts)
+    if len(predicted) == len(reference):
+        return all(_equal(a, b, budget) for a, b in zip(predicted, reference, strict=True))
+    return _equal(predicted[0], reference[0], budget) and _equal(predicted[-1], reference[-1], budget)
+
+
+def _is_unfinished(predicted: str, reference: Number) -> bool:
+    r"""Whether an answer to a plain number is yet to be worked out: `10!`, but not `\\pi` for 3.14, which rounds to it."""
+    if is_literal(predicted):
+        return False
+    if not reference.places or not _IRRATIONAL.search(predicted):
+        return True
+    value = constant_value(predicted)
+    return value is not None and abs(value - reference.value) <= 1e-12 * abs(value)
 
 
 def _sets_equal(predicted: RealSet, reference: RealSet, budget: _Budget) -> bool:
@@ -182,24 +270,28 @@ def _sets_equal(predicted: RealSet, reference: RealSet, budget: _Budget) -> bool
 def _pieces_equal(predicted: Piece, reference: Piece, budget: _Budget) -> bool:
     if (predicted.low_in, predicted.high_in) != (reference.low_in, reference.high_in):
         return False
+    ends = (predicted.low, reference.low), (predicted.high, reference.high)
+    # "x<3 h" has no unit.
+    if any(bool(_LETTER_BEHIND.search(a)) != bool(_LETTER_BEHIND.search(b)) for a, b in ends):
+        return False
     return _equal(predicted.low, reference.low, budget) and _equal(predicted.high, reference.high, budget)
 
 
 def _formulas_equal(predicted: str, reference: str, budget: _Budget) -> bool:
+    if (same := residues_equal(predicted, reference)) is not None:
+        return same
     if RATIO.fullmatch(predicted) and ":" in reference and RATIO.fullmatch(reference):
         return ratios_equal(predicted, reference)
     units = [found[0].strip() if (found := UNIT.search(text)) else None for text in (predicted, reference)]
     if in_conflict(*units) or predicted.count("'") != reference.count("'"):
         return False
     predicted, reference = (without_units(text) for text in (predicted, reference))
-    if predicted == reference:
+    if predicted.replace(" ", "") == reference.replace(" ", "") and not re.search(r"\d \d", predicted + "|" + reference):
         return True
-    # An equation is no value: what it is solved by, the judge would find. The bound of a sum is no equation.
-    equations = ["=" in _BOUND.sub("", text) for text in (predicted, reference)]
-    if DATE.fullmatch(predicted) or DATE.fullmatch(reference) or equations[0] != equations[1]:
+    if DATE.fullmatch(predicted) or DATE.fullmatch(reference):
         return False
-    if all(equations) and not (re.search("[a-zA-Z]", predicted) and re.search("[a-zA-Z]", reference)):
-        return False  # 1=2 is as wrong as 3=7
+    if _NAME_OF_POINTS.fullmatch(predicted) or _NAME_OF_POINTS.fullmatch(reference):
+        return False
     if max(len(predicted), len(reference)) <= MAX_FORMULA and not (is_prose(predicted) or is_prose(reference)):
         # Where one formula is, others follow, and the first that is left to the judge would wait for its start.
         _expect_questions()

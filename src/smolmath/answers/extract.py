@@ -50,7 +50,8 @@ _ASSIGNMENTS = re.compile(r"(?<![\w\\])[a-zA-Z](?:_\w)?\s*=(?!=)")
 _DISPLAY = re.compile(r"(?:\$\$|\\\[)([^$]*?)(?:\$\$|\\\])[\s.]*\Z", re.DOTALL)
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:aligned|align\*?|gathered|equation\*?|split)\}")
 _LIST_ITEM = re.compile(r"\d{1,2}[.)]\s+\S")
-_END_OF_TURN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end)\|>")
+_END_OF_TURN = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id|end)\|>")
+_ANSWER_LINE = re.compile(r"[\W_]{0,6}(?:A[*_]{0,3}:|(?:ans|answer)\b[\s*_:.=-]{1,6})[\s*_]*([^\n]{1,1000})", re.IGNORECASE)
 _ANY_TAG = re.compile(r"</?[a-zA-Z_]+>")
 _PAUSE = re.compile(r"^[\s,;:!]*(?:\.(?!\d))?[\s,;:!]*")
 _COMMITMENTS = ("boxed", "hashes", "the_answer_is", "withdrawn")
@@ -95,7 +96,7 @@ def extract_answer(completion: str, *, finished: bool = True, tags: Tags = DEFAU
         blocks, open_block = find_blocks(completion[:thought], tags.answer)
         if open_block is not None and finished and not scope.strip():
             return _from_block(_ANY_TAG.split(open_block)[0], "open_answer_block")
-        if not blocks:
+        if not blocks or REFUSAL.search(scope):
             return answer
         scope = completion
     tail = scope[blocks[-1].closed :]
@@ -179,7 +180,8 @@ def _without_block(scope: str, finished: bool) -> Extraction:
         found.append((line, "hashes"))
     # By position first: what is said before a box or a #### line is not looked at.
     start = max((piece.end for piece, _ in found), default=0)
-    if statement := _last_statement(ANSWER_IS, scope, finished, start):
+    statement = _last_statement(ANSWER_IS, scope, finished, start) or (_last_line(scope, start) if finished else None)
+    if statement:
         found.append((statement, "the_answer_is"))
     if not found:
         return _closing_sentence(scope) if finished else Extraction(None, None)
@@ -219,6 +221,8 @@ def _last_statement(pattern: re.Pattern[str], text: str, finished: bool, start: 
         end = SENTENCE_END.search(sentence, lead)
         if end is None and not finished:
             continue  # more of it was to come
+        if end and end[0] == "?":
+            continue  # asked, not stated
         if "\n" in found[0] + sentence[:lead] and _LIST_ITEM.match(sentence, lead):
             continue  # "Answer:" above a list of steps
         stated_there = sentence[: end.start() if end else None]
@@ -230,6 +234,16 @@ def _last_statement(pattern: re.Pattern[str], text: str, finished: bool, start: 
         if HAS_VALUE.search(stated_there):
             return Piece(found.end() + lead, found.end() + len(stated_there.rstrip()), stated_there.strip())
     return None
+
+
+def _last_line(text: str, start: int) -> Piece | None:
+    """What the last line states as `A: 18` or `**Ans** 18`."""
+    line_start = max(start, text.rstrip().rfind("\n") + 1)
+    found = _ANSWER_LINE.fullmatch(text[line_start:].strip())
+    if not found or not HAS_VALUE.search(found[1]):
+        return None
+    at = text.index(found[1], line_start)
+    return Piece(at, at + len(found[1]), found[1])
 
 
 def _closing_sentence(scope: str) -> Extraction:

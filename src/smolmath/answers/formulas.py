@@ -26,7 +26,8 @@ P = 5 * 8 * prod(PRIMES[1:]) + 1
 MAX_ROOT = 10**12  # radicands that are worth factoring
 FAR = 1e-6  # relative distance of two values that rounding cannot explain
 TAME = 1e6  # size of intermediate values up to which that holds
-_LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]|\\[a-z]{2,}")
+_LETTER = re.compile(r"[a-zA-Z]")
+_CONSTANT = re.compile(r"\\(?:frac|sqrt|pi|sin|cos|tan|ln|log|exp|arctan|arcsin|arccos|binom)(?![a-zA-Z])|(?<![a-zA-Z])[ei](?![a-zA-Z])")
 _POINTS = (0x5DEECE66D, 0x9E3779B97F4A7C15)  # seeds of two points; any will do
 
 
@@ -62,6 +63,11 @@ def formulas_equal(predicted: str, reference: str, places: int = 0) -> bool | No
     return _refuted(predicted, reference, places)
 
 
+def constant_value(text: str) -> complex | None:
+    """The value of a constant in floating point; None if it has a variable, or no value that is worth trusting."""
+    return _float(text) if not _LETTER.search(_CONSTANT.sub("", text)) else None
+
+
 def are_near(first: str, second: str) -> bool | None:
     """Whether two constants differ by less than a percent; None if they have no value in floating point."""
     a, b = _float(first.strip()), _float(second.strip())
@@ -69,18 +75,18 @@ def are_near(first: str, second: str) -> bool | None:
 
 
 def _multiples(predicted: str, reference: str) -> bool | None:
-    # With one variable, an equation is either solved or not: 2x = 8 is not x = 4.
-    if len(set(_LETTER.findall(reference))) < 2:
-        return None
+    """Whether one equation is a multiple of the other; None for decimals, which a field can't round, and identities."""
     sides = [[_difference(equation, point) for equation in (predicted, reference)] for point in (0, 1)]
-    (a, b), (c, d) = sides
+    ((a, a_decimal), (b, b_decimal)), ((c, _), (d, _)) = sides
+    if not (a and b and c and d):
+        return None
     # a and b are multiples of one another if their ratio is the same at both points.
-    return True if a * d % P == b * c % P and a and b else None
+    return True if a * d % P == b * c % P else None if a_decimal or b_decimal else False
 
 
-def _difference(equation: str, point: int) -> int:
-    left, right = (_value(side, point)[0] for side in equation.split("="))
-    return (left - right) % P
+def _difference(equation: str, point: int) -> tuple[int, bool]:
+    (left, a), (right, b) = (_value(side, point) for side in equation.split("="))
+    return (left - right) % P, a or b
 
 
 def _refuted(predicted: str, reference: str, places: int) -> bool | None:

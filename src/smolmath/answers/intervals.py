@@ -5,20 +5,20 @@ compared end by end. What is not about one variable alone on a side is left to m
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from smolmath.answers.numbers import parse_number
 
 _RELATION = re.compile(r"(<=|>=|=<|=>|<|>|\\le(?![a-z])|\\ge(?![a-z])|\\lt(?![a-z])|\\gt(?![a-z])|\\ne(?![a-z]))\s*")
-_VARIABLE = re.compile(r"[a-zA-Z](?:_\{\w\})?|\\(?:theta|alpha|beta|lambda)\s*")
-_ABSOLUTE = re.compile(r"(?:\||\\[lr]?vert\s*)([a-zA-Z])(?:\||\\[lr]?vert\s*)")
+_VARIABLE = re.compile(r"[a-df-zA-Z](?:_\{\w\})?|[a-zA-Z]\([a-zA-Z]\)|\\(?:theta|alpha|beta|lambda)\s*")
+_ABSOLUTE = re.compile(r"\|([a-zA-Z])\|")
 _REALS = re.compile(
     r"(?:\\mathbb\{?R\}?|\\R|\\Re|(?:all|any|every) real (?:numbers?|values?)(?: of [a-z]| [a-z])?|all reals)", re.I
 )
 _WITHOUT = re.compile(r"(?:\\setminus|\\backslash|-|\\)\s*\\\{(.*)\\\}")
 _BUILDER = re.compile(rf"\\\{{\s*([a-zA-Z])\s*(?:\\in\s*{_REALS.pattern})?\s*(?:\\mid|\\vert|:|\|)\s*(.*)\\\}}", re.I)
-_MEMBER = re.compile(r"(?:[a-zA-Z]|\\theta\s*)\\in(?![a-z])\s*")
+_MEMBER = re.compile(r"([a-zA-Z]|\\theta)\s*\\in(?![a-z])\s*")
 _OR = re.compile(r"\s?(?<![a-zA-Z\\])or(?![a-zA-Z])\s?|\\lor\s?|\\vee\s?")
 _AND = re.compile(r"\s?(?<![a-zA-Z\\])and(?![a-zA-Z])\s?|\\land\s?|\\wedge\s?|;|(?<=[\d}])&(?=[a-z])")
 _SPELLING = {"<=": r"\le", "=<": r"\le", ">=": r"\ge", "=>": r"\ge", r"\lt": "<", r"\gt": ">"}
@@ -48,11 +48,18 @@ def speaks_of_a_set(text: str) -> bool:
     """Whether a normalised text is more than a plain pair in brackets: worth reading as a set."""
     return bool(
         _RELATION.search(text)
+        or _MEMBER.match(text)
         or r"\cup" in text
         or _REALS.search(text)
         or (text[:1] == "]" and text[-1:] in "[]")
         or (text[:1] in "([" and text[-1:] == "[")
     )
+
+
+def variable_of(text: str) -> str | None:
+    r"""The variable of `x\in[1,2]`."""
+    member = _MEMBER.match(text)
+    return member[1] if member else None
 
 
 def read_set(text: str) -> RealSet | None:
@@ -63,7 +70,8 @@ def read_set(text: str) -> RealSet | None:
     """
     text = text.strip()
     if member := _MEMBER.match(text):
-        text = text[member.end() :]
+        found = read_set(text[member.end() :])
+        return replace(found, variable=member[1]) if found else None
     if builder := _BUILDER.fullmatch(text):
         text = builder[2].strip()
     if _REALS.fullmatch(text):
@@ -118,8 +126,8 @@ def _inequalities(text: str) -> RealSet | None:
     for part in parts:
         tokens = [token.strip() for token in _RELATION.split(part)]
         sides, relations = tokens[::2], [_SPELLING.get(r, r) for r in tokens[1::2]]
-        if absolute := _ABSOLUTE.fullmatch(sides[0]):
-            return _about_absolute(absolute[1], relations, sides[1]) if len(parts) == 1 and len(sides) == 2 else None
+        if absolute := next((found for side in sides if (found := _ABSOLUTE.fullmatch(side))), None):
+            return _about_absolute(absolute[1], relations, sides) if len(parts) == 1 else None
         at = [i for i, side in enumerate(sides) if _VARIABLE.fullmatch(side)]
         if len(at) != 1 or len(sides) > 3 or (name and sides[at[0]] != name) or not all(sides):
             return None
@@ -145,15 +153,26 @@ def _inequalities(text: str) -> RealSet | None:
     return RealSet((Piece(low[0], high[0], low[1], high[1]),), name)
 
 
-def _about_absolute(name: str, relations: list[str], end: str) -> RealSet | None:
-    minus = f"-{end}" if re.fullmatch(r"[\w.]+|\\[a-z]+(?:\{[^{}]*\})*", end) else f"-({end})"
-    if relations[0] in ("<", r"\le"):
-        closed = relations[0] == r"\le"
-        return RealSet((Piece(minus, end, closed, closed),), name)
-    if relations[0] in (">", r"\ge"):
-        closed = relations[0] == r"\ge"
-        return RealSet((Piece(_MINUS_INFINITY, minus, False, closed), Piece(end, _INFINITY, closed, False)), name)
+def _about_absolute(name: str, relations: list[str], sides: list[str]) -> RealSet | None:
+    """The set of `|x|<a`, `|x|>a` and `a<|x|<b`; the sides are those of the relations."""
+    at = next(i for i, side in enumerate(sides) if side.startswith("|"))
+    if len(sides) == 3 and at == 1 and set(relations) <= {"<", r"\le"}:
+        (low, high), (low_in, high_in) = (sides[0], sides[2]), (relation == r"\le" for relation in relations)
+        pieces = Piece(_minus(high), _minus(low), high_in, low_in), Piece(low, high, low_in, high_in)
+        return RealSet(pieces, name)
+    if len(sides) != 2:
+        return None
+    relation, end = (relations[0], sides[1]) if at == 0 else (_FLIPPED.get(relations[0], ""), sides[0])
+    closed = relation in (r"\le", r"\ge")
+    if relation in ("<", r"\le"):
+        return RealSet((Piece(_minus(end), end, closed, closed),), name)
+    if relation in (">", r"\ge"):
+        return RealSet((Piece(_MINUS_INFINITY, _minus(end), False, closed), Piece(end, _INFINITY, closed, False)), name)
     return None
+
+
+def _minus(end: str) -> str:
+    return f"-{end}" if re.fullmatch(r"[\w.]+|\\[a-z]+(?:\{[^{}]*\})*", end) else f"-({end})"
 
 
 def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:

@@ -10,6 +10,7 @@ import gc
 import json
 import logging
 import os
+import re
 import resource
 import selectors
 import signal
@@ -25,6 +26,10 @@ WORKING_DIGITS = 60
 EXACT_TOLERANCE = "1e-45"
 DECIMAL_TOLERANCE = "1e-13"
 
+# A current I is no imaginary unit, and E_k no power of e; Greek letters that nobody uses have no meaning of their own.
+_NAMES = re.compile(r"\\[a-zA-Z]+|I|[Ee](?=_)")
+_OTHER_NAMES = {"I": r"\Xi ", "E": r"\Upsilon ", "e": r"\varrho "}
+
 
 @lru_cache(maxsize=4096)
 def _parse(answer: str) -> Any:
@@ -37,7 +42,7 @@ def _parse(answer: str) -> Any:
     from math_verify.grader import should_treat_as_complex
 
     return latex2sympy(
-        answer,
+        _NAMES.sub(lambda name: _OTHER_NAMES.get(name[0], name[0]), answer),
         is_real=not should_treat_as_complex(answer),
         normalization_config=NormalizationConfig(units=False, malformed_operators=True, nits=True, boxed="none"),
         conversion_config=ConversionConfig(lowercase_symbols=False),
@@ -46,6 +51,14 @@ def _parse(answer: str) -> Any:
 
 def _is_number(value: Any) -> bool:
     return bool(getattr(value, "is_number", False)) and not getattr(value, "is_Relational", False)
+
+
+def _has_root(value: Any) -> bool:
+    """Whether there is a root of a variable, and no modulus that would be lost with the sign of one."""
+    import sympy  # type: ignore[import-untyped,import-not-found,unused-ignore]  # it has no types
+
+    roots = (power for power in value.atoms(sympy.Pow) if power.exp.is_Rational and not power.exp.is_Integer)
+    return any(root.free_symbols for root in roots) and not value.has(sympy.Abs)
 
 
 def _numbers_equal(predicted: Any, reference: Any, places: int) -> bool | None:
@@ -104,6 +117,11 @@ def judge(predicted: str, reference: str, places: int) -> bool:
     if all(isinstance(value, sympy.Expr) for value in (target, gold)):
         units = {symbol: sympy.I for value in (target, gold) for symbol in value.free_symbols if symbol.name == "i"}
         target, gold = target.subs(units), gold.subs(units)
+    if all(isinstance(value, sympy.Expr) and _has_root(value) for value in (target, gold)):
+        # Letters under a root are lengths: \sqrt{a/b} is \sqrt{ab}/b.
+        names = target.free_symbols | gold.free_symbols
+        positive = {symbol: sympy.Symbol(symbol.name, positive=True) for symbol in names}
+        target, gold = target.subs(positive), gold.subs(positive)
     if _is_number(target) and _is_number(gold):
         verdict = _numbers_equal(target, gold, places)
         if verdict is not None:

@@ -11,16 +11,17 @@ from smolmath.answers.structure import MAX_PARTS, split_parts, strip_name
 MAX_FORMULA = 300  # characters that the judge is asked about
 MAX_ANSWER = 4_000  # characters beyond which only literal numbers and equal text are seen
 
-NAN = re.compile(r"[+-]?nan", re.IGNORECASE)
+NAN = re.compile(r"[+-]?nan|n/?a|none", re.IGNORECASE)  # no answer
+MARKS = re.compile("[①②③④⑤⑥⑦⑧⑨⑩]+")
 _LETTER = re.compile(
-    r"(?:(?i:option|choice|answer)\s?)?\(?([A-J]|[a-j](?=[).]?$))(?:\)?$|\)[.:]?(.+)|[.:](.+)| ([-\d$\\].*))",
+    r"(?:(?i:option|choice|answer)\s?)?\(?([A-J]|[a-j](?=[).]?$))(?:\)?$|\)[.:]?(.+)|[.:](.+)| ?(\([-\d$\\].*\))| ([-\d$\\].*))",
     re.DOTALL,
 )
 _UNSURE = re.compile(r"(?<![a-zA-Z])(?:[A-J]|not|or|and|nor|neither|wrong|incorrect|no)(?![a-zA-Z])|n't")
 _CLOSING_LETTER = re.compile(r"([^()]{1,200})\(([A-J])\)")  # none of the above, i.e. (E)
-LABELLED_VALUE = re.compile(r"\(?[A-J]\)[.:]?(.+)", re.DOTALL)
+LABELLED_VALUE = re.compile(r"\(?[A-J](?:\)[.:]?|[.:](?=[-+\d\\$]))(.+)", re.DOTALL)
 RELATION = re.compile(r"[<>]|\\(?:le|ge|ne|lt|gt|approx)(?![a-zA-Z])")
-_ENVIRONMENT = re.compile(r"\\begin\{[pbB]?matrix\}(.{1,300})\\end\{[pbB]?matrix\}")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[pbBv]?matrix\}|&|\\\\")
 COMMAND = re.compile(r"\\[a-zA-Z]+")
 UNIT = re.compile(r"\s?\\unit\{[^{}]*\}(?:\^\{?\d\}?)?(?:/\\unit\{[^{}]*\})?$")
 _RUN = re.compile(r"[^\W\d_]{2,}")
@@ -29,13 +30,14 @@ _CONNECTORS = re.compile(r"(?<![a-zA-Z\\])(?:and|or|either|both)(?![a-zA-Z])")
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh tanh max min gcd lcm".split()  # noqa: SIM905
 )
-_PROSE = frozenset(
-    "not or and is no if the to of in for yes any all an at by it so as on we he none am pm".split()  # noqa: SIM905
-)
-_NOT_A_FORMULA = re.compile(r"""[:"?#@&]|\.\.|(?<!a)\[|\d'|\d[a-zA-Z]+\d|\d\s+\d|(?<![a-zA-Z])_""")
+_PROSE = frozenset("not or and is no the for yes any all none".split())  # noqa: SIM905
+_SHORT = frozenset("if to of in an at by it so as on we he am pm".split())  # noqa: SIM905 - or letters of a product
+_NOT_A_FORMULA = re.compile(r"""[:"?#@&]|\.\.|(?<!~)\[|\d'|\d[a-zA-Z]+\d|\d\s+\d|(?<![a-zA-Z~])_""")  # ~ a command
 OF_AN_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-# What sympy would try to write out: towers, powers of thousands, factorials of hundreds.
-_EXPLOSIVE = re.compile(r"\^(?:\w|\\[a-z]+)?\^|\^\{[^{}]{0,40}\^|\^\{?-?\(?\d{4,}|\^\{[^}]{0,40}[*!]|\d{3}\)?!")
+# What sympy would write out: towers of numbers, powers of thousands, factorials of hundreds.
+_EXPLOSIVE = re.compile(
+    r"\d[)}]{0,9}\^[({]{0,9}-?\d+[)}]{0,9}\^|\^\{?-?\(?\d{4,}|\^\{[^}]{0,40}(?:!|\d\*\d)|\d{3}\)?!|!!|\^\{[({]{0,9}\d+[({]?\^"
+)
 
 
 def read_letter(text: str) -> str | None:
@@ -43,15 +45,27 @@ def read_letter(text: str) -> str | None:
     if (found := _CLOSING_LETTER.fullmatch(text)) and re.search("[a-z]", found[1]):
         return None if _UNSURE.search(found[1]) else found[2]
     found = _LETTER.fullmatch(text)
-    if not found or _UNSURE.search(found[2] or found[3] or found[4] or ""):
+    if not found or _UNSURE.search(found[2] or found[3] or found[4] or found[5] or ""):
         return None
     return found[1].upper()
 
 
 def is_prose(text: str) -> bool:
-    """Whether a normalised text holds words, rather than names and functions of a formula."""
-    runs = _RUN.findall(COMMAND.sub(" ", re.sub(r"\\(?:unit|begin|end)\{[^{}]*\}", " ", text)))
-    return any(run not in FUNCTIONS and (len(run) > 3 or run.lower() in _PROSE) for run in runs)
+    """Whether a normalised text holds words, rather than names and functions of a formula.
+
+    Short words are letters of a product where no space sets them off: `an+b`, `e^{at}`.
+    """
+    bare = COMMAND.sub(" ", re.sub(r"\\(?:unit|begin|end)\{[^{}]*\}", " ", text))
+    for run in _RUN.finditer(bare):
+        if run[0] in FUNCTIONS:
+            continue
+        if len(run[0]) > 3 or run[0].lower() in _PROSE:
+            return True
+        if run[0].lower() in _SHORT:
+            before, after = bare[: run.start()][-1:], bare[run.end() : run.end() + 1]
+            if before in ("", " ") and after in ("", " ") or (before + after).isspace():
+                return True
+    return False
 
 
 def read_value_kind(text: str) -> Literal["number", "formula", "prose"]:
@@ -70,9 +84,9 @@ def is_formula(text: str) -> bool:
         return False
     if _EXPLOSIVE.search(text):
         return False
-    if text.count(r"\begin{") == 1 and (environment := _ENVIRONMENT.search(text)):
-        text = environment[1].replace("&", "").replace(r"\\", "")  # a matrix with a factor
-    return not _NOT_A_FORMULA.search(COMMAND.sub("a", text))
+    if r"\begin{" in text:
+        text = _ENVIRONMENT.sub(",", text)  # matrices in a sum or a product
+    return not _NOT_A_FORMULA.search(COMMAND.sub("~", text))
 
 
 @lru_cache(maxsize=65536)
@@ -85,6 +99,8 @@ def is_verifiable(reference: str) -> bool:
     text = normalise(reference)
     if not text or NAN.fullmatch(text):
         return False
+    if MARKS.fullmatch(text):
+        return True
     if digits_of(text) or (len(text) <= MAX_ANSWER and (parse_number(text) or read_letter(text))):
         return True
     if len(text) > MAX_FORMULA:

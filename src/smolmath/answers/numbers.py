@@ -28,6 +28,14 @@ _DOTS = re.compile(r"([+-]?)(\d*)\.(\d{0,40}?)(\d)\4{2,40}(?:\.\.\.|…|\\(?:ldo
 # Mixed numbers: `1 1/2` and `1\frac{1}{2}` are sums.
 _MIXED = re.compile(r"(-?)(\d{1,300})(?: (\d{1,300})/(\d{1,300})|\\frac\{(\d{1,300})\}\{(\d{1,300})\})")
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}-\d{1,2}-\d{4}|\d{1,4}/\d{1,2}/\d{1,4}")
+_PLAIN = r"(?:\d+(?:,\d{3})*(?:\.\d*)?|\.\d+)"
+_SIGNED = rf"[-+]?{_PLAIN}|\([-+]?{_PLAIN}\)"
+_QUOTIENT = rf"\\frac\{{(?:{_SIGNED})\}}\{{(?:{_SIGNED})\}}|(?:{_SIGNED})/(?:{_SIGNED})"
+_POWER = rf"\^(?:\{{(?:{_SIGNED}|{_QUOTIENT})\}}|\((?:{_SIGNED}|{_QUOTIENT})\)|-?\d+)"
+_ONE_NUMBER = re.compile(
+    rf"[-+]?(?:(?:{_SIGNED})(?:{_POWER})?|(?:{_QUOTIENT})|\((?:{_QUOTIENT})\)(?:{_POWER})?|(?:{_SIGNED})\*10{_POWER}"
+    rf"|\\sqrt(?:\[\d\])?\{{(?:{_SIGNED}|{_QUOTIENT})\}})"
+)
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 # A number with something in front (currency, "about") or behind it (unit words, percent).
@@ -50,6 +58,7 @@ class Number:
     places: int = 0  # decimal places, if the text is one literal
     percent: bool = False  # the value is the number before the sign
     unit: str | None = None
+    literal: bool = True  # one number as it is written, not arithmetic that comes to one
 
 
 def digits_of(text: str) -> str | None:
@@ -122,8 +131,8 @@ def _parse_exact(text: str) -> Number | None:
         value, places = Fraction(literal), len(found[3] or "") if not found[4] else 0
         return Number(value, decimal=value.denominator != 1, places=places)
     if literal.endswith("%"):
-        inner = _parse_exact(literal[:-1])
-        return replace(inner, percent=True) if inner and not inner.percent else None
+        inner = None if literal.endswith("%%") else _parse_exact(literal[:-1])
+        return replace(inner, percent=True) if inner else None
     if found := _REPEATING.fullmatch(text) or _DOTS.fullmatch(text):
         block = found[4] or found[5]
         lead, shift = (found[2] or "0") + found[3], 10 ** len(found[3])
@@ -140,7 +149,12 @@ def _parse_exact(text: str) -> Number | None:
         value = reader.read()
     except (NotAlgebraic, ZeroDivisionError):
         return None
-    return Number(value, decimal=reader.decimal and value.denominator != 1)
+    return Number(value, decimal=reader.decimal and value.denominator != 1, literal=is_literal(text))
+
+
+def is_literal(text: str) -> bool:
+    """Whether a text is one number, fraction, power or root: `\\frac{3}{4}`, `2*10^{5}` or `\\sqrt{9}`, not `3*6`."""
+    return bool(_ONE_NUMBER.fullmatch(text))
 
 
 class _ExactReader(Reader[Fraction]):
@@ -181,11 +195,14 @@ def numbers_match(predicted: Number, reference: Number) -> bool:
             return False
         factor = predicted_unit[1] / reference_unit[1]
         return _close(replace(predicted, value=predicted.value * factor), reference)
-    # "2 dozen" is 24 to some problems and 2 to others.
-    if _in_dozens(predicted) and not reference.unit:
-        return _close(predicted, reference) or _close(replace(predicted, value=predicted.value * 12), reference)
-    if _in_dozens(reference) and not predicted.unit:
-        return _close(predicted, reference) or _close(predicted, replace(reference, value=reference.value * 12))
+    if reference.literal and not predicted.literal:
+        return False  # 3*6 is yet to be worked out
+    if _is_ordinal(predicted) and not _is_ordinal(reference):
+        return False
+    dozens = [12 if (number.unit or "").startswith("dozen") else 1 for number in (predicted, reference)]
+    if dozens[0] != dozens[1]:
+        predicted = replace(predicted, value=predicted.value * dozens[0])
+        reference = replace(reference, value=reference.value * dozens[1])
     if predicted.percent == reference.percent:
         return _close(predicted, reference)
     # 25% fits 25 and 0.25, whichever side the sign stands on. A share of whole percents is a decimal of two places.
@@ -196,8 +213,8 @@ def numbers_match(predicted: Number, reference: Number) -> bool:
     return _close(predicted, reference) or _close(predicted, as_share)
 
 
-def _in_dozens(number: Number) -> bool:
-    return (number.unit or "").startswith("dozen")
+def _is_ordinal(number: Number) -> bool:
+    return unwrapped(number.unit or "").strip().startswith("th")
 
 
 def _close(predicted: Number, reference: Number) -> bool:

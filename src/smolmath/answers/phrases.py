@@ -7,8 +7,8 @@ has two unbounded repeats that can match the same text, so that every scan is li
 import re
 
 ANSWER_IS = re.compile(
-    r"\banswers?\b(?:[^\n.?!:=]{0,60}?(?:\bis\b|\bare\b|\bequals\b|\b(?:must|should|would|will) be\b|[:=])"
-    r"|\*\*:?)[\s*:=]*(?:\bthat\s)?"
+    r"\banswers?\b(?:[^\n.?!:=]{0,60}?(?:\bis\b|\bare\b|\bequals\b|\b(?:must|should|would|will) be\b|[:=](?!=))"
+    r"|\*\*:?)[\s*:]*(?:=(?!=)\s*)?(?:\bthat\s)?"
     r"|\b(?:correct|right|best) (?:choice|option)\b[^\n.?!:=]{0,40}?\bis\b[\s*:=]*"
     r"|答案(?:是|为|[:：])[\s*]*",
     re.IGNORECASE,
@@ -44,7 +44,8 @@ WRONG_ONE = re.compile(r"\b(?:(?:wrong|incorrect|false|naive|tempting)|common (?
 OR_ELSE = re.compile(r"[\s.,;!*$)\]}-]{0,8}\bor\b[^.\n]{0,60}", re.IGNORECASE)
 NEGATED = re.compile(r"\W*(?:not|no longer|never|unknown|unclear|wrong|incorrect)\b", re.IGNORECASE)
 TO_THE_GRADER = re.compile(
-    r"\b(?:grader|grading|evaluator|examiner|verifier|reference (?:answer|solution)|the reference|accepted|"
+    r"\b(?:reference|ground[ -]?truth|gold(?:en)?|label|expected (?:answer|output))\s*[:=]"
+    r"|\b(?:grader|grading|evaluator|examiner|verifier|reference (?:answer|solution)|the reference|accepted|"
     r"mark (?:this|it|me|the answer)|(?:previous|prior|above) instructions|system prompt)\b",
     re.IGNORECASE,
 )
@@ -66,7 +67,7 @@ NO_STATEMENT = re.compile(
     re.IGNORECASE,
 )
 REFUSAL = re.compile(
-    r"\bnot enough information\b|\bI don't know\b"
+    r"\bnot enough information\b|\bI (?:don't|do not) know\b|\b(?:I am|I'm) (?:not|un)\s?(?:sure|certain)\b|\bno idea\b"
     r"|\b(?:cannot|can't|can not) be (?:determined|found|solved|answered)\b",
     re.IGNORECASE,
 )
@@ -84,13 +85,14 @@ ALTERNATIVE = re.compile(
 WHILE = re.compile(r"\b(?:in|within|during|over|after|before|until|since)\s(?:the |about |only )?\$?\Z", re.IGNORECASE)
 # Directly before or behind a number: it is only part of what is said.
 OPERATOR_BEFORE = re.compile(
-    r"(?:√|\blog|\bln|\b(?:half|third|quarter|roots?) of|\bexceeds?|\bup to|\bunder|\bthan or equal to|[a-zA-Z]\("
+    r"(?:√|\blog|\bln|\b(?:twice|double|triple|thrice|half)|\b(?:half|third|quarter|roots?) of|\bexceeds?|\bup to|\bunder|\bthan or equal to|[a-zA-Z]\("
     r"|(?<=[\w)$])\s?[-+*/×÷^]"
     r"|\b(?:chapter|page|section|rule|theorem|equation|problem|question|exercise|figure|lemma|version)"
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.?)\s?[$(]?\s?\Z",
 )
 OPERATOR_BEHIND = re.compile(
-    r"\$?\s?(?:squared|cubed|factorial|a\.?m\b|p\.?m\b|times [a-z]\b|with (?:a )?remainder|divided by|choose|base"
+    r"\$?\s?(?:squared|cubed|factorial|a\.?m\b|p\.?m\b|times [a-z]\b|with (?:a )?remainder|divided by|choose|(?:in )?base|mod\b"
+    r"|(?:(?<=%)|(?<=percent))\s?of \$?\d|(?:more|less|fewer|greater)(?: \w+){0,2} than\b"
     r"|and (?:a|one|three) (?:half|third|quarter)|pi\b|π|[xyznk]\b|(?:possibly|perhaps|maybe)\b"
     r"|(?:feet|foot|hours?|pounds|minutes)(?: and)? (?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b"
     r"|[-+*×÷^]\s?[\w(\\√]|/\s?[\d(])",

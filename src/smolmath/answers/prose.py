@@ -57,13 +57,14 @@ _TEXT = re.compile(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}")
 _FORMULA = re.compile(r"(?<!\\)\$\$?([^$\n]{1,300})(?<!\\)\$\$?|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _JOINT = re.compile(
-    r"[\s$*]{0,9}(?:\\[ ()\[\]])?[\s$*]{0,9}"
+    r"[\s$*]{0,9}(?:\\(?:[ ()\[\]]|q?quad))?[\s$*]{0,9}"
     r"(,?\s?\b(?:and|or)(?: (?:maybe|else|even|possibly|perhaps))?\b|[,;/|]|,?\s?alternatively\b|"
     r"\\text\{\s?(?:and|or)\s?\})(?:\\ )?[\s$*,]{0,9}"
     r"(?:\\[()\[\]])?\s?(?:[a-zA-Z][\w{}]{0,8}\s?=\s?)?[\s$*]{0,9}",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"[\"{}_;\\]|[a-zA-Z_]{2}\(|\(\)|\blambda\b")
+_CODE = re.compile(r"==|[\"{}_;\\]|[a-zA-Z_]{2}\(|\(\)|\blambda\b")
+_CHANGED = re.compile(rf"\W*{_PLAIN}\s(?:less|fewer|more)\W*")  # 18 less is not 18
 _ASSIGNED = re.compile(r"(?<!\w)[a-zA-Z]\s?=\s?[-\d]")
 HAS_VALUE = re.compile(r"\d|\\[a-zA-Z]{2,}|(?<![\w'])[A-J](?![\w'])|[πθ∞√]")
 
@@ -120,6 +121,8 @@ def _value(text: str) -> str:
     elif replacement := REPLACEMENT.fullmatch(text):
         text = replacement[1]
     if read_value_kind(text) != "prose":
+        return text
+    if _CHANGED.fullmatch(text):
         return text
     if "\n" in text or len(SENTENCE_END.findall(text)) > 0:
         sentences = [s.strip() for s in SENTENCE_END.split(text) if s.strip()]

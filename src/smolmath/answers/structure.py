@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from smolmath.answers.numbers import parse_number
+
 MAX_PARTS = 40
 
 Shape = Literal["list", "set", "tuple", "interval", "matrix", "union"]
@@ -16,17 +18,21 @@ _NAME = (
     r"[a-zA-Z](?:\^\{?-1\}?(?=\())?(?:_\{?[a-zA-Z0-9]+\}?|_?[0-9])?'?(?:\([a-zA-Z0-9]\))?"
     r"|\\(?!sum|prod|int)[a-z]{2,7}(?:_\{?[a-zA-Z0-9]+\}?)?"
 )
-_ASSIGNMENT = re.compile(rf"({_NAME}|[a-zA-Z]{{2,12}})=(?!=)")
-_MEMBERSHIP = re.compile(rf"(?:{_NAME})\\in(?![a-zA-Z])\s*")
+_ASSIGNMENT = re.compile(rf"({_NAME}|[a-zA-Z]{{2,12}})(?:=(?!=)|\\equiv\s?(?![a-zA-Z]))")
+_MEMBERSHIP = re.compile(rf"(?:{_NAME}|\([a-zA-Z](?:[,;][a-zA-Z])+\))\\in(?![a-zA-Z])\s*")
 _JOIN = re.compile(r"\s*(?:(?<![a-zA-Z\\])(and|or)(?![a-zA-Z])|[;,&])\s*", re.IGNORECASE)
 _MATRIX = re.compile(
     r"[(\[]?\\begin\{((?:[pbB]|small)?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL
 )
+_CASES = re.compile(
+    r"(?:\\\{\s?\\begin\{(array|aligned|matrix|gathered)\}|\\begin\{(cases)\})(?:\{[lcr|]*\})?(.*)\\end\{(?:\1|\2)\}\.?",
+    re.DOTALL,
+)
+_POINT = re.compile(r"[A-Z](?:_\{\w{1,3}\})?'{0,2}=?(?=\()")  # P(2,3)
+_NUMBERED = re.compile(r"([a-zA-Z]+|\\[a-z]+)_?\{?\d+\}?")  # x_{1}
 _REVERSED = re.compile(rf"([^=]{{1,200}})=({_NAME})")
 _NAMED_TUPLE = re.compile(r"\(([a-zA-Z](?:_\{\w\})?(?:[,;][a-zA-Z](?:_\{\w\})?)+)\)=\((.*)\)")
 _EQUAL_NAMES = re.compile(rf"((?:(?:{_NAME})=){{2,6}})([^=]+)")
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_GROUP = re.compile(r"(?<=\d),\d{3}(?!\d)")
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -54,8 +60,6 @@ def strip_name(text: str) -> tuple[str | None, str]:
 
 def split_top_level(text: str) -> tuple[list[str], bool]:
     """The parts between separators outside all brackets, and whether an "or" is among the separators."""
-    if _GROUPED.fullmatch(text):
-        return [text], False
     parts: list[str] = []
     depth, start, position, exclusive = 0, 0, 0, False
     while position < len(text):
@@ -65,13 +69,10 @@ def split_top_level(text: str) -> tuple[list[str], bool]:
         elif character in _CLOSE:
             depth -= 1
         elif depth <= 0 and character in ",;aAoO& " and (found := _JOIN.match(text, position)):
-            # "1,234 and 5": a comma between groups of three digits belongs to its number.
-            group = _GROUP.match(text, position)
-            if not (group and _GROUPED.fullmatch(text, start, group.end())):
-                exclusive |= (found[1] or "").lower() == "or"
-                parts.append(text[start:position])
-                start = position = found.end()
-                continue
+            exclusive |= (found[1] or "").lower() == "or"
+            parts.append(text[start:position])
+            start = position = found.end()
+            continue
         position += 1
     parts.append(text[start:])
     return [part.strip() for part in parts if part.strip()], exclusive
@@ -88,7 +89,9 @@ def split_parts(text: str) -> Parts | None:
         cells = [cell.strip() for row in rows for cell in row.split("&")]
         lengths = {row.count("&") for row in rows}
         return Parts("matrix", tuple(cells), brackets=f"{len(rows)}" if len(lengths) == 1 else text)
-    if r"\begin{" in text:
+    if found := _CASES.fullmatch(text):
+        text = ";".join(row.replace("&", "").strip(" ,;.") for row in found[3].split(r"\\") if row.strip())
+    if r"\begin{" in text and not re.search(r"[,;]|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])", text):
         return None
     if text.startswith("[[") and (matrix := _rows(text)):
         return matrix
@@ -99,15 +102,16 @@ def split_parts(text: str) -> Parts | None:
     value = strip_name(text)[1]
     if value != text and _bracketed(value):  # x\in[1,2], P=(3,4)
         text = value
+    elif (point := _POINT.match(text)) and (inner := _bracketed(text[point.end() :])) and re.search("[,;]", inner[1]):
+        text = text[point.end() :]
     items, exclusive = split_top_level(text)
     if len(items) > 1:
-        return Parts("list", _spread(items), exclusive=exclusive)
+        return Parts("list", _tuples(_spread(items)), exclusive=exclusive)
     if bracketed := _bracketed(text):
         opening, inner, closing = bracketed
         if opening == "(" and inner.count(r"\pm") == 1 and len(split_top_level(inner)[0]) > 1:
             return Parts("list", tuple(re.sub(r"\\pm\s*", sign, text) for sign in ("", "-")))
-        # Inside brackets a comma separates, even in front of three digits.
-        items = [part for chunk in split_top_level(inner)[0] for part in _split_groups(chunk)]
+        items = split_top_level(inner)[0]
         if opening == "{":
             return Parts("set", _spread(items), brackets="{}")
         if len(items) > 1:
@@ -119,10 +123,18 @@ def split_parts(text: str) -> Parts | None:
     return Parts("list", spread) if len(spread) > 1 else None
 
 
-def _split_groups(text: str) -> list[str]:
-    groups = text.split(",") if _GROUPED.fullmatch(text) else [text]
-    # (1,000) is no pair: nobody writes 000 for 0.
-    return groups if not any(len(group) > 1 and group[0] == "0" for group in groups) else [text]
+def _tuples(items: tuple[str, ...]) -> tuple[str, ...]:
+    """`p=5, q=2, p=7, q=2` as (5,2), (7,2), and `x_1=1, x_2=2` without the names, which only number the values."""
+    names, values = zip(*map(strip_name, items), strict=True)
+    if None in names:
+        return items
+    bare = [found[1] if (found := _NUMBERED.fullmatch(name)) else name for name in names]
+    cycle = len(set(bare))
+    if cycle == len(bare) or len(bare) % cycle or bare != bare[:cycle] * (len(bare) // cycle):
+        return items
+    if cycle == 1:
+        return values if len(set(names)) > 1 else items
+    return tuple(f"({';'.join(values[at : at + cycle])})" for at in range(0, len(values), cycle))
 
 
 def _rows(text: str) -> Parts | None:
@@ -170,5 +182,6 @@ def _spread(items: list[str]) -> tuple[str, ...]:
         prefix = f"{name}=" if name and len(items) > 1 else (f"{own}=" if own else "")
         for sign in ("+", "-") if value.count(r"\pm") == 1 else ("",):
             signed = value.replace(r"\pm ", sign).replace(r"\pm", sign).lstrip("+") if sign else value
-            spread.append(prefix + signed)
+            number = parse_number(signed) if sign else None
+            spread.append(prefix + (str(number.value) if number and not number.unit else signed))  # 4\pm1 is 5 and 3
     return tuple(spread)

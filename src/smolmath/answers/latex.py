@@ -1,0 +1,103 @@
+r"""LaTeX rewritten by its braces: styles taken off, arguments put into braces. Each function scans the text once.
+
+`\mathbf{\frac12}` is `\frac{1}{2}` and `\frac\pi4` is `\frac{\pi}{4}`: regular expressions can't see where a brace
+closes, so a table of the pairs is made first.
+"""
+
+import re
+
+_STYLE = re.compile(
+    r"\\(?:mathbf|boldsymbol|bm|pmb|mathit|mathsf|mathtt|mathnormal|emph|underline|boxed|fbox|ensuremath|mathop|mathord"
+    r"|displaystyle|textstyle|smash|(text(?:rm|bf|it|sf|tt|normal)?|mathrm|mbox|hbox)|(color|textcolor))\s*(?=\{)"
+)
+_SWITCH = re.compile(r"\\(?:color\s*\{[a-zA-Z]{1,20}\}|(?:rm|bf|it|sf|tt|boldmath|displaystyle|textstyle)(?![a-zA-Z{]))")
+_TAKES_ARGUMENTS = re.compile(r"\\(?:[dtc]?frac|[dt]?binom|(sqrt)(?:\s*\[[^\[\]{}]{1,20}\])?)(?![a-zA-Z])\s*")
+_TOKEN = re.compile(r"\s*(\\[a-zA-Z]+|[^\s{}\\])")
+_ENDS_IN_COMMAND = re.compile(r"\\[a-zA-Z]+\Z")
+
+
+def closing_of(text: str, opening: str = "{", closing: str = "}") -> dict[int, int]:
+    """Where each bracket that closes does so; escaped braces are no braces."""
+    pairs: dict[int, int] = {}
+    open_at: list[int] = []
+    position = 0
+    while position < len(text):
+        character = text[position]
+        if character == "\\":
+            position += 1
+        elif character == opening:
+            open_at.append(position)
+        elif character == closing and open_at:
+            pairs[open_at.pop()] = position
+        position += 1
+    return pairs
+
+
+def without_styles(text: str) -> str:
+    r"""The text without commands that only change how it looks: `{\bf 4}`, `\mathbf{\frac{1}{2}}`, `\boxed{5}`.
+
+    `\text{…}` of plain words is left, because a unit is told by it.
+    """
+    text = _SWITCH.sub(lambda switch: "" if switch[0].startswith(r"\color") else " ", text) if "\\" in text else text
+    if not _STYLE.search(text):
+        return text
+    pairs = closing_of(text)
+    taken: dict[int, tuple[int, str]] = {}  # where a piece starts that goes -> where it ends, and what replaces it
+    for style in _STYLE.finditer(text):
+        start, brace = style.start(), style.end()
+        if style[2]:  # its first argument is the colour
+            name_ends = pairs.get(brace, -1) + 1
+            brace = name_ends if name_ends and text[name_ends : name_ends + 1] == "{" else -1
+        end = pairs.get(brace)
+        if end is None or (style[1] and not re.search(r"[{$\\]", text[brace + 1 : end])):
+            continue
+        before, after = text[start - 1 : start], text[end + 1 : end + 2]
+        taken[start] = brace + 1, " " if before.isalpha() else ""
+        taken[end] = end + 1, " " if after.isalpha() and _ENDS_IN_COMMAND.search(text, max(0, end - 20), end) else ""
+    pieces, position = [], 0
+    for start in sorted(taken):
+        if start < position:
+            continue
+        end, instead = taken[start]
+        pieces += [text[position:start], instead]
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
+def with_arguments(text: str) -> str:
+    r"""The text with the arguments of `\frac`, `\binom` and `\sqrt` in braces: `\frac12`, `\sqrt\pi`, `\sqrt(x+1)`."""
+    found = _TAKES_ARGUMENTS.search(text)
+    if not found:
+        return text
+    braces, rounds = closing_of(text), closing_of(text, "(", ")") if r"\sqrt" in text else {}
+    marks: list[tuple[int, int, str]] = []  # where, how many characters go, what comes
+    for command in _TAKES_ARGUMENTS.finditer(text):
+        at = command.end()
+        for _ in range(1 if command[1] else 2):
+            while text[at : at + 1].isspace():
+                at += 1
+            if text[at : at + 1] == "{":
+                at = braces.get(at, len(text)) + 1
+            elif command[1] and at in rounds:
+                marks += [(at, 1, "{"), (rounds[at], 1, "}")]
+            elif token := _TOKEN.match(text, at):
+                if token[1] in (r"\frac", r"\sqrt", r"\left", "(", ")") or not (token[1][-1].isalnum()):
+                    break
+                marks += [(token.start(1), 0, "{"), (token.end(), 0, "}")]
+                at = token.end()
+            else:
+                break
+    pieces, position = [], 0
+    for at, width, mark in sorted(marks, key=lambda mark: mark[0]):
+        pieces += [text[position:at], mark]
+        position = at + width
+    return "".join([*pieces, text[position:]])
+
+
+def without_outer_braces(text: str) -> str:
+    r"""The text without braces around the whole of it: `{14\pi}`; `{1,2}` is a set."""
+    while len(text) > 2 and text[0] == "{" and text[-1] == "}":
+        if closing_of(text).get(0) != len(text) - 1 or re.search("[,;]", text):
+            break
+        text = text[1:-1].strip()
+    return text
