@@ -4,14 +4,18 @@ Processing, rewards, evaluation and the command line all use it. It is total: an
 time, without raising. The policy is in docs/grading.md; reading is in extract.py, matching in compare.py.
 """
 
+import re
 from dataclasses import dataclass
 
 from smolmath.answers.compare import answers_match
+from smolmath.answers.copied import is_copied
 from smolmath.answers.extract import Extraction, extract_answer, follows_format
 from smolmath.answers.kinds import is_verifiable
 from smolmath.tags import DEFAULT_TAGS, Tags
 
 __all__ = ["DEFAULT_TAGS", "Extraction", "Grade", "Tags", "answers_match", "extract_answer", "grade", "is_verifiable"]
+
+_DOZEN = re.compile(r"(?:\\text\{)?\s?\bdozens?\b\}?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,16 @@ class Grade:
     verifiable: bool  # whether the reference can be compared at all
 
 
-def grade(completion: str, reference: str, *, finished: bool = True, tags: Tags = DEFAULT_TAGS) -> Grade:
+def grade(
+    completion: str, reference: str, *, question: str | None = None, finished: bool = True, tags: Tags = DEFAULT_TAGS
+) -> Grade:
     """The verdict on one completion.
 
     Args:
         completion: what the model wrote, without the prompt.
         reference: the problem's reference answer.
+        question: the problem's text, where it is known: a formula that is copied from it is no answer, and where it
+            asks for dozens, 5 dozen is 5.
         finished: False if the completion was cut off at its length limit; then only a complete answer block, box or
             #### line counts.
         tags: tag names of the response format.
@@ -39,7 +47,7 @@ def grade(completion: str, reference: str, *, finished: bool = True, tags: Tags 
     True
     """
     extraction = extract_answer(completion, finished=finished, tags=tags)
-    correct = extraction.text is not None and answers_match(extraction.text, reference)
+    correct = extraction.text is not None and _is_right(extraction.text, reference, question)
     return Grade(
         correct=correct,
         strict=correct and finished and follows_format(completion, tags=tags),
@@ -47,3 +55,11 @@ def grade(completion: str, reference: str, *, finished: bool = True, tags: Tags 
         strategy=extraction.strategy,
         verifiable=is_verifiable(reference),
     )
+
+
+def _is_right(answer: str, reference: str, question: str | None) -> bool:
+    if question is None or answer.isdecimal():  # the common case
+        return answers_match(answer, reference)
+    if _DOZEN.search(question):
+        answer = _DOZEN.sub("", answer)
+    return answers_match(answer, reference) and not is_copied(answer, reference, question)

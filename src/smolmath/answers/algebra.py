@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Generic, TypeVar
 
 MAX_DEPTH = 40
-MAX_EXPONENT = 1000
+MAX_EXPONENT = 10**6
 
 Value = TypeVar("Value", int, complex, Fraction)
 

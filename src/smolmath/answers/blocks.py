@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-# What stands between answers that are offered side by side: nothing, numbers, labels and hedges, no step of a solution.
+# What stands between answers that are offered side by side: nothing, numbers, labels, hedges; no step of a solution.
 _SIDE_BY_SIDE = re.compile(
     r"(?:[^\w=]|\d|_|\b(?:[a-z]|or|and|maybe|perhaps|possibly|probably|alternatively|else|even|either|also|again|another"
     r"|it|this|that|is|are|be|could|might|may|can|the|an|my|your|option|choice|answer|candidate|possibility|guess|case"

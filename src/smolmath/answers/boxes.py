@@ -36,7 +36,9 @@ def offered(boxes: list[Piece], text: str) -> Piece:
         if both.start == piece.start:
             if not (join := joint(text[box.end : piece.start])):
                 break
-            both = Piece(box.start, piece.end, piece.text if box.text == piece.text else f"{box.text}{join}{piece.text}")
+            both = Piece(
+                box.start, piece.end, piece.text if box.text == piece.text else f"{box.text}{join}{piece.text}"
+            )
         piece = both
     return piece
 

@@ -52,7 +52,7 @@ from smolmath.answers.structure import MAX_PARTS, Parts, split_parts, strip_name
 from smolmath.answers.units import in_conflict
 
 QUESTIONS = 30  # to the judge, for one pair of answers
-SECONDS = 0.5  # of the judge's CPU time for all of them
+SECONDS = 0.4  # of the judge's CPU time for all of them
 MAX_DEPTH = 6  # parts within parts
 MAX_STEPS = 5_000  # pairs of parts that are looked at
 CACHED_LENGTH = 500  # longer pairs are compared again rather than kept
@@ -228,7 +228,7 @@ def _equations_equal(predicted: list[str], reference: list[str], budget: _Budget
     if len(predicted) == len(reference) == 2:
         # 2x=8 is a multiple of x=4, which is what solving it would show; and 1=2 of 3=7.
         pairs = [predicted, reference]
-        solved = any(is_name(a) and is_constant(b) or is_name(b) and is_constant(a) for a, b in pairs)
+        solved = any((is_name(a) and is_constant(b)) or (is_name(b) and is_constant(a)) for a, b in pairs)
         special = solved or any(map(is_constant, texts))
         same = None if special else formulas_equal(*texts)
         if same is not None:
@@ -243,7 +243,7 @@ def _equations_equal(predicted: list[str], reference: list[str], budget: _Budget
 
 
 def _is_unfinished(predicted: str, reference: Number) -> bool:
-    r"""Whether an answer to a plain number is yet to be worked out: `10!`, but not `\\pi` for 3.14, which rounds to it."""
+    r"""Whether an answer to a plain number is yet to be worked out: `10!`, but not `\pi` for 3.14, its rounding."""
     if is_literal(predicted):
         return False
     if not reference.places or not _IRRATIONAL.search(predicted):
@@ -286,7 +286,9 @@ def _formulas_equal(predicted: str, reference: str, budget: _Budget) -> bool:
     if in_conflict(*units) or predicted.count("'") != reference.count("'"):
         return False
     predicted, reference = (without_units(text) for text in (predicted, reference))
-    if predicted.replace(" ", "") == reference.replace(" ", "") and not re.search(r"\d \d", predicted + "|" + reference):
+    if predicted.replace(" ", "") == reference.replace(" ", "") and not re.search(
+        r"\d \d", predicted + "|" + reference
+    ):
         return True
     if DATE.fullmatch(predicted) or DATE.fullmatch(reference):
         return False
@@ -306,6 +308,8 @@ def _formulas_equal(predicted: str, reference: str, budget: _Budget) -> bool:
         return True
     # "Tuesday" is "tuesday" and "7:30 p.m." is "7:30 PM", but X need not be x.
     said = alike(reference)
+    if "\\" in said:
+        return False
     return bool(WORD.search(said) or CLOCK.match(said)) and alike(predicted) == said
 
 
@@ -335,6 +339,8 @@ def _parts_equal(
             return _equal(items[0], single, budget) if predicted_parts else _equal(single, items[0], budget)
         # A matrix may have a factor in front.
         return parts.shape == "matrix" and r"\begin{" in single and _formulas_equal(predicted, reference, budget)
+    if predicted_parts.name and reference_parts.name and predicted_parts.name != reference_parts.name:
+        return False
     shapes = {predicted_parts.shape, reference_parts.shape}
     if ("union" in shapes and len(shapes) > 1) or ("set" in shapes and shapes & set(_ORDERED)):
         return False

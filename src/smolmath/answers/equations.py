@@ -47,7 +47,7 @@ def stated_value(members: list[str]) -> str | None:
     first, last = members[0], members[-1]
     if not all(members) or any(_contradict(member, last) for member in members[:-1]):
         return None
-    if len(members) == 2 and is_name(last) and not is_name(first):
+    if len(members) == 2 and is_name(last) and last not in (r"\pi", "e", "i") and not is_name(first):
         return first  # 4=x
     if is_prose(first):  # "Total cost = $12 + $6 = $18" names what it computes
         return None if _CONDITION.search(first) else last

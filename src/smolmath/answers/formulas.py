@@ -27,7 +27,9 @@ MAX_ROOT = 10**12  # radicands that are worth factoring
 FAR = 1e-6  # relative distance of two values that rounding cannot explain
 TAME = 1e6  # size of intermediate values up to which that holds
 _LETTER = re.compile(r"[a-zA-Z]")
-_CONSTANT = re.compile(r"\\(?:frac|sqrt|pi|sin|cos|tan|ln|log|exp|arctan|arcsin|arccos|binom)(?![a-zA-Z])|(?<![a-zA-Z])[ei](?![a-zA-Z])")
+_CONSTANT = re.compile(
+    r"\\(?:frac|sqrt|pi|sin|cos|tan|ln|log|exp|arctan|arcsin|arccos|binom)(?![a-zA-Z])|(?<![a-zA-Z])[ei](?![a-zA-Z])"
+)
 _POINTS = (0x5DEECE66D, 0x9E3779B97F4A7C15)  # seeds of two points; any will do
 
 
@@ -75,7 +77,7 @@ def are_near(first: str, second: str) -> bool | None:
 
 
 def _multiples(predicted: str, reference: str) -> bool | None:
-    """Whether one equation is a multiple of the other; None for decimals, which a field can't round, and identities."""
+    """Whether one equation is a multiple of the other; None for identities, and for decimals, which need rounding."""
     sides = [[_difference(equation, point) for equation in (predicted, reference)] for point in (0, 1)]
     ((a, a_decimal), (b, b_decimal)), ((c, _), (d, _)) = sides
     if not (a and b and c and d):

@@ -14,7 +14,7 @@ _RELATION = re.compile(r"(<=|>=|=<|=>|<|>|\\le(?![a-z])|\\ge(?![a-z])|\\lt(?![a-
 _VARIABLE = re.compile(r"[a-df-zA-Z](?:_\{\w\})?|[a-zA-Z]\([a-zA-Z]\)|\\(?:theta|alpha|beta|lambda)\s*")
 _ABSOLUTE = re.compile(r"\|([a-zA-Z])\|")
 _REALS = re.compile(
-    r"(?:\\mathbb\{?R\}?|\\R|\\Re|(?:all|any|every) real (?:numbers?|values?)(?: of [a-z]| [a-z])?|all reals)", re.I
+    r"(?:\\mathbb\{?R\}?|\\R|\\Re|(?:[aA]ll|[aA]ny|[eE]very) real (?:numbers?|values?)(?: of [a-z]| [a-z])?|all reals)"
 )
 _WITHOUT = re.compile(r"(?:\\setminus|\\backslash|-|\\)\s*\\\{(.*)\\\}")
 _BUILDER = re.compile(rf"\\\{{\s*([a-zA-Z])\s*(?:\\in\s*{_REALS.pattern})?\s*(?:\\mid|\\vert|:|\|)\s*(.*)\\\}}", re.I)
@@ -73,7 +73,8 @@ def read_set(text: str) -> RealSet | None:
         found = read_set(text[member.end() :])
         return replace(found, variable=member[1]) if found else None
     if builder := _BUILDER.fullmatch(text):
-        text = builder[2].strip()
+        found = read_set(builder[2].strip())
+        return found if found and found.variable in (None, builder[1]) else None
     if _REALS.fullmatch(text):
         return RealSet((Piece(_MINUS_INFINITY, _INFINITY, False, False),))
     if reals := _REALS.match(text):
@@ -167,7 +168,9 @@ def _about_absolute(name: str, relations: list[str], sides: list[str]) -> RealSe
     if relation in ("<", r"\le"):
         return RealSet((Piece(_minus(end), end, closed, closed),), name)
     if relation in (">", r"\ge"):
-        return RealSet((Piece(_MINUS_INFINITY, _minus(end), False, closed), Piece(end, _INFINITY, closed, False)), name)
+        return RealSet(
+            (Piece(_MINUS_INFINITY, _minus(end), False, closed), Piece(end, _INFINITY, closed, False)), name
+        )
     return None
 
 

@@ -21,8 +21,30 @@ import time
 from collections import Counter
 
 START_LIMIT_S = 120.0  # importing sympy on a machine that is busy training
-TIME_LIMIT_S = 0.5  # CPU time of one question
-REPLY_LIMIT_S = 5.0  # the process replies within its own WALL_LIMIT_S; beyond this it is broken
+TIME_LIMIT_S = 0.4  # CPU time of one question
+HANG_LIMIT_S = 60.0  # without a reply; CPU time is limited, but sixty processes may share two cores
+LOOK_S = 0.5  # between two looks at whether the other end still runs
+
+
+def can_be_read(pipe: int, pid: int, limit_s: float = HANG_LIMIT_S) -> bool:
+    """Wait until there is something to read, also the end of the file; False if the process at the other end is stuck.
+
+    A busy machine is waited for. A process that was stopped is not, and neither is one that hangs for the limit.
+    """
+    deadline = time.monotonic() + limit_s
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while not selector.select(LOOK_S):
+            import psutil  # seldom needed
+
+            try:
+                stopped = psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+            except psutil.NoSuchProcess:
+                stopped = True
+            if stopped or time.monotonic() > deadline:
+                return False
+    return True
+
 
 log = logging.getLogger(__name__)
 
@@ -53,25 +75,24 @@ class _Worker:
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):
             self.process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
-        reply = self._read_line(REPLY_LIMIT_S)
+        reply = self._read_line(HANG_LIMIT_S)
         if reply is None:
-            return "lost", REPLY_LIMIT_S
+            return "lost", 0.0
         verdict, seconds = json.loads(reply)
         return verdict, seconds
 
     def _read_line(self, limit_s: float) -> bytes | None:
+        """A line, None if the process is gone or stuck."""
         stdout = self.process.stdout
         assert stdout is not None
-        deadline, line = time.monotonic() + limit_s, b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    return None
-                chunk = os.read(stdout.fileno(), 4096)
-                if not chunk:
-                    return None
-                line += chunk
+        line = b""
+        while not line.endswith(b"\n"):
+            if not can_be_read(stdout.fileno(), self.process.pid, limit_s):
+                return None
+            chunk = os.read(stdout.fileno(), 4096)
+            if not chunk:
+                return None
+            line += chunk
         return line
 
     def kill(self) -> None:

@@ -14,7 +14,8 @@ MAX_ANSWER = 4_000  # characters beyond which only literal numbers and equal tex
 NAN = re.compile(r"[+-]?nan|n/?a|none", re.IGNORECASE)  # no answer
 MARKS = re.compile("[①②③④⑤⑥⑦⑧⑨⑩]+")
 _LETTER = re.compile(
-    r"(?:(?i:option|choice|answer)\s?)?\(?([A-J]|[a-j](?=[).]?$))(?:\)?$|\)[.:]?(.+)|[.:](.+)| ?(\([-\d$\\].*\))| ([-\d$\\].*))",
+    r"(?:(?i:option|choice|answer)\s?)?\(?([A-J]|[a-j](?=[).]?$))"
+    r"(?:\)?$|\)[.:]?(.+)|[.:](.+)| ?(\([-\d$\\].*\))| ([-\d$\\].*))",
     re.DOTALL,
 )
 _UNSURE = re.compile(r"(?<![a-zA-Z])(?:[A-J]|not|or|and|nor|neither|wrong|incorrect|no)(?![a-zA-Z])|n't")
@@ -63,7 +64,7 @@ def is_prose(text: str) -> bool:
             return True
         if run[0].lower() in _SHORT:
             before, after = bare[: run.start()][-1:], bare[run.end() : run.end() + 1]
-            if before in ("", " ") and after in ("", " ") or (before + after).isspace():
+            if (before in ("", " ") and after in ("", " ")) or (before + after).isspace():
                 return True
     return False
 
@@ -82,7 +83,7 @@ def is_formula(text: str) -> bool:
     """Whether the judge may be asked about a text: short, no words, nothing that it would compute for hours."""
     if len(text) > MAX_FORMULA or text.count("{") != text.count("}") or is_prose(text):
         return False
-    if _EXPLOSIVE.search(text):
+    if _EXPLOSIVE.search(text) or r"\partial" in text:
         return False
     if r"\begin{" in text:
         text = _ENVIRONMENT.sub(",", text)  # matrices in a sum or a product

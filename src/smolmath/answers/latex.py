@@ -10,9 +10,13 @@ _STYLE = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|pmb|mathit|mathsf|mathtt|mathnormal|emph|underline|boxed|fbox|ensuremath|mathop|mathord"
     r"|displaystyle|textstyle|smash|(text(?:rm|bf|it|sf|tt|normal)?|mathrm|mbox|hbox)|(color|textcolor))\s*(?=\{)"
 )
-_SWITCH = re.compile(r"\\(?:color\s*\{[a-zA-Z]{1,20}\}|(?:rm|bf|it|sf|tt|boldmath|displaystyle|textstyle)(?![a-zA-Z{]))")
+_SWITCH = re.compile(
+    r"\\(?:color\s*\{[a-zA-Z]{1,20}\}|(?:rm|bf|it|sf|tt|boldmath|displaystyle|textstyle)(?![a-zA-Z{]))"
+)
 _TAKES_ARGUMENTS = re.compile(r"\\(?:[dtc]?frac|[dt]?binom|(sqrt)(?:\s*\[[^\[\]{}]{1,20}\])?)(?![a-zA-Z])\s*")
 _TOKEN = re.compile(r"\s*(\\[a-zA-Z]+|[^\s{}\\])")
+_INFIX = re.compile(r"\\(?:over|choose|atop)(?![a-zA-Z])")  # their braces say what they divide
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+\Z")
 _ENDS_IN_COMMAND = re.compile(r"\\[a-zA-Z]+\Z")
 
 
@@ -95,9 +99,19 @@ def with_arguments(text: str) -> str:
 
 
 def without_outer_braces(text: str) -> str:
-    r"""The text without braces around the whole of it: `{14\pi}`; `{1,2}` is a set."""
-    while len(text) > 2 and text[0] == "{" and text[-1] == "}":
-        if closing_of(text).get(0) != len(text) - 1 or re.search("[,;]", text):
+    r"""The text without braces around the whole of it: `{14\pi}`, `{(1,2)}`; `{1,2}` is a set."""
+    while len(text) > 2 and text[0] == "{" and text[-1] == "}" and closing_of(text).get(0) == len(text) - 1:
+        inner = text[1:-1].strip()
+        if _INFIX.search(inner) or ("\\" not in inner and _has_parts(inner)):
             break
-        text = text[1:-1].strip()
+        text = inner
     return text
+
+
+def _has_parts(text: str) -> bool:
+    depth = 0
+    for character in _GROUPED.sub("0", text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth <= 0 and character in ",;":
+            return True
+    return False

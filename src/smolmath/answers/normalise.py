@@ -7,6 +7,7 @@ tell the unit in `5\\text{m}` from the variable in `5m`.
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 from smolmath.answers.latex import with_arguments, without_outer_braces, without_styles
@@ -48,13 +49,13 @@ _SPACING = re.compile(
 _UNIT_FRACTION = re.compile(r"\\[dt]?frac\{\\(?:text|mathrm)\{\s*(\w+)\s*\}\}\{\\(?:text|mathrm)\{\s*(\w+)\s*\}\}")
 _DELIMITERS = re.compile(r"\\[()\[\]]")
 _LINES = re.compile(r"\$\s*\n\s*\$")  # formulas below one another
-_LATEX_SPELLINGS = [
+_LATEX_SPELLINGS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\\[dtc]frac(?![a-z])"), r"\\frac"),
     (re.compile(r"\\(?:cdot|times|ast)(?![a-zA-Z])"), "*"),
     (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le "),
     (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge "),
     (re.compile(r"\\neq(?![a-zA-Z])|\\not\s?="), r"\\ne "),
-    (re.compile(r"\\(?:pmod|bmod|mod)(?![a-zA-Z])\s?\{?(\w{1,20})\}?"), r" (mod \1)"),
+    (re.compile(r"\\(?:pmod|bmod|mod)(?![a-zA-Z])\s*(?:\{(\w{1,20})\}|(\w{1,20}))"), r" (mod \1\2)"),
     (re.compile(r"\\div(?![a-zA-Z])"), "/"),
     (re.compile(r"\{\s*([^{}\\]{1,20})\\over\s?([^{}\\]{1,20})\}"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\(?:to|rightarrow|Rightarrow|implies)(?![a-zA-Z])"), r"\\to "),
@@ -90,8 +91,10 @@ def _unit_in_brackets(found: re.Match[str]) -> str:
 
 
 _OPERATOR = re.compile(r"\\operatorname\*?\s*\{\s*([a-zA-Z ]{1,20}?)\s*\}")
-_FUNCTION = re.compile(rf"\\({_NAMES})(?![a-zA-Z])|(?<![a-zA-Z\\])({_NAMES})(?=\s?[({{\\^]|\s?\d|_|\s[a-zA-Z](?![a-zA-Z]))")
-_SPELLINGS = [  # in plain text too
+_FUNCTION = re.compile(
+    rf"\\({_NAMES})(?![a-zA-Z])|(?<![a-zA-Z\\])({_NAMES})(?=\s?[({{\\^]|\s?\d|_|\s[a-zA-Z](?![a-zA-Z]))"
+)
+_SPELLINGS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [  # in plain text too
     (re.compile(r"(?<![a-zA-Z])(?<!or )(?:negative|minus) (?=\d)"), "-"),
     (re.compile(r"(?<![a-zA-Z])(?:square root of|\\sqrt of) (\d+)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<=\d)\s*x\s*(?=10\s?\^)"), "*"),
@@ -188,7 +191,7 @@ def _with_functions(text: str) -> str:
 
 
 def _normalise_latex(text: str) -> str:
-    text = without_styles(_LINES.sub("$;$", text))
+    text = without_outer_braces(without_styles(_LINES.sub("$;$", text)).strip())
     text = _OPERATOR.sub(lambda name: " " + _FUNCTIONS.get(name[1], name[1]) + " ", text)
     text = _THOUSANDS_GROUPS.sub(lambda group: re.sub(r"\D", "", group[1]), text)
     text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
@@ -222,11 +225,7 @@ def _unwrap(wrapper: re.Match[str]) -> str:
     if before and quantity and content[:1].isalpha() and (len(content) > 1 or content in SINGLE_LETTERS):
         return rf"\unit{{{content}}}"
     # Words keep their distance from what stands beside them; letters of a formula don't.
-    return (
-        content
-        if len(content) <= 1 or content.isdigit()
-        else f" {content} "
-    )
+    return content if len(content) <= 1 or content.isdigit() else f" {content} "
 
 
 def _finish(text: str) -> str:
@@ -236,6 +235,6 @@ def _finish(text: str) -> str:
     text = _BASE.sub(lambda base: f"{base[1]}_" if base[1] else f"_{{{_BASES.get(base[2], 16)}}}", text)
     text = _FREE_SPACE.sub("", text)
     text = text.strip()
-    if not text.endswith(".."):  # "7, 8, ..." goes on
+    if not text.endswith("..."):  # "7, 8, ..." goes on
         text = text.rstrip(".,;: ")
     return text[1:-1] if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'" else text

@@ -67,7 +67,8 @@ NO_STATEMENT = re.compile(
     re.IGNORECASE,
 )
 REFUSAL = re.compile(
-    r"\bnot enough information\b|\bI (?:don't|do not) know\b|\b(?:I am|I'm) (?:not|un)\s?(?:sure|certain)\b|\bno idea\b"
+    r"\bnot enough information\b|\bI (?:don't|do not) know\b|\bno idea\b"
+    r"|\b(?:I am|I'm) (?:not |un)(?:sure|certain)\b"
     r"|\b(?:cannot|can't|can not) be (?:determined|found|solved|answered)\b",
     re.IGNORECASE,
 )
@@ -85,14 +86,15 @@ ALTERNATIVE = re.compile(
 WHILE = re.compile(r"\b(?:in|within|during|over|after|before|until|since)\s(?:the |about |only )?\$?\Z", re.IGNORECASE)
 # Directly before or behind a number: it is only part of what is said.
 OPERATOR_BEFORE = re.compile(
-    r"(?:√|\blog|\bln|\b(?:twice|double|triple|thrice|half)|\b(?:half|third|quarter|roots?) of|\bexceeds?|\bup to|\bunder|\bthan or equal to|[a-zA-Z]\("
+    r"(?:√|\blog|\bln|\b(?:twice|double|triple|thrice|half)"
+    r"|\b(?:half|third|quarter|roots?) of|\bexceeds?|\bup to|\bunder|\bthan or equal to|[a-zA-Z]\("
     r"|(?<=[\w)$])\s?[-+*/×÷^]"
     r"|\b(?:chapter|page|section|rule|theorem|equation|problem|question|exercise|figure|lemma|version)"
     r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.?)\s?[$(]?\s?\Z",
 )
 OPERATOR_BEHIND = re.compile(
-    r"\$?\s?(?:squared|cubed|factorial|a\.?m\b|p\.?m\b|times [a-z]\b|with (?:a )?remainder|divided by|choose|(?:in )?base|mod\b"
-    r"|(?:(?<=%)|(?<=percent))\s?of \$?\d|(?:more|less|fewer|greater)(?: \w+){0,2} than\b"
+    r"\$?\s?(?:squared|cubed|factorial|a\.?m\b|p\.?m\b|times [a-z]\b|with (?:a )?remainder|divided by"
+    r"|choose|(?:in )?base|mod\b|(?:(?<=%)|(?<=percent))\s?of \$?\d|(?:more|less|fewer|greater)(?: \w+){0,2} than\b"
     r"|and (?:a|one|three) (?:half|third|quarter)|pi\b|π|[xyznk]\b|(?:possibly|perhaps|maybe)\b"
     r"|(?:feet|foot|hours?|pounds|minutes)(?: and)? (?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b"
     r"|[-+*×÷^]\s?[\w(\\√]|/\s?[\d(])",

@@ -64,6 +64,11 @@ _JOINT = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(r"==|[\"{}_;\\]|[a-zA-Z_]{2}\(|\(\)|\blambda\b")
+_LEAD = re.compile(
+    r"(?:\\text\w{0,8}\{)?\s?(?:so |thus |therefore,? )?(?:the |my )?(?:final |correct )?answer"
+    r"(?: is|:| =){1,2}\s?\}?\s?",
+    re.I,
+)
 _CHANGED = re.compile(rf"\W*{_PLAIN}\s(?:less|fewer|more)\W*")  # 18 less is not 18
 _ASSIGNED = re.compile(r"(?<!\w)[a-zA-Z]\s?=\s?[-\d]")
 HAS_VALUE = re.compile(r"\d|\\[a-zA-Z]{2,}|(?<![\w'])[A-J](?![\w'])|[πθ∞√]")
@@ -111,7 +116,7 @@ def value(text: str) -> str:
 def _value(text: str) -> str:
     if text.isdecimal():  # the common case
         return text
-    text = text.strip().strip("*_` ")
+    text = _LEAD.sub("", text.strip().strip("*_` "))
     text = text if text.endswith("..") else text.rstrip(". 。")  # "7, 8, ..." goes on
     if text.count("(") > text.count(")"):
         text = UNCLOSED.sub("", text)  # the sentence ended at "i.e."

@@ -10,19 +10,21 @@ from smolmath.answers.kinds import OF_AN_ANGLE, UNIT
 from smolmath.answers.units import unwrapped
 
 _PARAMETER = re.compile(
-    r"[,;]?\s?\(?(?:where |for (?:all |any |some )?)?([a-zA-Z])\\in\s?\\?(?:mathbb|mathbf)?\{?([ZN])\}?(?:\^\{?\+\}?)?\)?$"
-    r"|[,;]?\s?\(?(?:where |for )?([a-zA-Z])(?: (?:is|are))?(?: an?y?)? integers?\)?$"
-    r"|[,;]?\s?\(?(?:where |for )(?:all |any |some )?integers? ([a-zA-Z])\)?$"
+    r"[,;]?\s?\(?(?:where |for (?:all |any |some )?)?(?:"
+    r"([a-zA-Z])\\in\s?\\?(?:mathbb|mathbf)?\{?([ZN])\}?(?:\^\{?\+\}?)?"
+    r"|([a-zA-Z])(?: (?:is|are))?(?: an?y?)? integers?"
+    r"|integers? ([a-zA-Z]))\)?$"
 )
 _INTEGERS = re.compile(r"(?<![a-zA-Z\\])[kmnl](?![a-zA-Z])")
 _DEGREES = re.compile(r"(\d{1,20}(?:\.\d{1,20})?|[a-zA-Z])\\unit\{deg\}")
 CLOCK = re.compile(r"\d{1,2}:[0-5]\d(?!\d).*")
-RESIDUE = re.compile(r"(?:[a-zA-Z]\\equiv\s?)?(-?\d{1,20})\s?\(mod (\d{1,20})\)")
+RESIDUE = re.compile(r"(?:([a-zA-Z])\\equiv\s?)?(-?\d{1,20})\s?\(mod (\d{1,20})\)")
 RATIO = re.compile(r"\d+(?:\.\d+)?(?:(?::|\s?to\s?|\\to\s?)\d+(?:\.\d+)?)+")
 _ALIKE = re.compile(r"\s|\.(?!\d)|(?<!\d)\.")
 WORD = re.compile(r"[^\W\d_]{3}|^(?:yes|no)$")
 _STATEMENT = re.compile(
-    r"(?:(?:the|my|our|so|thus|hence|therefore),? )*(?:final |correct |right )*ans(?:wer)?\b(?: ?(?:is|are)\b| ?[:=])+ ?(.+)"
+    r"(?:(?:the|my|our|so|thus|hence|therefore),? ){0,3}(?:final |correct |right ){0,2}ans(?:wer)?\b"
+    r"(?: ?(?:is|are)\b| ?[:=]){1,3} ?(.+)"
     r"|(?:the|our|its|total|there)\b[a-z' ]{0,60}? (?:is|are|equals|was|were)\b ?(?=[-+\d$\\(])(.+)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -36,15 +38,14 @@ def with_one_parameter(predicted: str, reference: str) -> tuple[str, str]:
         return predicted, reference
     if found[0] and found[1] and (found[0][2] or "Z") != (found[1][2] or "Z"):
         return predicted, reference
-    bare, letters = [], []
-    for text, parameter in zip((predicted, reference), found, strict=True):
-        bare.append(text[: parameter.start()] if parameter else text)
-        said = [parameter[1] or parameter[3] or parameter[4]] if parameter else _INTEGERS.findall(text)
-        letters.append(said[0] if len(set(said)) == 1 else None)
-    if None in letters:
+    bare = [text[: it.start()] if it else text for text, it in zip((predicted, reference), found, strict=True)]
+    letters = [
+        {it[1] or it[3] or it[4]} if it else set(_INTEGERS.findall(text)) for text, it in zip(bare, found, strict=True)
+    ]
+    if any(len(said) != 1 for said in letters):
         return predicted, reference
-    letter = re.compile(rf"(?<![a-zA-Z\\]){letters[0]}(?![a-zA-Z])")
-    return letter.sub(letters[1], bare[0]), bare[1]
+    (own,), (other,) = letters
+    return re.sub(rf"(?<![a-zA-Z\\]){own}(?![a-zA-Z])", other, bare[0]), bare[1]
 
 
 def without_units(text: str) -> str:
@@ -65,8 +66,9 @@ def residues_equal(predicted: str, reference: str) -> bool | None:
     residues = [RESIDUE.fullmatch(text) for text in (predicted, reference)]
     if not (residues[0] and residues[1]):
         return None
-    (a, m), (b, n) = (map(int, residue.groups()) for residue in residues if residue)
-    return m == n > 0 and (a - b) % m == 0
+    names = {residue[1] for residue in residues if residue} - {None}
+    (a, m), (b, n) = ((int(residue[2]), int(residue[3])) for residue in residues if residue)
+    return len(names) < 2 and m == n > 0 and (a - b) % m == 0
 
 
 def ratios_equal(predicted: str, reference: str) -> bool:

@@ -44,6 +44,7 @@ class Parts:
     items: tuple[str, ...]
     brackets: str = ""
     exclusive: bool = False
+    name: str | None = None  # of the whole: P in P=(1,2)
 
 
 def strip_name(text: str) -> tuple[str | None, str]:
@@ -99,11 +100,13 @@ def split_parts(text: str) -> Parts | None:
     if r"\cup" in text:
         return Parts("union", tuple(part.strip() for part in text.split(r"\cup")))
     text = re.sub(r"^(?:either|both)\s+", "", text)
-    value = strip_name(text)[1]
+    name, value = strip_name(text)
     if value != text and _bracketed(value):  # x\in[1,2], P=(3,4)
         text = value
-    elif (point := _POINT.match(text)) and (inner := _bracketed(text[point.end() :])) and re.search("[,;]", inner[1]):
-        text = text[point.end() :]
+    elif (point := _POINT.match(text)) and (pair := _bracketed(text[point.end() :])) and re.search("[,;]", pair[1]):
+        name, text = point[0].rstrip("="), text[point.end() :]
+    else:
+        name = None
     items, exclusive = split_top_level(text)
     if len(items) > 1:
         return Parts("list", _tuples(_spread(items)), exclusive=exclusive)
@@ -113,18 +116,18 @@ def split_parts(text: str) -> Parts | None:
             return Parts("list", tuple(re.sub(r"\\pm\s*", sign, text) for sign in ("", "-")))
         items = split_top_level(inner)[0]
         if opening == "{":
-            return Parts("set", _spread(items), brackets="{}")
+            return Parts("set", _tuples(_spread(items)), brackets="{}")
         if len(items) > 1:
             unordered = opening + closing == "[]" and len(items) > 2
             shape: Shape = "list" if unordered else "tuple" if opening + closing == "()" else "interval"
-            return Parts(shape, tuple(items), brackets=opening + closing)
+            return Parts(shape, tuple(items), brackets=opening + closing, name=name)
         return None
     spread = _spread([text])
     return Parts("list", spread) if len(spread) > 1 else None
 
 
 def _tuples(items: tuple[str, ...]) -> tuple[str, ...]:
-    """`p=5, q=2, p=7, q=2` as (5,2), (7,2), and `x_1=1, x_2=2` without the names, which only number the values."""
+    """`p=5, q=2, p=7, q=2` as (5,2), (7,2), and `x_1=1, x_2=2` with one name: theirs only number the values."""
     names, values = zip(*map(strip_name, items), strict=True)
     if None in names:
         return items
@@ -133,7 +136,7 @@ def _tuples(items: tuple[str, ...]) -> tuple[str, ...]:
     if cycle == len(bare) or len(bare) % cycle or bare != bare[:cycle] * (len(bare) // cycle):
         return items
     if cycle == 1:
-        return values if len(set(names)) > 1 else items
+        return tuple(f"{bare[0]}={value}" for value in values)
     return tuple(f"({';'.join(values[at : at + cycle])})" for at in range(0, len(values), cycle))
 
 

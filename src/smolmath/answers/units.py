@@ -15,11 +15,14 @@ NOT_UNITS = frozenset(
         " times plus minus squared cubed factorial mod modulo divided choose base sin cos tan log ln exp sqrt pi lim"
         " half halves third thirds quarter fourths fifth fifths sixths eighths tenth tenths hundredths"
         " thousandths over under between until except remainder versus vs above below through"
-        " north south east west northeast northwest southeast southwest up down left right forward backward"
         " am pm bc ad th st nd rd lakh crore gross score true false none nan error wrong incorrect instead actually"
         " wait one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty"
         " hypothetically assuming either neither otherwise else"
     ).split()
+)
+# 5 right is no number, but 14 right triangles are one.
+_DIRECTIONS = frozenset(
+    "north south east west northeast northwest southeast southwest up down left right forward backward".split()  # noqa: SIM905
 )
 _NAMES = {  # dimension -> unit -> factor
     "length": {
@@ -55,7 +58,7 @@ _NAMES = {  # dimension -> unit -> factor
 _UNITS = {name: (dimension, Fraction(factor)) for dimension, names in _NAMES.items() for name, factor in names.items()}
 SINGLE_LETTERS = frozenset("mghslLNJWVKMACF")
 _WRAPPED = re.compile(r"\\unit\{([^{}]*)\}")
-_TERM = re.compile(r"(?:(square|sq|cubic|cu)\.? )?([a-zA-Z]+|[$€£¥₹¢])\.?(?:\^\{?([1-4])\}?)?( squared| cubed)?")
+_TERM = re.compile(r"(?:(square|sq|cubic|cu)\.? )?([a-zA-Z]+|[$€£¥₹¢])\.?(?:\^\{?(\d)\}?)?( squared| cubed)?")
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, " squared": 2, " cubed": 3}
 _FUNCTIONS = ("sin", "cos", "tan", "log", "ln", "exp", "sqrt")
 
@@ -102,7 +105,7 @@ def in_conflict(first: str | None, second: str | None) -> bool:
 
 def may_be_unit(words: list[str], *, attached: bool) -> bool:
     """Whether the words behind a number can be its unit; `attached`: without a space, where `5xy` is a product."""
-    if not words or any(word.lower() in NOT_UNITS for word in words):
+    if not words or any(word.lower() in NOT_UNITS for word in words) or words[-1].lower() in _DIRECTIONS:
         return not words
     first = words[0]
     if _measure(first) and (len(first) > 1 or not attached):

@@ -15,6 +15,9 @@ def grade(
     out: Annotated[Path | None, typer.Option(help="Where the verdicts go; FILE.graded.jsonl if not named.")] = None,
     completion: Annotated[str | None, typer.Option(help="Column of the completions.")] = None,
     reference: Annotated[str | None, typer.Option(help="Column of the reference answers.")] = None,
+    question: Annotated[
+        str | None, typer.Option(help="Column of the problems' texts; a copied formula is wrong.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Column that says which are right, for a confusion table.")] = None,
     finished: Annotated[str | None, typer.Option(help="Column that says which were not cut off.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = available_cores(),
@@ -25,7 +28,13 @@ def grade(
     from smolmath.commands.grading import grade_file, summary_tables
 
     out = out or file.with_name(f"{file.name}.graded.jsonl")
-    columns = {"completion": completion, "reference": reference, "label": label, "finished": finished}
+    columns = {
+        "completion": completion,
+        "reference": reference,
+        "question": question,
+        "label": label,
+        "finished": finished,
+    }
     summary = grade_file(file, out, columns=columns, workers=workers, tags=Tags(reasoning_tag, answer_tag))
     for table in summary_tables(summary):
         console.print(table, "")

@@ -26,10 +26,14 @@ CHUNK = 200  # rows that a worker takes at a time
 NAMES = {  # of a column, in the order in which they are looked for
     "completion": ("completion", "response", "output", "generation", "text"),
     "reference": ("reference_answer", "reference", "answer", "gold", "target", "solution"),
+    "question": ("question", "problem", "prompt", "instruction"),
     "label": ("label", "correct", "is_correct"),
     "finished": ("finished",),
 }
 _TRUE, _FALSE = {"true", "1", "yes", "right"}, {"false", "0", "no", "wrong"}
+
+
+Item = tuple[str, str, str | None, bool]  # completion, reference, question, finished
 
 
 class GradingError(SmolmathError):
@@ -68,7 +72,8 @@ def grade_file(
     Args:
         path: .parquet, .jsonl or .csv, plain or gzipped.
         out: .jsonl; written under a temporary name and renamed when whole.
-        columns: names of the columns completion, reference, label and finished; None: found by the names in NAMES.
+        columns: names of the columns completion, reference, question, label and finished; None: found by the names
+            in NAMES.
         workers: processes, each with a judge of its own; 1 grades in this one.
         tags: tag names of the response format.
 
@@ -117,16 +122,14 @@ def _find_columns(path: Path, asked: dict[str, str | None]) -> dict[str, str | N
 
 def _chunks(
     path: Path, named: dict[str, str | None], summary: Summary
-) -> Iterator[tuple[list[dict[str, Any]], list[tuple[str, str, bool]]]]:
+) -> Iterator[tuple[list[dict[str, Any]], list[Item]]]:
     """Rows of the file and what is to be graded of each; rows that can't be read are noted in the summary."""
     readable = _readable(path, named, summary)
     while chunk := list(islice(readable, CHUNK)):
         yield [row for row, _ in chunk], [item for _, item in chunk]
 
 
-def _readable(
-    path: Path, named: dict[str, str | None], summary: Summary
-) -> Iterator[tuple[dict[str, Any], tuple[str, str, bool]]]:
+def _readable(path: Path, named: dict[str, str | None], summary: Summary) -> Iterator[tuple[dict[str, Any], Item]]:
     for number, row, problem in read_rows(path, None):
         if row is not None:
             completion, reference = row.get(str(named["completion"])), row.get(str(named["reference"]))
@@ -140,7 +143,8 @@ def _readable(
                 problem = f"{named['label']} is {row.get(named['label'])!r}, neither true nor false"
             else:
                 finished = _label(row.get(str(named["finished"]))) is not False
-                yield row, (completion, str(reference), finished)
+                question = row.get(named["question"]) if named["question"] else None
+                yield row, (completion, str(reference), question if isinstance(question, str) else None, finished)
                 continue
         summary.unreadable.append(f"row {number + 1}: {problem}")
 
@@ -151,11 +155,11 @@ def _label(value: object) -> bool | None:
 
 
 def _graded(
-    chunks: Iterator[tuple[list[dict[str, Any]], list[tuple[str, str, bool]]]], workers: int, tags: Tags
+    chunks: Iterator[tuple[list[dict[str, Any]], list[Item]]], workers: int, tags: Tags
 ) -> Generator[tuple[list[dict[str, Any]], list[Grade], Counter[str]]]:
     waiting: deque[list[dict[str, Any]]] = deque()
 
-    def items() -> Iterator[list[tuple[str, str, bool]]]:
+    def items() -> Iterator[list[Item]]:
         for rows, chunk in chunks:
             waiting.append(rows)  # the rows stay here: workers need only what is graded
             yield chunk
@@ -164,12 +168,15 @@ def _graded(
         yield waiting.popleft(), grades, undecided
 
 
-def grade_chunk(items: Sequence[tuple[str, str, bool]], tags: Tags) -> tuple[list[Grade], Counter[str]]:
-    """Grades of (completion, reference, finished), and how many of the judge's questions went undecided, by why."""
+def grade_chunk(items: Sequence[Item], tags: Tags) -> tuple[list[Grade], Counter[str]]:
+    """The grades, and how many of the judge's questions went undecided, by why."""
     from smolmath.answers.judge import JUDGE
 
     before = JUDGE.counts.copy()
-    grades = [grade(completion, reference, finished=done, tags=tags) for completion, reference, done in items]
+    grades = [
+        grade(completion, reference, question=question, finished=done, tags=tags)
+        for completion, reference, question, done in items
+    ]
     undecided = JUDGE.counts - before
     del undecided["questions"]
     return grades, undecided

@@ -220,7 +220,8 @@ class Examiner:
 
     def _reasoning(self, row: _Row) -> str | None:
         if row.candidate.traces is not None and self.params.trace != "solution":
-            trace = verified_trace(row.candidate.traces, {row.answer, row.given_answer}, self.params.trace)
+            answers = {row.answer, row.given_answer}
+            trace = verified_trace(row.candidate.traces, row.question, answers, self.params.trace)
             return None if trace is None else storable(trace)
         return storable(as_text(row.candidate.reasoning)).strip() or None
 

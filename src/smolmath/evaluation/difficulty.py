@@ -29,15 +29,15 @@ def pass_rates(
 
     Args:
         batches: files of completions.
-        problems: with their reference answers.
+        problems: with their questions and reference answers.
         workers: processes that grade a file each, with a judge of its own; few completions are graded in this one.
     """
-    references = {problem["id"]: problem["reference_answer"] for problem in problems}
+    asked = {problem["id"]: (problem["question"], problem["reference_answer"]) for problem in problems}
     samples: Counter[str] = Counter()
     correct: Counter[str] = Counter()
     cut: Counter[str] = Counter()
     workers = workers if sum(pq.read_metadata(path).num_rows for path in batches) >= WORTH_WORKERS else 1
-    for rated in ordered_map(partial(_rate, references=references, tags=tags), batches, workers=workers):
+    for rated in ordered_map(partial(_rate, asked=asked, tags=tags), batches, workers=workers):
         for problem, finished, right in rated:
             samples[problem] += 1
             cut[problem] += not finished
@@ -45,12 +45,13 @@ def pass_rates(
     return [{"problem_id": p, "samples": samples[p], "correct": correct[p], "cut": cut[p]} for p in sorted(samples)]
 
 
-def _rate(batch: Path, references: Mapping[str, str], tags: Tags) -> list[tuple[str, bool, bool]]:
+def _rate(batch: Path, asked: Mapping[str, tuple[str, str]], tags: Tags) -> list[tuple[str, bool, bool]]:
     """(problem, finished, right) of each completion."""
     rated = []
     for row in read_table(batch, COMPLETIONS):
         problem, finished = row["problem_id"], row["finish_reason"] == "stop"
-        verdict = grade(row["completion"], references[problem], finished=finished, tags=tags)
+        question, reference = asked[problem]
+        verdict = grade(row["completion"], reference, question=question, finished=finished, tags=tags)
         rated.append((problem, finished, verdict.correct))
     return rated
 

@@ -64,6 +64,7 @@ def _grade_chunk(graded: Sequence[Graded], tags: Tags) -> list[dict[str, Any]]:
     columns: dict[str, list[Any]] = {
         "prompts": [row["prompt"] for row, _ in graded],
         "completions": [row["completion"] for row, _ in graded],
+        "question": [problem["question"] for _, problem in graded],
         "reference_answer": [problem["reference_answer"] for _, problem in graded],
         "reasoning": [problem["reasoning"] for _, problem in graded],
         "finished": [row["finish_reason"] == "stop" for row, _ in graded],
@@ -74,7 +75,9 @@ def _grade_chunk(graded: Sequence[Graded], tags: Tags) -> list[dict[str, Any]]:
     verdicts = []
     for index, (row, problem) in enumerate(graded):
         finished = columns["finished"][index]
-        verdict = grade(row["completion"], problem["reference_answer"], finished=finished, tags=tags)
+        verdict = grade(
+            row["completion"], problem["reference_answer"], question=problem["question"], finished=finished, tags=tags
+        )
         verdicts.append(
             {
                 "problem_id": row["problem_id"],

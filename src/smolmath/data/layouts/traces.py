@@ -17,11 +17,16 @@ _LEFT_OVER = re.compile(r"</?\w*(?:think|thought)\w*\s*>|<\|[^|<>]{1,40}\|>|\\bo
 
 
 def verified_trace(
-    traces: tuple[Trace, ...], references: Collection[str], which: Literal["shortest", "first"]
+    traces: tuple[Trace, ...], question: str, references: Collection[str], which: Literal["shortest", "first"]
 ) -> str | None:
     """The reasoning of the shortest (or first) trace that is complete, verified, and right by our own grader too.
 
-    Args: references: spellings of the reference answer: an option's letter, and its text.
+    Args:
+        traces: generations for the problem.
+        question: the problem's text.
+        references: spellings of the reference answer: an option's letter, and its text.
+        which: of those that are right.
+
     Returns: None if there is none. A trace that nobody verified is taken on the grader's word.
     """
     candidates = [trace for trace in traces if trace.complete and trace.verified is not False]
@@ -32,13 +37,13 @@ def verified_trace(
             continue
         reasoning, *answers = parts
         given = [text for text in answers if text.strip()]
-        if reasoning and given and all(_agrees(text, references) for text in given):
+        if reasoning and given and all(_agrees(text, question, references) for text in given):
             return reasoning
     return None
 
 
-def _agrees(text: str, references: Collection[str]) -> bool:
-    return any(grade(text, reference).correct for reference in references)
+def _agrees(text: str, question: str, references: Collection[str]) -> bool:
+    return any(grade(text, reference, question=question).correct for reference in references)
 
 
 def split_trace(text: str) -> tuple[str, str, str] | None:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from smolmath.answers import DEFAULT_TAGS, Tags, extract_answer, grade, is_verifiable
+from smolmath.answers import DEFAULT_TAGS, Tags, extract_answer
 from smolmath.answers.extract import follows_format
 from smolmath.answers.normalise import normalise
 from smolmath.answers.numbers import parse_number
@@ -29,11 +29,14 @@ from smolmath.rewards.grpo.shaping import (
     overlong,
     repetition_penalty,
     tag_count,
+    verdicts,
 )
 
 RewardFunction = Callable[..., list[float | None]]
 # What TRL and smolmath give by keyword; any other keyword of a reward is an option, set in params.yaml.
-COLUMNS = frozenset({"prompts", "completions", "completion_ids", "reference_answer", "reasoning", "finished", "tags"})
+COLUMNS = frozenset(
+    {"prompts", "completions", "completion_ids", "question", "reference_answer", "reasoning", "finished", "tags"}
+)
 
 # Per character behind the closing tag, in tags: 0.002 of the classic run, at its weight of 0.125 a tag.
 TRAILING_PENALTY = 0.016
@@ -48,6 +51,7 @@ def correctness(
     completions: Sequence[Completion],
     *,
     reference_answer: Sequence[str],
+    question: Sequence[str] | None = None,
     finished: Sequence[bool] | None = None,
     tags: Tags = DEFAULT_TAGS,
     **columns: Any,
@@ -57,12 +61,8 @@ def correctness(
     >>> correctness(["How many?"] * 2, ["<answer>36/2</answer>", "Who knows"], reference_answer=["18", "18"])
     [1.0, 0.0]
     """
-    return [
-        float(grade(text, reference, finished=done, tags=tags).correct) if is_verifiable(reference) else None
-        for text, reference, done in zip(
-            map(completion_text, completions), reference_answer, finished_flags(completions, finished), strict=True
-        )
-    ]
+    rights = verdicts(completions, reference_answer, question, finished, tags)
+    return [None if right is None else float(right) for right in rights]
 
 
 def integer(

@@ -28,6 +28,25 @@ def finished_flags(completions: Sequence[Completion], finished: Sequence[bool] |
     return [True] * len(completions) if finished is None else finished
 
 
+def verdicts(
+    completions: Sequence[Completion],
+    references: Sequence[str],
+    questions: Sequence[str] | None,
+    finished: Sequence[bool] | None,
+    tags: Tags,
+) -> list[bool | None]:
+    """Whether each completion is right; None where the reference is unscorable."""
+    asked: Sequence[str | None] = questions or [None] * len(completions)
+    return [
+        grade(completion_text(completion), reference, question=question, finished=done, tags=tags).correct
+        if is_verifiable(reference)
+        else None
+        for completion, reference, question, done in zip(
+            completions, references, asked, finished_flags(completions, finished), strict=True
+        )
+    ]
+
+
 def cosine_length(
     prompts: Sequence[Any],
     completions: Sequence[Completion],
@@ -37,6 +56,7 @@ def cosine_length(
     max_tokens: int,
     correct: Sequence[float],
     wrong: Sequence[float],
+    question: Sequence[str] | None = None,
     finished: Sequence[bool] | None = None,
     tags: Tags = DEFAULT_TAGS,
     **columns: Any,
@@ -58,12 +78,11 @@ def cosine_length(
     [0.75]
     """
     rewards: list[float | None] = []
-    ends = finished_flags(completions, finished)
-    for completion, reference, ids, done in zip(completions, reference_answer, completion_ids, ends, strict=True):
-        if not is_verifiable(reference):
+    rights = verdicts(completions, reference_answer, question, finished, tags)
+    for right, ids in zip(rights, completion_ids, strict=True):
+        if right is None:
             rewards.append(None)
             continue
-        right = grade(completion_text(completion), reference, finished=done, tags=tags).correct
         start, end = correct if right else wrong
         share = min(len(ids) / max_tokens, 1.0)
         rewards.append(round(end + (start - end) * (1 + math.cos(math.pi * share)) / 2, 12))

@@ -21,6 +21,7 @@ def phase_scorer(phase: GrpoPhase, prompt: PromptParams, tokenizer: Any) -> Scor
             "prompts": [chat_prompt(problem["question"], prompt) for problem in problems],
             "completions": [[{"role": "assistant", "content": completion.text}] for completion in completions],
             "completion_ids": [tokenizer(c.text, add_special_tokens=False)["input_ids"] for c in completions],
+            "question": [problem["question"] for problem in problems],
             "reference_answer": [problem["reference_answer"] for problem in problems],
             "reasoning": [problem["reasoning"] for problem in problems],
             "finished": [completion.finish_reason == "stop" for completion in completions],

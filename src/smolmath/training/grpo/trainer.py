@@ -105,7 +105,7 @@ class SampleCallback(TrainerCallback):  # type: ignore[misc]  # transformers is 
         if state.global_step % self.phase.sample_steps or self.trainer.scored is None:
             return
         mine = self.trainer.scored
-        asked = [(row["prompt"][-1]["content"], row["reference_answer"]) for row in mine.rows]
+        asked = [(row["question"], row["reference_answer"]) for row in mine.rows]
         drawn = gather(list(zip(asked, mine.texts, mine.ids, strict=True)))  # of all processes, as the rewards are
         completions = [
             Completion(text, "stop" if done(tokens, self.ends) else "length", len(tokens)) for _, text, tokens in drawn

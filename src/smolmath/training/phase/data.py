@@ -61,11 +61,12 @@ def fitting_problems(
 
 
 def grpo_dataset(problems: Sequence[dict[str, Any]], prompt: PromptParams) -> Dataset:
-    """Columns prompt (chat), reference_answer, reasoning: what the rewards read."""
+    """Columns prompt (chat), question, reference_answer, reasoning: what the rewards read."""
     return Dataset.from_list(
         [
             {
                 "prompt": chat_prompt(p["question"], prompt),
+                "question": p["question"],
                 "reference_answer": p["reference_answer"],
                 "reasoning": p["reasoning"],
             }

@@ -66,7 +66,13 @@ class Samples:
         rows = []
         for problem, completion, rewards in zip(problems, completions, scored, strict=True):
             finished = completion.finish_reason == "stop"
-            verdict = grade(completion.text, problem["reference_answer"], finished=finished, tags=self.tags)
+            verdict = grade(
+                completion.text,
+                problem["reference_answer"],
+                question=problem["question"],
+                finished=finished,
+                tags=self.tags,
+            )
             rows.append(
                 {
                     "step": step,

@@ -23,7 +23,7 @@ def look(context: PhaseContext[SftPhase]) -> tuple[list[Finding], str]:
         for p, completion in zip(looked_at, taught, strict=True)
     ]
     right = fmean(
-        grade(completion[0]["content"], p["reference_answer"], tags=prompt.tags).correct
+        grade(completion[0]["content"], p["reference_answer"], question=p["question"], tags=prompt.tags).correct
         for p, completion in zip(looked_at, taught, strict=True)
     )
     too_long = fmean(length > limit for length in lengths)

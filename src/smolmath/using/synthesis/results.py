@@ -53,7 +53,7 @@ def write_result(
         for name, group in groupby(completion_rows(drawn.batches), itemgetter("problem_id")):
             rows, problem, found = list(group), by_id[name], []
             completions.add(_batch(rows, schema))
-            outcomes = select(rows, problem["reference_answer"], tags=model.prompt.tags, keep=keep)
+            outcomes = select(rows, problem, tags=model.prompt.tags, keep=keep)
             for row, outcome in zip(rows, outcomes, strict=True):
                 if outcome.reasoning is None:
                     rejected.add(_rejection(NAME, number, outcome.reason, outcome.detail))

@@ -38,16 +38,18 @@ class Outcome:
     detail: str = ""
 
 
-def select(completions: Sequence[Mapping[str, Any]], reference: str, *, tags: Tags, keep: int) -> list[Outcome]:
+def select(
+    completions: Sequence[Mapping[str, Any]], problem: Mapping[str, Any], *, tags: Tags, keep: int
+) -> list[Outcome]:
     """An outcome for each completion of one problem, in their order.
 
-    Args: completions: rows of `COMPLETIONS`. keep: at most so many are kept.
+    Args: completions: rows of `COMPLETIONS`. problem: a row of `PROBLEMS`. keep: at most so many are kept.
     """
     outcomes: list[Outcome] = []
     seen: dict[str, int] = {}  # reasoning, white space aside -> sample
     kept = 0
     for row in completions:
-        outcome = _judged(row, reference, tags)
+        outcome = _judged(row, problem, tags)
         if outcome.reasoning is not None:
             words = " ".join(outcome.reasoning.split())
             if words in seen:
@@ -61,11 +63,12 @@ def select(completions: Sequence[Mapping[str, Any]], reference: str, *, tags: Ta
     return outcomes
 
 
-def _judged(row: Mapping[str, Any], reference: str, tags: Tags) -> Outcome:
+def _judged(row: Mapping[str, Any], problem: Mapping[str, Any], tags: Tags) -> Outcome:
     """The completion by itself."""
     if row["finish_reason"] != "stop":
         return Outcome(None, "cut_off", f"at {row['tokens']} tokens")
-    verdict = grade(row["completion"], reference, tags=tags)
+    reference = problem["reference_answer"]
+    verdict = grade(row["completion"], reference, question=problem["question"], tags=tags)
     if verdict.extracted is None:
         return Outcome(None, "no_answer")
     if not verdict.correct:
