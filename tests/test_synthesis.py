@@ -37,6 +37,7 @@ from tests.conftest import ROOT
 
 MODEL = str(ROOT / "bases" / "calc")
 SYSTEM = "Work it out in <reasoning> tags, then give the result in <answer> tags."
+PROBLEM = {"question": "What is 2 + 2?", "reference_answer": "4"}
 
 
 def worked(reasoning, answer):
@@ -69,7 +70,7 @@ def completions(*texts):
     ],
 )
 def test_a_completion_is_kept_or_rejected_for_the_first_reason_that_fits(text, reason, reasoning):
-    (outcome,) = select(completions(text), "4", tags=Tags(), keep=1)
+    (outcome,) = select(completions(text), PROBLEM, tags=Tags(), keep=1)
     assert (outcome.reason, outcome.reasoning) == (reason, reasoning)
     assert reason in ("", *selection.REASONS)
 
@@ -77,10 +78,10 @@ def test_a_completion_is_kept_or_rejected_for_the_first_reason_that_fits(text, r
 def test_equal_reasonings_count_once_and_the_first_drawn_are_kept():
     long, short, other = worked("2+1=3\n3+1=4", "4"), worked("2+2=4", "4"), worked("1+3=4", "4")
     texts = [long, worked("2+1=3\n\n  3+1=4 ", "4.0"), worked("2+2=5", "5"), short, other, long]
-    one = select(completions(*texts), "4", tags=Tags(), keep=1)
+    one = select(completions(*texts), PROBLEM, tags=Tags(), keep=1)
     assert [outcome.reason for outcome in one] == ["", "duplicate", "wrong_answer", "beyond_keep", "beyond_keep", "duplicate"]  # fmt: skip
     assert one[1].detail == "of sample 1"
-    two = select(completions(*texts), "4", tags=Tags(), keep=2)
+    two = select(completions(*texts), PROBLEM, tags=Tags(), keep=2)
     assert [outcome.reasoning for outcome in two if outcome.reasoning] == ["2+1=3\n3+1=4", "2+2=4"]
 
 

@@ -24,7 +24,7 @@ def row(*generations, **flags):
 
 
 def chosen(read, which="shortest"):
-    return verified_trace(read.traces, [read.reference_answer], which)
+    return verified_trace(read.traces, read.question, [read.reference_answer], which)
 
 
 LONG, SHORT = THINK.format("Okay, " + "6 × 7 is 42. " * 20, "42"), THINK.format("Okay, 6 × 7 is 42.", "42")
@@ -81,8 +81,8 @@ def test_a_thought_that_boxes_another_answer_is_not_taken():
 
 def test_a_letters_trace_may_give_the_letter_or_its_options_text():
     traces = openr1.read(row(THINK.format("It is 42.", "B"))).traces
-    assert verified_trace(traces, ["42", "B"], "shortest") == "It is 42."
-    assert verified_trace(traces, ["42"], "shortest") is None
+    assert verified_trace(traces, "What is 6 × 7?", ["42", "B"], "shortest") == "It is 42."
+    assert verified_trace(traces, "What is 6 × 7?", ["42"], "shortest") is None
 
 
 def test_values_that_are_no_generations_are_passed_over():
@@ -125,7 +125,7 @@ def test_broken_think_tags_make_no_trace(text):
 
 
 def test_a_trace_becomes_a_completion_in_the_asked_format_that_the_grader_finds_right():
-    trace = verified_trace((Trace(SHORT, True, True),), ["42"], "shortest")
+    trace = verified_trace((Trace(SHORT, True, True),), "What is 6 × 7?", ["42"], "shortest")
     (message,) = worked_completion(
         trace, "42", PromptParams(system="", reasoning_tag="reasoning", answer_tag="answer")
     )

@@ -1,12 +1,29 @@
 """docs/grading.md, written from the rules below and the labelled table: python -m tests.answers.page"""
 
+from collections import Counter
 from pathlib import Path
 
 from tests.answers.cases import CASES
-from tests.answers.test_labelled import MISSED
+from tests.answers.respellings import KNOWN
+from tests.answers.test_labelled import MISSED, ROWS
 
 from smolmath.answers.extract import STRATEGIES
 
+CHANGES = """
+## What has changed
+
+Verdicts of earlier versions, and what metrics from before would be by the rules above. Grade again what is compared:
+`smolmath grade FILE --label correct` counts in a table how many verdicts differ.
+
+- Rules 12 and 13 (unfinished arithmetic, copied formulas, sprays) made right verdicts wrong. Models that write worked
+  text lose nothing; a policy that was rewarded for such answers does.
+- Rules 14 to 19 made wrong verdicts right: OpenAI's GSM8K solutions, which end in `A: 18`, outer braces, `\\mathbf`,
+  systems, points, commas before three digits, quantities such as `|z| = 5`, towers of powers, `an + b`.
+- The judge reads an answer as it is written. It used to lower the case of letters, take letters for units, keep only
+  the last equation, and solve equations: `\\frac{N!}{n!}` was `\\frac{n!}{N!}`.
+- The data filter follows: references with a command between digits, a tower or two-letter products are kept now.
+"""
+CONTESTED = [row["contested"] for row in ROWS if "contested" in row]
 PAGE = Path(__file__).parent.parent.parent / "docs" / "grading.md"
 SHOWN = 5  # examples of each verdict per rule
 RULES = {
@@ -48,8 +65,42 @@ RULES = {
     ),
     "10-hostile": (
         "Every pair of strings gets a verdict, quickly",
-        "Nothing is evaluated as code, and text that speaks to the grader changes nothing.",
+        "Nothing is evaluated as code. Where the process that compares formulas dies, hangs or runs out of CPU time, the "
+        "pair is asked once more; if there is still no verdict it counts as not equal, is counted and logged, and is not "
+        "remembered.",
     ),
+    "11-to-the-grader": ("Text that speaks to the grader changes nothing", "Nor does the name of a reference."),
+    "12-unfinished": (
+        "Unfinished arithmetic is no answer",
+        "To a plain number the answer is a literal: an integer, decimal, fraction, percentage, mixed or scientific number, "
+        "one power or one root, with its unit. Where the problem's text is given (`question=`), a formula that is copied "
+        "from it is wrong unless it is written like the reference, and “5 dozen” is 5 where dozens are asked for.",
+    ),
+    "13-sprays": (
+        "A spray is a spray, labelled or not",
+        "Different values in boxes or blocks side by side are several answers: with a label, a number, a hedge or nothing "
+        "between them. A correction is none, and neither are the boxes of the steps of one solution.",
+    ),
+    "14-letters": (
+        "Letters mean what they are",
+        "Case counts; a letter behind an expression is a unit only where it is one; short words of letters are products; "
+        "names of points keep their order.",
+    ),
+    "15-equations": (
+        "Equations are equal as equations",
+        "One is a constant multiple of the other, or their members are equal; nothing is solved. Where one side is a "
+        "value, a name, a quantity or a chain states its last member, unless another contradicts it.",
+    ),
+    "16-names": (
+        "Names that only number the values are no names",
+        "Systems, points and lists of pairs fit one another.",
+    ),
+    "17-commas": (
+        "A comma before three digits is read both ways",
+        "Where a bracket, a space or a list makes it doubtful; one fitting reading is enough.",
+    ),
+    "18-last-lines": ("The last line “A: 18” is a statement", "“Ans: 18” and “**Answer** 18” too."),
+    "19-spellings": ("Spacing, wrapping and style are no difference", "Nor are other names of one function."),
 }
 
 
@@ -67,12 +118,17 @@ FOUND = {
 }
 
 
+def summary(reasons: list[str]) -> str:
+    """How often each reason stands there."""
+    return "; ".join(f"{count} by {reason}" for reason, count in Counter(reasons).most_common())
+
+
 def page() -> str:
     """The whole page."""
     parts = [
         "# What the grader decides",
         "",
-        "`smolmath.answers.grade(completion, reference)` says what a careful examiner would say who sees only the two. "
+        "`smolmath.answers.grade(completion, reference, question=…)` says what a careful examiner would say who sees only these. "
         "Written by `python -m tests.answers.page` from the table that the tests run; a test fails when it is stale.",
     ]
     parts += [
@@ -98,6 +154,18 @@ def page() -> str:
         "right ones are graded wrong:",
         "",
         *(f"- {code(text)}: {why}." for text, why in MISSED.items()),
+        "",
+        "Of the respellings and near misses of real references in tests/answers/test_respelt.py these classes are judged "
+        "wrongly:",
+        "",
+        *(f"- {text}" for text in KNOWN),
+        "",
+        "## Labels that were contested",
+        "",
+        f"{len(CONTESTED)} completions of the table were labelled right until rules 12 and 13 were written: "
+        f"{summary(CONTESTED)}. Their rows say so in the column `contested`.",
+        "",
+        *CHANGES.strip().split("\n"),
     ]
     return "\n".join(parts) + "\n"
 

@@ -1,13 +1,16 @@
 """Equality of two answers, which references can be compared, and the process that decides formulas."""
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from tests.conftest import ending
 
 from smolmath.answers import answers_match, is_verifiable
 from smolmath.answers.judge import JUDGE
@@ -113,6 +116,48 @@ def test_a_killed_judge_counts_as_not_equal_and_is_replaced():
     assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3")
     assert JUDGE._worker.process.pid != supervisor
     assert JUDGE.counts - before == {"questions": 4, "died": 1, "lost": 1}
+
+
+@pytest.mark.parametrize(
+    ("n", "whom", "sent"),
+    [
+        (3, "supervisor", signal.SIGKILL),
+        (4, "supervisor", signal.SIGSTOP),
+        (5, "child", signal.SIGKILL),
+        (6, "child", signal.SIGSTOP),
+    ],
+)
+def test_a_judge_that_is_killed_or_stopped_costs_time_and_no_verdict(n, whom, sent):
+    JUDGE.close()
+    assert JUDGE.equal(predicted=r"\sqrt{9}", reference="3")
+    supervisor = JUDGE._worker.process.pid
+    os.kill(supervisor if whom == "supervisor" else children(supervisor)[0], sent)
+    before = JUDGE.counts.copy()
+    with ending():
+        assert answers_match(rf"\sqrt{{{n * n + 2}+{2 * n}\sqrt{{2}}}}", rf"{n}+\sqrt{{2}}")
+    lost = JUDGE.counts - before
+    assert lost["questions"] == 2
+    assert lost["died"] + lost["lost"] == 1
+
+
+def test_what_the_judge_did_not_decide_is_asked_once_more_and_not_remembered(monkeypatch):
+    replies = [(None, 0.0), (None, 0.0), (True, 0.0)]
+    monkeypatch.setattr(JUDGE, "ask", lambda **question: replies.pop(0))
+    undecided = r"\sqrt{13+4\sqrt{3}}", r"1+2\sqrt{3}"
+    assert not answers_match(*undecided)
+    assert len(replies) == 1
+    assert answers_match(*undecided)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_every_kind_of_process_gives_the_same_verdicts(method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads
+        with ending(), multiprocessing.get_context(method).Pool(2) as pool:
+            verdicts = pool.starmap(
+                answers_match, [(r"2\sin x\cos x", r"\sin 2x"), (r"\sin^2 x", r"\sin x"), ("18", "18.0")]
+            )
+    assert verdicts == [True, False, True]
 
 
 def test_the_judge_leaves_no_process_behind():

@@ -33,7 +33,7 @@ def test_the_prime_has_a_root_for_minus_one_and_every_small_prime():
         (r"2\pi r", r"\pi r^2", False),
         (r"\sqrt{2}+\sqrt{3}", r"\sqrt{5}", False),
         ("y=2x+1", "2x-y+1=0", True),
-        ("x^2-y^2=4", "x^2+y^2=4", None),  # no multiple of one another: the judge may know more
+        ("x^2-y^2=4", "x^2+y^2=4", False),
         ("0.5x", "x/2", True),
         ("0.33x", "x/3", False),
         ("0.33333333333333x", "x/3", None),  # a decimal has a tolerance
@@ -55,7 +55,8 @@ def test_the_prime_has_a_root_for_minus_one_and_every_small_prime():
         ("10^{12}y^{x}", "x", None),  # too large for rounding not to matter
         ("f(2)", "2f", None),
         (r"\frac{1}{x-x}", "1", None),
-        ("x^{99999}", "x", None),
+        ("x^{99999}", "x", False),
+        ("x^{9999999}", "x", None),
         ("(" * 100 + "x" + ")" * 100, "x", None),
         ("x2", "2x", None),
     ],

@@ -27,9 +27,9 @@ def test_the_verdict_is_the_one_of_a_careful_examiner(case):
 
 
 def test_the_table_holds_every_rule_and_both_verdicts():
-    assert len(CASES) >= 150
+    assert len(CASES) >= 350
     assert {(rule.split("-")[0], correct) for rule, *_, correct in CASES} >= {
-        (str(n), verdict) for n in range(1, 11) for verdict in (True, False)
+        (str(n), verdict) for n in range(1, 20) for verdict in (True, False)
     }
 
 
@@ -54,6 +54,26 @@ GOOD = "<reasoning>\n9 * 2\n= 18\n</reasoning>\n<answer>\n18\n</answer>"
 def test_strict_wants_exactly_the_asked_format(completion, strict):
     verdict = grade(completion, "18")
     assert (verdict.correct, verdict.strict) == (True, strict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "question", "correct"),
+    [
+        (r"(x+1)^2", "x^2+2x+1", "Expand $(x+1)^2$.", False),
+        (r"x^2+2x+1", "x^2+2x+1", "Expand $(x+1)^2$.", True),
+        (r"x^2 + 2x + 1", r"(x+1)^{2}", "Factor x^2+2x+1, if you can.", False),
+        (r"\sqrt{324}", "18", r"Find \(\sqrt{324}\).", False),
+        (r"2^{10}", "1024", "What is $2^{10} - 0$?", True),
+        (r"3^{20}", "3^{20}", "Which is larger, $2^{30}$ or $3^{20}$?", True),
+        (r"\frac{1}{2}", "0.5", r"Each falls with probability $\frac{1}{2}$.", True),
+        (r"\sin x \cos x", r"\frac{\sin 2x}{2}", r"Write \[\sin x \cos x = f(2x)\] with one function.", False),
+        ("5 dozen", "5", "How many dozens of eggs?", True),
+        ("5 dozen", "5", "How many eggs?", False),
+        ("60", "60", "How many eggs are 5 dozen?", True),
+    ],
+)
+def test_a_formula_that_is_copied_from_the_question_is_no_answer(answer, reference, question, correct):
+    assert grade(rf"\boxed{{{answer}}}", reference, question=question).correct is correct
 
 
 def test_a_wrong_answer_in_the_right_format_is_not_strict():
@@ -145,6 +165,8 @@ BOMBS = [
     "9**9**9**9", "10^{10^{10}}", "9^{9^{9^{9}}}", "100000!", "(10^{10})!", "9!!!!!!!!", r"\binom{10^9}{5\cdot10^8}",
     r"\frac{1}{" * 500 + "2" + "}" * 500, r"\sqrt{" * 500 + "2" + "}" * 500, "(" * 50_000, "=" * 1_000_000,
     "<answer>" * 125_000, r"\boxed{" * 100_000, "7" * 100_000, "0." + "3" * 100_000, "x+" * 50_000 + "x", "1,000" * 50_000,
+    "5" + "%" * 1_000, r"\frac" * 20_000, r"\mathbf{" * 20_000 + "5" + "}" * 20_000, "{" * 50_000 + "5" + "}" * 50_000,
+    "=5" * 50_000, r"\sqrt(" * 20_000, "(x)=(" * 20_000, "1,000;" * 20_000,
     "\x00" * 1000 + "5", "\ud800", "\udfff5", "1e999999999", "1e-999999999", r"\sum_{k=1}^{10^9} k^{k}", "a" * 1_000_000,
     r"\int_0^1 " * 200, "{" * 100_000 + "}" * 100_000, "٣" * 10_000, r"\text{" * 50_000, "5 " * 200_000, "\u202e5", "½" * 50_000,
 ]  # fmt: skip

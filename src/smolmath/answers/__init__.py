@@ -5,15 +5,20 @@ time, without raising. The policy is in docs/grading.md; reading is in extract.p
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from smolmath.answers.compare import answers_match
 from smolmath.answers.copied import is_copied
 from smolmath.answers.extract import Extraction, extract_answer, follows_format
 from smolmath.answers.kinds import is_verifiable
+from smolmath.answers.normalise import normalise
+from smolmath.answers.numbers import parse_number
 from smolmath.tags import DEFAULT_TAGS, Tags
 
-__all__ = ["DEFAULT_TAGS", "Extraction", "Grade", "Tags", "answers_match", "extract_answer", "grade", "is_verifiable"]
+__all__ = [
+    "DEFAULT_TAGS", "Extraction", "Grade", "Tags", "answers_match", "expect", "extract_answer", "grade", "is_verifiable",
+]  # fmt: skip
 
 _DOZEN = re.compile(r"(?:\\text\{)?\s?\bdozens?\b\}?", re.IGNORECASE)
 
@@ -55,6 +60,14 @@ def grade(
         strategy=extraction.strategy,
         verifiable=is_verifiable(reference),
     )
+
+
+def expect(references: Iterable[str]) -> None:
+    """Start the process that compares formulas, if one of these references may need it, so that none waits for it."""
+    if not all(parse_number(normalise(reference)) for reference in references):
+        from smolmath.answers.judge import JUDGE  # plain answers must not pay for the process machinery
+
+        JUDGE.warm_up()
 
 
 def _is_right(answer: str, reference: str, question: str | None) -> bool:

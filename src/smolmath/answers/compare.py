@@ -60,7 +60,9 @@ _BOUND = re.compile(r"\\(?:sum|prod|int)(?![a-z])(?:\\limits)?(?:_\{[^{}]{0,40}\
 _ORDERED = ("tuple", "interval", "matrix")
 _CHOICES = re.compile(r"\(?[A-H]\)?(?:(?:[,;&]|\s?and\s?)?\(?[A-H]\)?){1,7}")
 _NAME_OF_POINTS = re.compile(r"[A-Z]{2,}")
+_ORDINAL = r"\unit{th}"
 _GROUPED = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?!\d)")  # one number, or several
+_SPECIAL = re.compile(r"\\(?:infty|emptyset)(?![a-z])|^-?\d+/0$")  # no number, and no formula is one of them
 _IRRATIONAL = re.compile(r"\\(?:sqrt|pi|ln|log|sin|cos|tan|exp)(?![a-z])|e\^")
 _LETTER_BEHIND = re.compile(r"\d\s?[a-zA-Z]")
 
@@ -137,6 +139,8 @@ def _match(predicted: str, reference: str) -> bool:
         predicted = f"{whole}.{fraction[:100]}" if fraction else whole
         if len(predicted) > MAX_ANSWER or len(reference) > MAX_ANSWER:
             return False
+    if _ORDINAL in predicted and _ORDINAL not in reference:
+        return False  # 18th is not 18
     predicted, reference = without_statement(predicted), without_statement(reference)
     if MARKS.search(reference):
         return "".join(MARKS.findall(predicted)) == "".join(MARKS.findall(reference))
@@ -209,6 +213,9 @@ def _equal(predicted: str, reference: str, budget: _Budget) -> bool:
     if len(members[0]) > 1 or len(members[1]) > 1:
         values = [stated_value(each) if len(each) > 1 else each[0] for each in members]
         return None not in values and _equal(values[0] or "", values[1] or "", budget)
+    special = _SPECIAL.search(predicted), _SPECIAL.search(reference)
+    if bool(special[0]) != bool(special[1]):
+        return False
     if _cannot_be(predicted, reference_number) or _cannot_be(reference, predicted_number):
         return False
     if reference_number and reference_number.literal and _is_unfinished(without_units(predicted), reference_number):

@@ -23,7 +23,7 @@ def is_copied(answer: str, reference: str, question: str) -> bool:
     """
     said = _squeezed(normalise(answer))
     number = parse_number(said)
-    if not _WORKED_OUT.search(said[1:]) or (number and number.literal and "^" not in said) or len(said) > 500:
+    if not _WORKED_OUT.search(said.lstrip("+-")) or (number and number.literal and "^" not in said) or len(said) > 500:
         return False
     return said in _formulas(question[:_MAX_QUESTION]) and said != _squeezed(normalise(reference))
 

@@ -182,9 +182,10 @@ def _without_block(scope: str, finished: bool) -> Extraction:
         found.append((line, "hashes"))
     # By position first: what is said before a box or a #### line is not looked at.
     start = max((piece.end for piece, _ in found), default=0)
-    statement = _last_statement(ANSWER_IS, scope, finished, start) or (_last_line(scope, start) if finished else None)
-    if statement:
+    if statement := _last_statement(ANSWER_IS, scope, finished, start):
         found.append((statement, "the_answer_is"))
+    if finished and (line := _last_line(scope, start)):
+        found.append((line, "the_answer_is"))
     if not found:
         return _closing_sentence(scope) if finished else Extraction(None, None)
     (_, end, text, _), strategy = max(found)

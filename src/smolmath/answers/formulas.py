@@ -192,7 +192,7 @@ class _FieldReader(Reader[int]):
 
 
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
-    r"\sin": cmath.sin, r"\cos": cmath.cos, r"\tan": cmath.tan, r"\ln": cmath.log, r"\exp": cmath.exp,
+    r"\sin": cmath.sin, r"\cos": cmath.cos, r"\tan": cmath.tan, r"\ln": cmath.log, r"\exp": cmath.exp, r"\log": cmath.log10,
     r"\arctan": cmath.atan, r"\arcsin": cmath.asin, r"\arccos": cmath.acos,
 }  # fmt: skip
 
@@ -235,15 +235,22 @@ class _FloatReader(Reader[complex]):
     def function(self, token: str) -> complex:
         if token == r"\binom":
             n, k = self.group("{", "}"), self.group("{", "}")
-            if n != int(n.real) or k != int(k.real) or not 0 <= k.real <= n.real <= 40:
+            if k != int(k.real) or not 0 <= k.real <= 40:
                 raise NotAlgebraic
-            return self.reduced(complex(math.comb(int(n.real), int(k.real))))
+            # n may be a variable: n(n-1)…(n-k+1)/k!
+            return self.reduced(prod((n - i for i in range(int(k.real))), start=1 + 0j) / math.factorial(int(k.real)))
         name, _, base = token.partition("_")
-        if name == r"\log" and base:
+        if name == r"\log" and base.strip("{}").isdecimal():
             return self.reduced(cmath.log(self._argument()) / cmath.log(float(base.strip("{}"))))
-        if token not in _FUNCTIONS or self.peek() == "^":
+        if token not in _FUNCTIONS:
             raise NotAlgebraic
-        return self.reduced(_FUNCTIONS[token](self._argument()))
+        if self.peek() != "^":
+            return self.reduced(_FUNCTIONS[token](self._argument()))
+        self.take()
+        exponent = self.group("{", "}") if self.peek() == "{" else self.factor()
+        if exponent not in (2, 3, 4) or token in (r"\ln", r"\log", r"\exp"):
+            raise NotAlgebraic  # \sin^{-1} is the inverse function
+        return self.reduced(_FUNCTIONS[token](self._argument()) ** int(exponent.real))
 
     def _argument(self) -> complex:
         r"""A group, or the factors up to the next sign or function: `\sin 2x`, `\cos\frac{\pi}{3}`."""

@@ -19,7 +19,6 @@ from typing import Any
 
 from smolmath.answers.judge import can_be_read
 
-OVERRUN, DIED = b'["overrun", 1.0]\n', b'["died", 1.0]\n'
 MEMORY_LIMIT_BYTES = 3 * 2**30
 WORKING_DIGITS = 60
 # Two exact values whose first 45 digits agree are taken for equal; sympy proves the rest too slowly to wait for.
@@ -146,12 +145,12 @@ class _Child:
         self.questions, self.verdicts = questions_in, verdicts_out
 
     def ask(self, request: bytes) -> bytes:
-        """The child's reply, or why there is none."""
+        """The child's reply, empty if there is none."""
         with contextlib.suppress(OSError):
             os.write(self.questions, request)
         # Its own timer counts CPU time, so it may be waited for as long as it runs. A verdict is a few bytes, which a
         # pipe passes on whole; there is none where the child ended.
-        return os.read(self.verdicts, 64) if can_be_read(self.verdicts, self.pid) else DIED
+        return os.read(self.verdicts, 64) if can_be_read(self.verdicts, self.pid) else b""
 
     def end(self) -> bool:
         """Kill it; whether it was its own timer that had ended it."""
@@ -198,8 +197,9 @@ def main() -> None:
     replies.write(b'"ready"\n')
     for request in sys.stdin.buffer:
         reply = child.ask(request)
-        if reply in (b"", DIED):
-            reply = OVERRUN if child.end() else DIED
+        if not reply:
+            spent = json.loads(request)["limit_s"]
+            reply = json.dumps(["overrun" if child.end() else "died", spent]).encode() + b"\n"
             child = _Child()
         replies.write(reply)
     child.end()

@@ -31,8 +31,8 @@ _CONNECTORS = re.compile(r"(?<![a-zA-Z\\])(?:and|or|either|both)(?![a-zA-Z])")
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh tanh max min gcd lcm".split()  # noqa: SIM905
 )
-_PROSE = frozenset("not or and is no the for yes any all none".split())  # noqa: SIM905
-_SHORT = frozenset("if to of in an at by it so as on we he am pm".split())  # noqa: SIM905 - or letters of a product
+_PROSE = frozenset("not or and is no the for yes any all none so to of we he".split())  # noqa: SIM905
+_SHORT = frozenset("if in an at by it as on am pm".split())  # noqa: SIM905 - or letters of a product
 _NOT_A_FORMULA = re.compile(r"""[:"?#@&]|\.\.|(?<!~)\[|\d'|\d[a-zA-Z]+\d|\d\s+\d|(?<![a-zA-Z~])_""")  # ~ a command
 OF_AN_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 # What sympy would write out: towers of numbers, powers of thousands, factorials of hundreds.

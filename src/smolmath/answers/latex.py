@@ -100,12 +100,15 @@ def with_arguments(text: str) -> str:
 
 def without_outer_braces(text: str) -> str:
     r"""The text without braces around the whole of it: `{14\pi}`, `{(1,2)}`; `{1,2}` is a set."""
-    while len(text) > 2 and text[0] == "{" and text[-1] == "}" and closing_of(text).get(0) == len(text) - 1:
-        inner = text[1:-1].strip()
-        if _INFIX.search(inner) or ("\\" not in inner and _has_parts(inner)):
-            break
-        text = inner
-    return text
+    if not (text.startswith("{") and text.endswith("}")):
+        return text
+    pairs, around = closing_of(text), 0
+    while pairs.get(around) == len(text) - 1 - around and len(text) > 2 * around + 2:
+        around += 1
+    inner = text[around : len(text) - around].strip()
+    if around and (_INFIX.search(inner) or ("\\" not in inner and _has_parts(inner))):
+        around -= 1
+    return text[around : len(text) - around].strip()
 
 
 def _has_parts(text: str) -> bool:

@@ -97,8 +97,8 @@ def parse_number(text: str) -> Number | None:
         return None
     if tail.startswith("%"):
         number, tail = replace(number, percent=True), tail[1:].strip()
-    elif re.match(r"(?:percent|per cent|pct)\b", tail, re.IGNORECASE):
-        return replace(number, percent=True)
+    elif found := re.match(r"(?:percent|per cent|pct)\b\s?", tail, re.IGNORECASE):
+        number, tail = replace(number, percent=True), tail[found.end() :]
     if not tail:
         return replace(number, unit=unit)
     return _with_unit(number, tail, unit, attached=bare[head.end() : head.end() + 1].isalpha())
@@ -197,8 +197,6 @@ def numbers_match(predicted: Number, reference: Number) -> bool:
         return _close(replace(predicted, value=predicted.value * factor), reference)
     if reference.literal and not predicted.literal:
         return False  # 3*6 is yet to be worked out
-    if _is_ordinal(predicted) and not _is_ordinal(reference):
-        return False
     dozens = [12 if (number.unit or "").startswith("dozen") else 1 for number in (predicted, reference)]
     if dozens[0] != dozens[1]:
         predicted = replace(predicted, value=predicted.value * dozens[0])
@@ -211,10 +209,6 @@ def numbers_match(predicted: Number, reference: Number) -> bool:
         return _close(predicted, reference) or _close(share, reference)
     as_share = replace(reference, value=reference.value / 100, places=reference.places and reference.places + 2)
     return _close(predicted, reference) or _close(predicted, as_share)
-
-
-def _is_ordinal(number: Number) -> bool:
-    return unwrapped(number.unit or "").strip().startswith("th")
 
 
 def _close(predicted: Number, reference: Number) -> bool:

@@ -22,7 +22,7 @@ _ASSIGNMENT = re.compile(rf"({_NAME}|[a-zA-Z]{{2,12}})(?:=(?!=)|\\equiv\s?(?![a-
 _MEMBERSHIP = re.compile(rf"(?:{_NAME}|\([a-zA-Z](?:[,;][a-zA-Z])+\))\\in(?![a-zA-Z])\s*")
 _JOIN = re.compile(r"\s*(?:(?<![a-zA-Z\\])(and|or)(?![a-zA-Z])|[;,&])\s*", re.IGNORECASE)
 _MATRIX = re.compile(
-    r"[(\[]?\\begin\{((?:[pbB]|small)?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL
+    r"[(\[]?\\begin\{((?:[pbB]|small)?matrix|array)\}(?:\{[lcr|]*\})?((?:(?!\\end).)*)\\end\{\1\}[)\]]?", re.DOTALL
 )
 _CASES = re.compile(
     r"(?:\\\{\s?\\begin\{(array|aligned|matrix|gathered)\}|\\begin\{(cases)\})(?:\{[lcr|]*\})?(.*)\\end\{(?:\1|\2)\}\.?",

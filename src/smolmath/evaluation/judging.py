@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from smolmath.answers import grade
+from smolmath.answers import expect, grade
 from smolmath.errors import StageError
 from smolmath.evaluation.voting import AnswerGroups
 from smolmath.rewards.grpo.rewards import reward_functions
@@ -69,6 +69,7 @@ def _grade_chunk(graded: Sequence[Graded], tags: Tags) -> list[dict[str, Any]]:
         "reasoning": [problem["reasoning"] for _, problem in graded],
         "finished": [row["finish_reason"] == "stop" for row, _ in graded],
     }
+    expect(columns["reference_answer"])
     rewards = zip(EVALUATED_REWARDS, reward_functions(list(EVALUATED_REWARDS), tags), strict=True)
     scores = {name: reward(**columns) for name, reward in rewards}
     answers = AnswerGroups()

@@ -6,6 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from smolmath.answers import expect
 from smolmath.errors import StageError
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt, worked_completion
@@ -62,6 +63,7 @@ def fitting_problems(
 
 def grpo_dataset(problems: Sequence[dict[str, Any]], prompt: PromptParams) -> Dataset:
     """Columns prompt (chat), question, reference_answer, reasoning: what the rewards read."""
+    expect(p["reference_answer"] for p in problems)
     return Dataset.from_list(
         [
             {
