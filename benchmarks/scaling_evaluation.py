@@ -117,7 +117,7 @@ def graded_rows(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     for number, (reference, same, wrong) in enumerate(_answers(count // SAMPLES, choose)):
         problem = f"{number:016x}"
         worked = f"Step by step: 3 * {number} = {3 * number}, and {number} + 4 = {number + 4}.\n" * 6
-        problems.append({"id": problem, "reference_answer": reference, "reasoning": worked})
+        problems.append({"id": problem, "question": "What is it?", "reference_answer": reference, "reasoning": worked})
         for sample in range(SAMPLES):
             answer = choose.choice([reference, same, wrong, str(choose.randint(2, 9))])
             completions.append(

@@ -26,7 +26,12 @@ REFERENCES = {
 }
 WRONG = ["x+1", "1 + x", "1/3", r"\frac{1}{3}", r"2\sqrt{2}", "Paris", "8", None]
 PROBLEMS = [
-    {"id": f"{i:016x}", "reference_answer": reference, "reasoning": "1+1=2\n2+5=7" if i % 2 else None}
+    {
+        "id": f"{i:016x}",
+        "question": f"What is it, {i}?",
+        "reference_answer": reference,
+        "reasoning": "1+1=2\n2+5=7" if i % 2 else None,
+    }
     for i, reference in enumerate(REFERENCES)
 ]
 

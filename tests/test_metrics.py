@@ -97,6 +97,6 @@ def test_equal_answers_vote_together_however_they_are_written():
          "completion": "nothing" if answer is None else f"<answer>\n{answer}\n</answer>"}
         for i, answer in enumerate(answers, start=1)
     ]  # fmt: skip
-    problem = {"id": "p", "reference_answer": "7", "reasoning": None}
+    problem = {"id": "p", "question": "How many?", "reference_answer": "7", "reasoning": None}
     verdicts = grade_completions(rows, [problem], DEFAULT_TAGS)
     assert [row["answer_group"] for row in verdicts] == [1, 1, 2, 1, 2, None, 0]

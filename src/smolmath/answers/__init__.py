@@ -17,7 +17,8 @@ from smolmath.answers.numbers import parse_number
 from smolmath.tags import DEFAULT_TAGS, Tags
 
 __all__ = [
-    "DEFAULT_TAGS", "Extraction", "Grade", "Tags", "answers_match", "expect", "extract_answer", "grade", "is_verifiable",
+    "DEFAULT_TAGS", "Extraction", "Grade", "Tags", "answers_match", "expect", "extract_answer", "grade",
+    "is_verifiable",
 ]  # fmt: skip
 
 _DOZEN = re.compile(r"(?:\\text\{)?\s?\bdozens?\b\}?", re.IGNORECASE)

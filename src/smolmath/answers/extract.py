@@ -52,7 +52,7 @@ _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:aligned|align\*?|gathered|equati
 _LIST_ITEM = re.compile(r"\d{1,2}[.)]\s+\S")
 _END_OF_TURN = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id|end)\|>")
 _ANSWER_LINE = re.compile(
-    r"[\W_]{0,6}(?:A[*_]{0,3}:|(?:ans|answer)\b[\s*_:.=-]{1,6})[\s*_]*([^\n]{1,1000})", re.IGNORECASE
+    r"[\W_]{0,6}(?:A[*_]{0,3}:|(?:ans|answer)\b[\s*_:.=]{1,6})[\s*_]*([^\n]{1,1000})", re.IGNORECASE
 )
 _ANY_TAG = re.compile(r"</?[a-zA-Z_]+>")
 _PAUSE = re.compile(r"^[\s,;:!]*(?:\.(?!\d))?[\s,;:!]*")

@@ -192,7 +192,8 @@ class _FieldReader(Reader[int]):
 
 
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
-    r"\sin": cmath.sin, r"\cos": cmath.cos, r"\tan": cmath.tan, r"\ln": cmath.log, r"\exp": cmath.exp, r"\log": cmath.log10,
+    r"\sin": cmath.sin, r"\cos": cmath.cos, r"\tan": cmath.tan, r"\ln": cmath.log, r"\exp": cmath.exp,
+    r"\log": cmath.log10,
     r"\arctan": cmath.atan, r"\arcsin": cmath.asin, r"\arccos": cmath.acos,
 }  # fmt: skip
 
