@@ -14,6 +14,11 @@ _SIDE_BY_SIDE = re.compile(
 _OR = re.compile(
     r"\b(?:or|maybe|perhaps|possibly|alternatively|else|either|could|might|may|option|choice|guess|candidate)\b", re.I
 )
+_ANOTHER_TRY = re.compile(
+    r"\b(?:(?:second|another|other|next|last) (?:try|attempt|guess|option|possibility)|(?:try|consider) also|also try"
+    r"|if (?:that|this|it) (?:is|was) (?:not|n't)|if not\b|backup|fallback)\b",
+    re.IGNORECASE,
+)
 MAX_BETWEEN = 120  # characters between two answers that are offered side by side
 _NO_ANSWER = frozenset(("and", "or", "...", "…", "tag", "tags"))  # what stands between tags that are only mentioned
 
@@ -44,14 +49,19 @@ def find_blocks(text: str, name: str) -> tuple[list[Block], str | None]:
     opening: re.Match[str] | None = None
     twice: Block | None = None
     blocks: list[Block] = []
+    nested: list[Block] = []
     for tag in answer_tag(name).finditer(text):
         if not tag[1]:
+            if opening and re.fullmatch(r"\s*\S{1,40}\s*", text[opening.end() : tag.start()]):
+                # "<answer>17 <answer>18</answer>" offers both; "<answer> tags" only mentions one.
+                nested.append(Block(opening.start(), opening.end(), tag.start(), tag.start()))
             twice = Block(opening.start(), opening.end(), tag.start(), tag.end()) if opening else None
             opening = tag
         elif opening:
             if text[opening.end() : tag.start()].strip(" \t\n`").lower() not in _NO_ANSWER:
+                blocks += [block for block in nested if text[block.start : block.end].strip()[-1:].isdigit()]
                 blocks.append(Block(opening.start(), opening.end(), tag.start(), tag.end()))
-            opening = twice = None
+            opening, twice, nested = None, None, []
     # "<answer>24<answer>": the second was meant to close the first.
     if twice and not text[twice.closed :].strip() and text[twice.start : twice.end].strip():
         return [*blocks, twice], None
@@ -60,7 +70,11 @@ def find_blocks(text: str, name: str) -> tuple[list[Block], str | None]:
 
 def joint(between: str) -> str | None:
     """How two answers are joined by what stands between them, " or " or ", "; None if the second follows the first."""
-    if len(between) > MAX_BETWEEN or not _SIDE_BY_SIDE.fullmatch(between):
+    if len(between) > MAX_BETWEEN:
+        return None
+    if _ANOTHER_TRY.search(between):
+        return " or "
+    if not _SIDE_BY_SIDE.fullmatch(between):
         return None
     return " or " if _OR.search(between) else ", "
 

@@ -20,6 +20,7 @@ from smolmath.answers.phrases import (
     COURTESY,
     DENIED,
     FINAL_ANSWER,
+    IF,
     NEGATED,
     OR_ELSE,
     REFUSAL,
@@ -232,7 +233,7 @@ def _last_statement(pattern: re.Pattern[str], text: str, finished: bool, start: 
         before = text[max(0, found.start() - 200) : found.start()]
         around = SENTENCE_END.split(before)[-1] + found[0] + stated_there
         denied = NEGATED.match(stated_there) and not REPLACEMENT.match(stated_there)
-        if WRONG_ONE.search(before) or denied or TO_THE_GRADER.search(around):
+        if WRONG_ONE.search(before) or IF.search(before) or denied or TO_THE_GRADER.search(around):
             continue
         if HAS_VALUE.search(stated_there):
             return Piece(found.end() + lead, found.end() + len(stated_there.rstrip()), stated_there.strip())

@@ -40,6 +40,9 @@ WITHDRAWAL = re.compile(
 )
 SECOND_THOUGHT = re.compile(r"\W*(?:wait|hmm+|oops|no|oh no|actually|sorry|hold on|correction)\b", re.IGNORECASE)
 DENIED = re.compile(r"(?:\b(?:not|never)|n't)\W{0,6}\Z", re.IGNORECASE)
+IF = re.compile(
+    r"\b(?:if|whether|unless|assuming|suppose)\s(?:that )?(?:the |my |our |your |this )?(?:final |correct )?\Z", re.I
+)
 WRONG_ONE = re.compile(r"\b(?:(?:wrong|incorrect|false|naive|tempting)|common (?:\w+ )?)\s?\Z", re.IGNORECASE)
 OR_ELSE = re.compile(r"[\s.,;!*$)\]}-]{0,8}\bor\b[^.\n]{0,60}", re.IGNORECASE)
 NEGATED = re.compile(r"\W*(?:not|no longer|never|unknown|unclear|wrong|incorrect)\b", re.IGNORECASE)
@@ -60,7 +63,7 @@ NO_STATEMENT = re.compile(
     r" (?:know|be (?:sure|determined|found|solved)|say|tell|sure|determine|enough|possible|solve|answer|find)"
     r"|\b(?:is|are|was) (?:wrong|incorrect|false|not right|not correct)\b|\b(?:wrong|incorrect) answers?\b"
     r"|\b(?:don't|doesn't|do not|does not) think\b|\bdoubt\b"
-    r"|\bno longer\b|\bunsure\b|\bunknown\b|\bimpossible\b|\beither \W?\d|\bneither \W?\d|\brespectively\b"
+    r"|\bif (?:the|my) (?:final |correct )?answer\b|\bno longer\b|\bunsure\b|\bunknown\b|\bimpossible\b|\beither \W?\d|\bneither \W?\d|\brespectively\b"
     r"|\bhow (?:many|much|long|far|old)\b(?!.*=)|\b(?:we|I|you) (?:still )?need to find\b"
     r"|\blet me (?:consider|think|check|try|see)\b|\bneed to think\b"
     r"|\b(?:it|problem|question|text) says\b|\bclarify\b|\bplease provide\b|\bmore information\b",
@@ -102,7 +105,7 @@ OPERATOR_BEHIND = re.compile(
 )
 
 # What stands between two numbers of a sentence.
-RANGE = re.compile(r"\s*(?:to|through|till|until|/|[-–—])\s*", re.IGNORECASE)
+RANGE = re.compile(r"\s*(?:°\s?[CF]?\s)?(?:to|through|till|until|/|[-–—])\s*", re.IGNORECASE)
 HEDGE = re.compile(
     r"\b(?:or|but|either|could|might|may|maybe|perhaps|possibly|alternatively|versus|vs|else|otherwise)\b",
     re.IGNORECASE,

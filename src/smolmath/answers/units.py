@@ -17,7 +17,7 @@ NOT_UNITS = frozenset(
         " thousandths over under between until except remainder versus vs above below through"
         " am pm bc ad th st nd rd lakh crore gross score true false none nan error wrong incorrect instead actually"
         " wait one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty"
-        " hypothetically assuming either neither otherwise else"
+        " too binary octal hexadecimal hypothetically assuming either neither otherwise else"
     ).split()
 )
 # 5 right is no number, but 14 right triangles are one.
