@@ -63,7 +63,8 @@ NO_STATEMENT = re.compile(
     r" (?:know|be (?:sure|determined|found|solved)|say|tell|sure|determine|enough|possible|solve|answer|find)"
     r"|\b(?:is|are|was) (?:wrong|incorrect|false|not right|not correct)\b|\b(?:wrong|incorrect) answers?\b"
     r"|\b(?:don't|doesn't|do not|does not) think\b|\bdoubt\b"
-    r"|\bif (?:the|my) (?:final |correct )?answer\b|\bno longer\b|\bunsure\b|\bunknown\b|\bimpossible\b|\beither \W?\d|\bneither \W?\d|\brespectively\b"
+    r"|\bif (?:the|my) (?:final |correct )?answer\b"
+    r"|\bno longer\b|\bunsure\b|\bunknown\b|\bimpossible\b|\beither \W?\d|\bneither \W?\d|\brespectively\b"
     r"|\bhow (?:many|much|long|far|old)\b(?!.*=)|\b(?:we|I|you) (?:still )?need to find\b"
     r"|\blet me (?:consider|think|check|try|see)\b|\bneed to think\b"
     r"|\b(?:it|problem|question|text) says\b|\bclarify\b|\bplease provide\b|\bmore information\b",

@@ -70,7 +70,7 @@ _LEAD = re.compile(
     re.I,
 )
 _CHANGED = re.compile(
-    rf"\W*{_PLAIN}\s(?:less|fewer|more|too \w{1, 10}|in (?:binary|octal|hex\w{0, 8}))\W*"
+    rf"\W*{_PLAIN}\s(?:less|fewer|more|too \w+|in (?:binary|octal|hexadecimal))\W*"
 )  # 18 less is not 18
 _ASSIGNED = re.compile(r"(?<!\w)[a-zA-Z]\s?=\s?[-\d]")
 HAS_VALUE = re.compile(r"\d|\\[a-zA-Z]{2,}|(?<![\w'])[A-J](?![\w'])|[πθ∞√]")
