@@ -21,6 +21,8 @@ Verdicts of earlier versions, and what metrics from before would be by the rules
   systems, points, commas before three digits, quantities such as `|z| = 5`, towers of powers, `an + b`.
 - The judge reads an answer as it is written. It used to lower the case of letters, take letters for units, keep only
   the last equation, and solve equations: `\\frac{N!}{n!}` was `\\frac{n!}{N!}`.
+- Of the demo's 7,680 completions 13 changed, all from wrong to right: `<answer> 9 <answer> </answer>`, where the second tag
+  was meant to close the first.
 - The data filter follows: references with a command between digits, a tower or two-letter products are kept now.
 """
 CONTESTED = [row["contested"] for row in ROWS if "contested" in row]
