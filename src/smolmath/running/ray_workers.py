@@ -9,15 +9,13 @@ import os
 import shutil
 import socket
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import smolmath
-from smolmath.running.workers import AHEAD, RETRIES, WorkerError, available_cores, worker_died
+from smolmath.running.workers import AHEAD, WorkerError, available_cores, in_order
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -81,27 +79,17 @@ class RayPool:
 
     def __init__(self, ray: Any, workers: int) -> None:
         self._ray, self._workers = ray, workers
-        # Only a process's end is tried again: an error would come again.
-        self._task = ray.remote(_call).options(num_cpus=1, max_retries=RETRIES, retry_exceptions=False)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        ray = self._ray
-        held = [ray.put(function)]  # in a list Ray leaves it as it is, and the worker reads it once
-        remaining = iter(items)
-        waiting: deque[tuple[T, Any]] = deque()
-        while True:
-            for item in islice(remaining, AHEAD * self._workers - len(waiting)):
-                waiting.append((item, self._task.remote(held, item, os.getcwd())))
-            if not waiting:
-                return
-            item, task = waiting.popleft()
-            try:
-                result = ray.get(task)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
-            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
-                raise worker_died(item) from None
-            yield result
+        held = [self._ray.put(function)]  # in a list Ray leaves it as it is, and the worker reads it once
+        task, folder, errors = self._ray.remote(_call), os.getcwd(), self._ray.exceptions
+        died = (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError)
+        try:
+            yield from in_order(
+                lambda item: task.remote(held, item, folder).future(), items, ahead=AHEAD * self._workers, died=died
+            )
+        except errors.RayTaskError as error:
+            raise error.cause from None
 
 
 def _call(held: list[Any], item: Any, folder: str) -> Any:

@@ -1,13 +1,12 @@
 """One function over many items in several processes: results in the items' order, memory bounded, no orphans.
 
-The processes are this machine's, or those of a Ray cluster (ray_workers.py). A process that dies costs its items
-another try: each is a function of the item alone, so that the results are the same.
+The processes are this machine's (`concurrent.futures`), where one that dies ends the work, or those of a Ray cluster
+(ray_workers.py), where Ray does lost work again. Each result is a function of its item alone, so both give the same.
 """
 
 import os
 import pickle
 import signal
-import sys
 import textwrap
 import threading
 import time
@@ -16,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from multiprocessing import get_context
@@ -29,7 +27,6 @@ from smolmath.errors import SmolmathError
 T = TypeVar("T")
 R = TypeVar("R")
 AHEAD = 2  # items per worker that wait or are worked on: keeps all busy, holds few
-RETRIES = 2  # of an item that a worker died over
 
 
 class WorkerError(SmolmathError):
@@ -46,7 +43,7 @@ class Pool(Protocol):
             function: sent to each worker once, so it may hold much; it and the items must pickle.
             items: read as results are taken, a few ahead.
 
-        Raises: WorkerError if workers die over an item again and again, and whatever `function` raises.
+        Raises: WorkerError if a worker dies (on Ray: again and again), and whatever `function` raises.
         """
         ...
 
@@ -92,13 +89,32 @@ def ordered_map(
         yield from processes.map(function, items)
 
 
-def worker_died(item: object) -> WorkerError:
-    """The error for an item over which several workers have died."""
-    return WorkerError(
-        f"worker processes ended before their time {RETRIES + 1} times at the same work "
-        f"({textwrap.shorten(str(item), 80)}); when memory is short the system ends the largest process. "
-        "Set hardware.workers to a smaller number (smolmath grade: --workers)."
-    )
+def in_order(
+    submit: Callable[[T], Future[R]], items: Iterable[T], *, ahead: int, died: tuple[type[Exception], ...]
+) -> Iterator[R]:
+    """Results of `submit(item)` in the items' order, `ahead` items submitted at a time.
+
+    Args: died: what a future raises whose process has ended.
+    Raises: WorkerError in its place.
+    """
+    remaining = iter(items)
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    while True:
+        try:
+            for item in islice(remaining, ahead - len(waiting)):
+                waiting.append((item, submit(item)))
+            if not waiting:
+                return
+            result = waiting[0][1].result()
+        except died:
+            first = waiting[0][0] if waiting else item
+            raise WorkerError(
+                f"a worker process ended before its time, at {textwrap.shorten(str(first), 80)} or at what follows. "
+                "When memory is short the system ends the largest process: set hardware.workers to a smaller number "
+                "(smolmath grade: --workers). Then run the same command again: `dvc repro` keeps what is finished."
+            ) from None
+        waiting.popleft()
+        yield result
 
 
 class _ThisProcess:
@@ -106,61 +122,31 @@ class _ThisProcess:
         return map(function, items)
 
 
-@dataclass
-class _Sent:
-    item: Any
-    future: Future[Any] | None = None  # None: to be sent again
-    deaths: int = 0
-
-
 class _Processes:
     """Processes of this machine."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._executor = self._started()
+        # Fresh processes: a fork of one with threads, as pyarrow's and sympy's hosts are, may hang.
+        self._executor = ProcessPoolExecutor(
+            workers, get_context("spawn"), initializer=_start, initargs=(os.getpid(),)
+        )
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         # By a file: an executor's tasks carry their function each time, and this one may hold a large index.
         with NamedTemporaryFile(prefix="smolmath-", suffix=".pickle") as file:
             pickle.dump(function, file)
             file.flush()
-            yield from self._map(Path(file.name), iter(items))
-
-    def _map(self, function: Path, items: Iterator[T]) -> Iterator[Any]:
-        waiting: deque[_Sent] = deque()
-        while True:
-            try:
-                # Which of the items in flight a worker died over is not known: each is tried again alone.
-                if all(sent.future for sent in waiting):
-                    for item in islice(items, AHEAD * self._workers - len(waiting)):
-                        waiting.append(_Sent(item))
-                        waiting[-1].future = self._executor.submit(_call, function, item)
-                if not waiting:
-                    return
-                first = waiting[0]
-                first.future = first.future or self._executor.submit(_call, function, first.item)
-                result = first.future.result()
-            except BrokenProcessPool:
-                self._executor.shutdown(wait=True)
-                self._executor = self._started()
-                for sent in waiting:
-                    if sent.future and isinstance(sent.future.exception(), BrokenProcessPool):
-                        sent.future = None
-                waiting[0].deaths += 1
-                if waiting[0].deaths > RETRIES:
-                    raise worker_died(waiting[0].item) from None
-                print("a worker process ended before its time: its work is done again", file=sys.stderr, flush=True)
-                continue
-            waiting.popleft()
-            yield result
+            path = Path(file.name)
+            yield from in_order(
+                lambda item: self._executor.submit(_call, path, item),
+                items,
+                ahead=AHEAD * self._workers,
+                died=(BrokenProcessPool,),
+            )
 
     def shutdown(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def _started(self) -> ProcessPoolExecutor:
-        # Fresh processes: a fork of one with threads, as pyarrow's and sympy's hosts are, may hang.
-        return ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_start, initargs=(os.getpid(),))
 
 
 def _start(parent: int) -> None:

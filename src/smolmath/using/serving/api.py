@@ -17,7 +17,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from jinja2 import TemplateError
 from transformers import GenerationConfig
-from transformers.cli.serving.chat_completion import UNUSED_CHAT_COMPLETION_FIELDS, ChatCompletionHandler
+from transformers.cli.serving.chat_completion import ChatCompletionHandler
 from transformers.cli.serving.completion import CompletionHandler
 from transformers.cli.serving.model_manager import ModelManager
 from transformers.cli.serving.response import ResponseHandler
@@ -96,17 +96,14 @@ class _OneModel(ModelManager):  # type: ignore[misc]  # transformers' classes ar
 
 
 class _Chat(ChatCompletionHandler):  # type: ignore[misc]
-    _unused_fields = UNUSED_CHAT_COMPLETION_FIELDS - {"max_completion_tokens"}
-
-    def _validate_request(self, body: dict[str, Any]) -> None:
-        super()._validate_request(body)
+    async def handle_request(self, body: dict[str, Any], request_id: str) -> Any:
         messages = body.get("messages")
         if not messages or not all(isinstance(message, dict) and "role" in message for message in messages):
             raise HTTPException(422, "messages: a list of at least one {role, content}.")
         if body.get("n") not in (None, 1):
             raise HTTPException(422, "n: this server writes one completion a request. Ask several times.")
-        if body.get("max_completion_tokens") is not None:
-            body["max_tokens"] = body["max_completion_tokens"]
+        limit = body.pop("max_completion_tokens", None)
+        return await super().handle_request(body if limit is None else body | {"max_tokens": limit}, request_id)
 
 
 class _Generation(GenerationState):  # type: ignore[misc]
