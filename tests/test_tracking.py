@@ -160,10 +160,7 @@ def test_a_run_that_was_killed_and_resumed_offline_is_one_folder_with_every_step
     assert [row["_step"] for row in rows] == list(range(1, 11))
     assert [row["loss"] for row in rows] == [1 / step for step in range(1, 11)]
     assert not any("kl" in row for row in rows)
-    aside = run.parent / "superseded"
-    assert list(aside.iterdir()) == [aside / before[0].name]
-    moved = f"W&B: {before[0].name} moved into main/wandb/superseded: {run.name} holds the run from its first step on."
-    assert moved in done.stderr
+    assert f"W&B: {before[0].name} removed: {run.name} holds the run from its first step on." in done.stderr
 
 
 def test_the_run_carries_id_name_group_tags_job_type_and_config(resumed):
@@ -213,11 +210,22 @@ def test_an_error_in_the_body_ends_the_run_as_failed_with_the_rows_it_has(tmp_pa
     assert [row["_step"] for row in history(records(run))] == list(range(1, 8))
 
 
-def test_a_process_that_fails_before_it_takes_the_history_over_moves_no_earlier_folder(tmp_path):
+def test_a_process_that_fails_before_it_takes_the_history_over_removes_no_earlier_folder(tmp_path):
     train(tmp_path, "offline", "error")
     before = folders(tmp_path)
     assert train(tmp_path, "offline", "early error").returncode == 3
     assert set(before) < set(folders(tmp_path))
+
+
+def test_a_folder_that_a_full_disk_cut_off_replaces_no_other(resumed, tmp_path):
+    from smolmath.running.tracking import _is_whole
+
+    (file,) = folders(resumed[0])[0].glob("*.wandb")
+    assert _is_whole(file)
+    whole = file.read_bytes()
+    for length in (7, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut.wandb").write_bytes(whole[:length])
+        assert not _is_whole(tmp_path / "cut.wandb"), length
 
 
 def test_wandb_failing_in_mid_run_costs_one_line_and_no_training(tmp_path):

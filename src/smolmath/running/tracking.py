@@ -7,6 +7,8 @@ What is resumed, lost and sent is described in docs/tracking.md. Keys are W&B's 
 import contextlib
 import logging
 import re
+import shutil
+import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,6 @@ from smolmath.running.params import TrackingParams
 INIT_TIMEOUT_S = 60.0  # for a server that doesn't answer when a run begins
 FINISH_TIMEOUT_S = 300.0  # for uploads when it ends; what is left lies on disk, for `wandb sync`
 FLUSH_S = 2.0  # W&B writes its file every 15 s: a process killed within them would leave an empty one
-SUPERSEDED = "superseded"  # a folder that `wandb sync` does not look into
 
 
 class Tracker:
@@ -66,12 +67,12 @@ class Tracker:
         self._attempt(lambda: self._run.summary.update({k: v for k, v in values.items() if v is not None}))
 
     def finish(self, exit_code: int) -> None:
-        """End the run; offline, set aside the folders of earlier processes whose rows this one's folder holds."""
+        """End the run; offline, remove the folders of earlier processes whose rows this one's folder holds."""
         self._attempt(lambda: self._run.finish(exit_code=exit_code))
         if not self._failed:
             _tear_down()  # W&B's service closes the run's file only as it stops: finish() returns before that
         if self._offline and not self._failed and (exit_code == 0 or self._resumed):
-            self._attempt(self._set_superseded_aside)
+            self._attempt(self._remove_superseded)
 
     def _row(self, step: int, value: Callable[[], dict[str, Any]]) -> None:
         if step < self._next:  # W&B would drop it too, with a warning for every row
@@ -95,7 +96,7 @@ class Tracker:
             )
             _tear_down()
 
-    def _set_superseded_aside(self) -> None:
+    def _remove_superseded(self) -> None:
         run_id = re.escape(str(self._run.id))
         folder_of_this_id = re.compile(rf"offline-run-\d{{8}}_\d{{6}}-{run_id}(-\d+)?")  # -1: two in one second
         older = [
@@ -105,12 +106,39 @@ class Tracker:
         ]
         if not older:
             return
-        aside = self._folder.parent / SUPERSEDED
-        aside.mkdir(exist_ok=True)
-        for path in older:
-            path.rename(aside / path.name)
         names = ", ".join(path.name for path in older)
-        _say(f"W&B: {names} moved into {_shown(aside)}: {self._folder.name} holds the run from its first step on.")
+        # W&B's service writes the file, and says nothing when the disk is full.
+        if not _is_whole(Path(self._run.settings.sync_file)):
+            _say(f"W&B: {self._folder.name} is cut off, perhaps by a full disk, so {names} is kept beside it.")
+            return
+        for path in older:
+            shutil.rmtree(path, ignore_errors=True)
+        _say(f"W&B: {names} removed: {self._folder.name} holds the run from its first step on.")
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether W&B's file of a run goes on to its end, the record of the exit.
+
+    Source: the log format of LevelDB, doc/log_format.md, after a header of 7 bytes.
+    """
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    block, header = (
+        32768,
+        struct.Struct("<IHB"),
+    )  # checksum, length, part of a record: 1 all, 2 first, 3 middle, 4 last
+    data = file.read_bytes()
+    position, parts, last = 7, b"", b""
+    while position + header.size <= len(data):
+        if block - position % block < header.size:  # no header fits into the rest of this block
+            position += block - position % block
+            continue
+        _, length, part = header.unpack_from(data, position)
+        position += header.size + length
+        parts += data[position - length : position]
+        if part in (1, 4):
+            parts, last = b"", parts
+    return position == len(data) and Record.FromString(last).WhichOneof("record_type") == "exit"
 
 
 @contextmanager
