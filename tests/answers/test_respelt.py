@@ -38,18 +38,26 @@ def test_every_verifiable_reference_is_right_against_itself_in_a_box():
     assert [reference for reference in references() if not boxed(reference, reference)] == []
 
 
+def respellings(known):
+    return [(text, r) for r in known for respelt in RIGHT.values() if (text := respelt(r)) is not None]
+
+
+def near_misses(known):
+    draw = random.Random(2)
+    return [(text, r) for r in known for near in WRONG.values() if (text := near(r, draw)) not in (None, r)]
+
+
 def test_respellings_stay_right():
-    pairs = [(r, text) for r in sampled() for respelt in RIGHT.values() if (text := respelt(r)) is not None]
-    missed = [(text, reference) for reference, text in pairs if not boxed(text, reference)]
+    pairs = respellings(sampled())
+    missed = [pair for pair in pairs if not boxed(*pair)]
     assert len(pairs) > 5_000
     assert len(missed) <= 0.01 * len(pairs), missed
     assert len({reference for _, reference in missed}) <= 0.1 * 400, missed
 
 
 def test_near_misses_are_wrong():
-    draw = random.Random(2)
-    pairs = [(r, text) for r in references() for near in WRONG.values() if (text := near(r, draw)) not in (None, r)]
-    paid = [(text, reference) for reference, text in pairs if boxed(text, reference)]
+    pairs = near_misses(references())
+    paid = [pair for pair in pairs if boxed(*pair)]
     assert len(pairs) > 1_500
     assert len(paid) <= 0.003 * len(pairs), paid
 
@@ -59,3 +67,17 @@ def test_cases_that_strangers_found_are_graded_as_a_careful_examiner_would():
     assert len(rows) > 200
     wrong = [row for row in rows if grade(row["completion"], row["reference"]).correct is not row["expected"]]
     assert wrong == []
+
+
+if __name__ == "__main__":  # python -m tests.answers.test_respelt
+    everything = references()
+    for name, pairs, wanted in (
+        ("respellings", respellings(everything), True),
+        ("near misses", near_misses(everything), False),
+    ):
+        wrongly = [pair for pair in pairs if boxed(*pair) is not wanted]
+        print(
+            f"{len(pairs):,} {name} of {len(everything):,} references, {len(wrongly)} graded wrongly",
+            *wrongly,
+            sep="\n  ",
+        )

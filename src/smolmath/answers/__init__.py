@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from smolmath.answers.compare import answers_match
+from smolmath.answers.compare import answers_match, expect_questions
 from smolmath.answers.copied import is_copied
 from smolmath.answers.extract import Extraction, extract_answer, follows_format
 from smolmath.answers.kinds import is_verifiable
@@ -66,9 +66,7 @@ def grade(
 def expect(references: Iterable[str]) -> None:
     """Start the process that compares formulas, if one of these references may need it, so that none waits for it."""
     if not all(parse_number(normalise(reference)) for reference in references):
-        from smolmath.answers.judge import JUDGE  # plain answers must not pay for the process machinery
-
-        JUDGE.warm_up()
+        expect_questions()
 
 
 def _is_right(answer: str, reference: str, question: str | None) -> bool:

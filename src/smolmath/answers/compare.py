@@ -21,15 +21,13 @@ from smolmath.answers.equations import is_constant, is_name, sides, stated_value
 from smolmath.answers.formulas import are_near, constant_value, formulas_equal
 from smolmath.answers.intervals import Piece, RealSet, read_set, speaks_of_a_set, variable_of
 from smolmath.answers.kinds import (
-    COMMAND,
-    FUNCTIONS,
     LABELLED_VALUE,
-    MARKS,
     MAX_ANSWER,
     MAX_FORMULA,
     NAN,
     OF_AN_ANGLE,
     RELATION,
+    SOME_MARKS,
     UNIT,
     is_formula,
     is_prose,
@@ -92,7 +90,8 @@ class _Budget:
         return bool(verdict)
 
 
-def _expect_questions() -> None:
+def expect_questions() -> None:
+    """Start the judge, if it isn't there, and don't wait for it."""
     from smolmath.answers.judge import JUDGE
 
     JUDGE.warm_up()
@@ -142,8 +141,8 @@ def _match(predicted: str, reference: str) -> bool:
     if _ORDINAL in predicted and _ORDINAL not in reference:
         return False  # 18th is not 18
     predicted, reference = without_statement(predicted), without_statement(reference)
-    if MARKS.search(reference):
-        return "".join(MARKS.findall(predicted)) == "".join(MARKS.findall(reference))
+    if SOME_MARKS.search(reference):
+        return "".join(SOME_MARKS.findall(predicted)) == "".join(SOME_MARKS.findall(reference))
     if not reference.islower() and ":" not in reference and (letter := read_letter(reference)):
         return read_letter(predicted) == letter
     if _CHOICES.fullmatch(predicted) and _CHOICES.fullmatch(reference):
@@ -211,7 +210,7 @@ def _equal(predicted: str, reference: str, budget: _Budget) -> bool:
     if len(members[0]) > 1 and len(members[1]) > 1:
         return _equations_equal(*members, budget)
     if len(members[0]) > 1 or len(members[1]) > 1:
-        values = [stated_value(each) if len(each) > 1 else each[0] for each in members]
+        values = [stated_value(each) for each in members]
         return None not in values and _equal(values[0] or "", values[1] or "", budget)
     special = _SPECIAL.search(predicted), _SPECIAL.search(reference)
     if bool(special[0]) != bool(special[1]):
@@ -303,7 +302,7 @@ def _formulas_equal(predicted: str, reference: str, budget: _Budget) -> bool:
         return False
     if max(len(predicted), len(reference)) <= MAX_FORMULA and not (is_prose(predicted) or is_prose(reference)):
         # Where one formula is, others follow, and the first that is left to the judge would wait for its start.
-        _expect_questions()
+        expect_questions()
         number = parse_number(reference)
         same = formulas_equal(predicted, reference, places=number.places if number else 0)
         if same is not None:
@@ -326,10 +325,9 @@ def _cannot_be(text: str, number: Number | None) -> bool:
         return False
     if _BOUND.search(text):
         return False
-    letters = COMMAND.sub(" ", without_units(text))
     if OF_AN_ANGLE.search(text):  # the variables of an identity
         return "=" in text
-    return bool(re.search(r"[a-df-hj-zA-Z]", re.sub("|".join(sorted(FUNCTIONS)), "", letters))) or "=" in text
+    return not is_constant(without_units(text)) or "=" in text
 
 
 def _parts_equal(

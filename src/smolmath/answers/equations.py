@@ -44,6 +44,8 @@ def sides(text: str) -> list[str]:
 
 def stated_value(members: list[str]) -> str | None:
     """The last member, where the others only name it or come to it; None if they contradict it or leave it open."""
+    if len(members) == 1:
+        return members[0]
     first, last = members[0], members[-1]
     if not all(members) or any(_contradict(member, last) for member in members[:-1]):
         return None

@@ -25,6 +25,8 @@ TIME_LIMIT_S = 0.4  # CPU time of one question
 HANG_LIMIT_S = 60.0  # without a reply; CPU time is limited, but sixty processes may share two cores
 LOOK_S = 0.5  # between two looks at whether the other end still runs
 
+log = logging.getLogger(__name__)
+
 
 def can_be_read(pipe: int, pid: int, limit_s: float = HANG_LIMIT_S) -> bool:
     """Wait until there is something to read, also the end of the file; False if the process at the other end is stuck.
@@ -44,9 +46,6 @@ def can_be_read(pipe: int, pid: int, limit_s: float = HANG_LIMIT_S) -> bool:
             if stopped or time.monotonic() > deadline:
                 return False
     return True
-
-
-log = logging.getLogger(__name__)
 
 
 class _Worker:

@@ -32,7 +32,7 @@ _OTHER_NAMES = {"I": r"\Xi ", "E": r"\Upsilon ", "e": r"\varrho "}
 
 @lru_cache(maxsize=4096)
 def _parse(answer: str) -> Any:
-    """The sympy object of a LaTeX answer as it is written, or None.
+    """The sympy object of a LaTeX answer as it is written. Raises: whatever its parser trips over.
 
     math-verify's own parser reads more into an answer: it lowers the case of symbols, takes letters at the end for
     units, and keeps the last equation of a text that it can't read.
@@ -102,8 +102,6 @@ def judge(predicted: str, reference: str, places: int) -> bool:
     from math_verify import verify
 
     target, gold = _parse(predicted), _parse(reference)
-    if target is None or gold is None:
-        return False
     if any(value.has(sympy.nan, sympy.zoo) for value in (target, gold) if isinstance(value, sympy.Expr)):
         return False
     relations = [isinstance(value, sympy.core.relational.Relational) for value in (target, gold)]

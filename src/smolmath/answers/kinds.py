@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import Literal
 
-from smolmath.answers.normalise import normalise
+from smolmath.answers.normalise import MARKS, normalise
 from smolmath.answers.numbers import digits_of, parse_number
 from smolmath.answers.structure import MAX_PARTS, split_parts, strip_name
 
@@ -12,7 +12,7 @@ MAX_FORMULA = 300  # characters that the judge is asked about
 MAX_ANSWER = 4_000  # characters beyond which only literal numbers and equal text are seen
 
 NAN = re.compile(r"[+-]?nan|n/?a|none", re.IGNORECASE)  # no answer
-MARKS = re.compile("[①②③④⑤⑥⑦⑧⑨⑩]+")
+SOME_MARKS = re.compile(f"[{MARKS}]+")
 _LETTER = re.compile(
     r"(?:(?i:option|choice|answer)\s?)?\(?([A-J]|[a-j](?=[).]?$))"
     r"(?:\)?$|\)[.:]?(.+)|[.:](.+)| ?(\([-\d$\\].*\))| ([-\d$\\].*))",
@@ -46,7 +46,7 @@ def read_letter(text: str) -> str | None:
     if (found := _CLOSING_LETTER.fullmatch(text)) and re.search("[a-z]", found[1]):
         return None if _UNSURE.search(found[1]) else found[2]
     found = _LETTER.fullmatch(text)
-    if not found or _UNSURE.search(found[2] or found[3] or found[4] or found[5] or ""):
+    if not found or _UNSURE.search(next(filter(None, found.groups()[1:]), "")):
         return None
     return found[1].upper()
 
@@ -100,7 +100,7 @@ def is_verifiable(reference: str) -> bool:
     text = normalise(reference)
     if not text or NAN.fullmatch(text):
         return False
-    if MARKS.fullmatch(text):
+    if SOME_MARKS.fullmatch(text):
         return True
     if digits_of(text) or (len(text) <= MAX_ANSWER and (parse_number(text) or read_letter(text))):
         return True

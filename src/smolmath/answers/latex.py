@@ -19,6 +19,8 @@ _INFIX = re.compile(r"\\(?:over|choose|atop)(?![a-zA-Z])")  # their braces say w
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+\Z")
 _ENDS_IN_COMMAND = re.compile(r"\\[a-zA-Z]+\Z")
 
+Edit = tuple[int, int, str]  # where a piece starts and ends, and what replaces it
+
 
 def closing_of(text: str, opening: str = "{", closing: str = "}") -> dict[int, int]:
     """Where each bracket that closes does so; escaped braces are no braces."""
@@ -46,7 +48,7 @@ def without_styles(text: str) -> str:
     if not _STYLE.search(text):
         return text
     pairs = closing_of(text)
-    taken: dict[int, tuple[int, str]] = {}  # where a piece starts that goes -> where it ends, and what replaces it
+    edits: list[Edit] = []
     for style in _STYLE.finditer(text):
         start, brace = style.start(), style.end()
         if style[2]:  # its first argument is the colour
@@ -56,16 +58,10 @@ def without_styles(text: str) -> str:
         if end is None or (style[1] and not re.search(r"[{$\\]", text[brace + 1 : end])):
             continue
         before, after = text[start - 1 : start], text[end + 1 : end + 2]
-        taken[start] = brace + 1, " " if before.isalpha() else ""
-        taken[end] = end + 1, " " if after.isalpha() and _ENDS_IN_COMMAND.search(text, max(0, end - 20), end) else ""
-    pieces, position = [], 0
-    for start in sorted(taken):
-        if start < position:
-            continue
-        end, instead = taken[start]
-        pieces += [text[position:start], instead]
-        position = end
-    return "".join([*pieces, text[position:]])
+        edits.append((start, brace + 1, " " if before.isalpha() else ""))
+        apart = after.isalpha() and _ENDS_IN_COMMAND.search(text, max(0, end - 20), end)
+        edits.append((end, end + 1, " " if apart else ""))
+    return _edited(text, edits)
 
 
 def with_arguments(text: str) -> str:
@@ -74,7 +70,7 @@ def with_arguments(text: str) -> str:
     if not found:
         return text
     braces, rounds = closing_of(text), closing_of(text, "(", ")") if r"\sqrt" in text else {}
-    marks: list[tuple[int, int, str]] = []  # where, how many characters go, what comes
+    edits: list[Edit] = []
     for command in _TAKES_ARGUMENTS.finditer(text):
         at = command.end()
         for _ in range(1 if command[1] else 2):
@@ -83,18 +79,24 @@ def with_arguments(text: str) -> str:
             if text[at : at + 1] == "{":
                 at = braces.get(at, len(text)) + 1
             elif command[1] and at in rounds:
-                marks += [(at, 1, "{"), (rounds[at], 1, "}")]
+                edits += [(at, at + 1, "{"), (rounds[at], rounds[at] + 1, "}")]
             elif token := _TOKEN.match(text, at):
                 if token[1] in (r"\frac", r"\sqrt", r"\left", "(", ")") or not (token[1][-1].isalnum()):
                     break
-                marks += [(token.start(1), 0, "{"), (token.end(), 0, "}")]
+                edits += [(token.start(1), token.start(1), "{"), (token.end(), token.end(), "}")]
                 at = token.end()
             else:
                 break
+    return _edited(text, edits)
+
+
+def _edited(text: str, edits: list[Edit]) -> str:
+    """The text with each piece replaced, from left to right; a piece within one that is gone is gone too."""
     pieces, position = [], 0
-    for at, width, mark in sorted(marks, key=lambda mark: mark[0]):
-        pieces += [text[position:at], mark]
-        position = at + width
+    for start, end, instead in sorted(edits, key=lambda edit: edit[0]):
+        if start >= position:
+            pieces += [text[position:start], instead]
+            position = end
     return "".join([*pieces, text[position:]])
 
 

@@ -26,7 +26,7 @@ _SYMBOLS = {
     "\u200d": "", "\u2060": "", "∴": "", "\ufeff": "", "\u00ad": "", "\u200e": "", "\u200f": "",
 }  # fmt: skip
 _SYMBOL_TABLE = str.maketrans(_SYMBOLS)
-_MARKS = frozenset("①②③④⑤⑥⑦⑧⑨⑩")  # of statements, of which an answer names some: ①③ is not 13
+MARKS = "①②③④⑤⑥⑦⑧⑨⑩"  # of statements, of which an answer names some: ①③ is not 13
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUPERSCRIPT_RUN = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
 _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
@@ -147,7 +147,7 @@ def _ascii_character(character: str) -> str:
     if category == "Zs":
         return " "
     form = unicodedata.normalize("NFKC", character)
-    if character in _MARKS:
+    if character in MARKS:
         return character
     if "⁄" in form:  # vulgar fractions: ½ is 1⁄2
         over, _, under = form.partition("⁄")

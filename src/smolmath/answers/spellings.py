@@ -18,7 +18,7 @@ _PARAMETER = re.compile(
 _INTEGERS = re.compile(r"(?<![a-zA-Z\\])[kmnl](?![a-zA-Z])")
 _DEGREES = re.compile(r"(\d{1,20}(?:\.\d{1,20})?|[a-zA-Z])\\unit\{deg\}")
 CLOCK = re.compile(r"\d{1,2}:[0-5]\d(?!\d).*")
-RESIDUE = re.compile(r"(?:([a-zA-Z])\\equiv\s?)?(-?\d{1,20})\s?\(mod (\d{1,20})\)")
+_RESIDUE = re.compile(r"(?:([a-zA-Z])\\equiv\s?)?(-?\d{1,20})\s?\(mod (\d{1,20})\)")
 RATIO = re.compile(r"\d+(?:\.\d+)?(?:(?::|\s?to\s?|\\to\s?)\d+(?:\.\d+)?)+")
 _ALIKE = re.compile(r"\s|\.(?!\d)|(?<!\d)\.")
 WORD = re.compile(r"[^\W\d_]{3}|^(?:yes|no)$")
@@ -63,7 +63,7 @@ def alike(text: str) -> str:
 
 def residues_equal(predicted: str, reference: str) -> bool | None:
     """Whether 12 (mod 7) is 5 (mod 7); None where one of them is no residue."""
-    residues = [RESIDUE.fullmatch(text) for text in (predicted, reference)]
+    residues = [_RESIDUE.fullmatch(text) for text in (predicted, reference)]
     if not (residues[0] and residues[1]):
         return None
     names = {residue[1] for residue in residues if residue} - {None}
