@@ -221,3 +221,17 @@ def test_what_nobody_touched_is_not_read_again(tmp_path):
         os.utime(path)
     before = edits.signatures([str(path)])[str(path)]
     assert not edits.touched(before, edits.signatures([str(path)])[str(path)])
+
+
+def test_a_module_replaced_within_the_second_of_its_import_runs_by_its_new_text(workspace):
+    module = workspace / "src" / "mine" / "one.py"
+    os.utime(module, ns=(10**18, 10**18))
+    project = [str(ROOT / "src"), str(workspace / "src")]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPATH"] = os.pathsep.join(project)
+    value = [sys.executable, "-c", "import smolmath.running.edits, mine.one; print(mine.one.VALUE)"]
+    printed = []
+    for text in ("VALUE = 1\n", "VALUE = 2\n"):
+        keeping_times(module, text)
+        printed.append(subprocess.check_output(value, cwd=workspace, env=environment, text=True).strip())
+    assert printed == ["1", "2"]

@@ -5,6 +5,8 @@ where a clock was set. `smolmath/__init__.py` imports this module before any oth
 from before it was imported; what is hashed later must be the same.
 """
 
+import contextlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterable
@@ -14,6 +16,7 @@ from types import CodeType
 from smolmath.running.hashes import content_hash, input_files
 
 CODE = ("src", "stages")  # folders of a project whose Python files its stages run
+_COMPILE_NS = 2_000_000_000  # a source may be edited between its reading and the writing of its bytecode
 
 # Of one file: path, inode, size, time of its last write, time of its last change of any kind; both in ns.
 Signature = tuple[str, int, int, int, int]
@@ -28,8 +31,21 @@ def _code_files() -> dict[str, str]:
         for folder, _, names in os.walk(top):
             for name in names:
                 if name.endswith(".py") and (path := Path(folder, name)).is_file():
+                    _drop_bytecode_older_than(path)
                     found[path.as_posix()] = content_hash(path)
     return found
+
+
+def _drop_bytecode_older_than(source: Path) -> None:
+    """Remove a module's cached bytecode unless it was written well after the last change of its source.
+
+    Python knows a source by its size and the whole second of its time: one that replaces another of the same size
+    within the second, or with its time kept, would run as the other's bytecode under its own hash.
+    """
+    cached = Path(importlib.util.cache_from_source(str(source)))
+    with contextlib.suppress(OSError):  # there is none, or a read-only system has it
+        if cached.stat().st_mtime_ns < source.stat().st_ctime_ns + _COMPILE_NS:
+            cached.unlink()
 
 
 _FOLDER, _IMPORTED = os.getcwd(), _code_files()
