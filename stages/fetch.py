@@ -19,8 +19,8 @@ def main(dataset: Word, out: Place) -> None:
         manifest = source.fetch(params, folder, run.state)
         for file in manifest["files"]:
             file |= {"rows": count_rows(folder / file["path"]), **file_facts(folder / file["path"])}
-        if not any(file["rows"] for file in manifest["files"]):
-            raise TableError(f"datasets.{dataset}: its files hold no rows.")
+        if empty := [file["path"] for file in manifest["files"] if not file["rows"]]:
+            raise TableError(f"datasets.{dataset}: no row is in {', '.join(empty)}. Fetch it again, or leave it out.")
         write_manifest(folder, {"source": params.source, **manifest})
 
 

@@ -1,6 +1,7 @@
 """Stage split: a dataset's problems into train, validation and test. Run alone: dvc repro split@KEY."""
 
-from smolmath.data.split import split_dataset
+from smolmath.data.split import shown, split_dataset
+from smolmath.params.process import ContaminationParams
 from smolmath.params.split import SplitParams
 from smolmath.running.runs import stage_run
 from smolmath.running.script import Place, Word, run_script
@@ -12,9 +13,14 @@ def main(dataset: Word, processed: Place, out: Place) -> None:
         folder.mkdir(parents=True)
         # Every dataset of the recipe is looked at: what is tested in one must not be trained on in another.
         manifest = split_dataset(
-            dataset, processed, folder, list(run.params["datasets"]), run.section("split", SplitParams)
+            dataset,
+            processed,
+            folder,
+            list(run.params["datasets"]),
+            run.section("split", SplitParams),
+            run.section("process.contamination", ContaminationParams),
         )
-        print(f"{dataset}: {manifest['rows']} {manifest['rejected_by_reason'] or ''}".rstrip())
+        print(shown(manifest))
 
 
 if __name__ == "__main__":

@@ -133,7 +133,9 @@ def test_shards_hold_at_most_the_asked_rows_in_order(tmp_path):
 
 
 def test_a_dataset_that_is_empty_after_filtering_is_an_error_with_the_reasons(tmp_path):
-    with pytest.raises(EmptyDatasetError, match=r"datasets\.mine: none of 2 rows is left .*'empty_answer': 2"):
+    with pytest.raises(
+        EmptyDatasetError, match=r"none of 2 rows is left \(2 empty_answer\)\. The first, rows\.jsonl row 0"
+    ):
         processed(tmp_path, [{"question": "a", "answer": "has no marker"}, {"question": "b", "answer": ""}])
 
 
@@ -176,13 +178,6 @@ def test_a_source_that_names_its_train_side_alone_gets_a_test_side_by_hash(tmp_p
     manifest, _ = split(tmp_path, "mine", ["mine"])
     assert manifest["rows"]["test"] == pytest.approx(50, abs=34)  # five standard deviations of a binomial (500, 0.1)
     assert manifest["rows"]["validation"] == pytest.approx(50, abs=34)
-
-
-def test_sides_of_a_single_file_are_refused(tmp_path):
-    (tmp_path / "one.jsonl").write_text('{"question": "a", "answer": "#### 1"}\n')
-    source = FilesDataset(source="files", path=str(tmp_path / "one.jsonl"), sides={"test": "*"})
-    with pytest.raises(StageError, match="is one file, and `sides` name files of a folder"):
-        files.fetch(source, tmp_path, tmp_path)
 
 
 def split(tmp_path, key, datasets):
@@ -300,40 +295,66 @@ def test_files_copies_what_a_side_names_and_says_what_is_there_instead(tmp_path)
     (tmp_path / "out").mkdir()
     source = FilesDataset(source="files", path=str(tmp_path / "in"), sides={"train": "train-*.jsonl"})
     assert files.fetch(source, tmp_path / "out", tmp_path) == {"files": [{"path": "train-1.jsonl", "side": "train"}]}
-    with pytest.raises(StageError, match=r"no file matches 'test\*' \(side test\)\. The folder holds: train-1\.jsonl"):
+    with pytest.raises(StageError, match=r"no file matches 'test\*' \(side test\)\. There is: train-1\.jsonl"):
         files.fetch(source.model_copy(update={"sides": {"test": "test*"}}), tmp_path / "out", tmp_path)
 
 
-def test_files_that_are_called_after_sides_are_not_mixed(tmp_path):
-    for name in ("train.jsonl", "test-0.jsonl", "LICENSE"):
-        (tmp_path / name).write_text('{"question": "a", "answer": "#### 1"}\n')
-    source = FilesDataset(source="files", path=str(tmp_path))
-    with pytest.raises(StageError, match=r'Add sides, as globs: \{train: "train\.jsonl", test: "test-0\.jsonl"\}'):
-        files.fetch(source, tmp_path / "out", tmp_path)
-
-
 @pytest.mark.parametrize(
-    ("names", "mixed"),
+    ("name", "side"),
     [
-        (["gsm8k_train.jsonl", "gsm8k_test.jsonl"], True),
-        (["Train.csv", "Test.csv"], True),
-        (["train-0.jsonl", "train-1.jsonl", "val.jsonl"], True),
-        (["train.jsonl", "dev.jsonl"], True),
-        (["train-0.jsonl", "train-1.jsonl"], False),
-        (["training_set.jsonl", "contest.jsonl", "latest.jsonl", "valuable.jsonl"], False),
+        ("gsm8k_train.jsonl", "train"),
+        ("Test.csv", "test"),
+        ("train-00000-of-00001.parquet", "train"),
+        ("gsm8kTest.jsonl", "test"),
+        ("GSM8KTest.json", "test"),
+        ("testset.json", "test"),
+        ("TESTSET.tsv", "test"),
+        ("test2.jsonl.gz", "test"),
+        ("training_set.jsonl", "train"),
+        ("val.jsonl", "validation"),
+        ("dev_easy.ndjson", "validation"),
+        ("test/algebra/1.json", "test"),
+        ("train/contest/val.json", "validation"),
+        ("contest.jsonl", None),
+        ("latest.jsonl", None),
+        ("valuable.jsonl", None),
+        ("MATH-500.jsonl", None),
     ],
 )
-def test_whatever_the_spelling_files_of_sides_are_told_from_others(tmp_path, names, mixed):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "out").mkdir()
-    for name in names:
-        (tmp_path / "in" / name).write_text('{"question": "a", "answer": "#### 1"}\n')
-    source = FilesDataset(source="files", path=str(tmp_path / "in"))
-    if mixed:
-        with pytest.raises(StageError, match="has files that are called after sides"):
-            files.fetch(source, tmp_path / "out", tmp_path)
-    else:
-        assert len(files.fetch(source, tmp_path / "out", tmp_path)["files"]) == len(names)
+def test_a_file_is_on_the_side_that_its_name_or_its_folders_says(tmp_path, name, side):
+    (tmp_path / "in" / name).parent.mkdir(parents=True)
+    (tmp_path / "in" / name).write_text('{"question": "a", "answer": "#### 1"}\n')
+    fetched = files.fetch(FilesDataset(source="files", path=str(tmp_path / "in")), tmp_path / "out", tmp_path)
+    assert fetched == {"files": [{"path": name, "side": side}]}
+    if "/" not in name:
+        alone = FilesDataset(source="files", path=str(tmp_path / "in" / name))
+        assert files.fetch(alone, tmp_path / "out", tmp_path) == fetched
+
+
+def test_a_folder_that_is_called_test_is_the_test_side(tmp_path, capsys):
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "a.jsonl").write_text('{"question": "a", "answer": "#### 1"}\n')
+    (tmp_path / "test" / "dataset_info.json").write_text("{}")
+    fetched = files.fetch(FilesDataset(source="files", path=str(tmp_path / "test")), tmp_path / "out", tmp_path)
+    assert fetched == {"files": [{"path": "a.jsonl", "side": "test"}]}
+    assert "files by side: test 1" in capsys.readouterr().out
+
+
+def test_a_single_file_can_be_put_on_a_side_and_what_is_cut_by_hash_is_said(tmp_path, capsys):
+    (tmp_path / "math500.jsonl").write_text('{"question": "a", "answer": "#### 1"}\n')
+    source = FilesDataset(source="files", path=str(tmp_path / "math500.jsonl"))
+    assert files.fetch(source, tmp_path / "out", tmp_path)["files"][0]["side"] is None
+    assert "no side 1 (math500.jsonl): cut by hash" in capsys.readouterr().out
+    named = source.model_copy(update={"sides": {"test": "math500.jsonl"}})
+    assert files.fetch(named, tmp_path / "out", tmp_path)["files"][0]["side"] == "test"
+    with pytest.raises(StageError, match=r"no file matches 'other\.jsonl' \(side test\)\. There is: math500\.jsonl"):
+        files.fetch(source.model_copy(update={"sides": {"test": "other.jsonl"}}), tmp_path / "out", tmp_path)
+
+
+def test_a_name_that_says_two_sides_is_an_error(tmp_path):
+    (tmp_path / "train_test.jsonl").write_text('{"question": "a", "answer": "#### 1"}\n')
+    with pytest.raises(StageError, match=r"its name says test and train\. Say which it is by `sides`"):
+        files.fetch(FilesDataset(source="files", path=str(tmp_path)), tmp_path / "out", tmp_path)
 
 
 def test_a_folder_without_sides_gives_its_data_files_and_says_what_is_left_out(tmp_path, capsys):
@@ -342,8 +363,8 @@ def test_a_folder_without_sides_gives_its_data_files_and_says_what_is_left_out(t
     for name in ("b.jsonl.gz", "a.csv", "LICENSE", "faults.json"):
         (tmp_path / "in" / name).write_text("x")
     fetched = files.fetch(FilesDataset(source="files", path=str(tmp_path / "in")), tmp_path / "out", tmp_path)
-    assert [file["path"] for file in fetched["files"]] == ["a.csv", "b.jsonl.gz"]
-    assert "left out as no data files: LICENSE, faults.json, more" in capsys.readouterr().out
+    assert [file["path"] for file in fetched["files"]] == ["a.csv", "b.jsonl.gz", "faults.json"]
+    assert "left out as no data files: LICENSE, more" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("pattern", ["../x.jsonl", "/etc/*.csv", "", ".", "./"])

@@ -177,9 +177,13 @@ from smolmath.rewards.grpo.rewards import REWARDS
 from smolmath.evaluation.metrics import evaluation_metrics
 from smolmath.params.core import read_params
 
-layout = choose_layout(["ID", "Body", "Question", "Equation", "Answer", "Type"], name=None, columns=None, where="x.csv")
-found = layout.read({"Body": "Each pack costs 76 dollars.", "Question": "How much are two?", "Answer": "152.0"})
-assert (layout.name, found.question) == ("svamp", "Each pack costs 76 dollars. How much are two?"), layout
+row = {
+    "problem": "Half of 48?", "answer_value": "A", "answer_analysis": ["48/2 = 24."], "qtype": "single_choice",
+    "answer_option_list": [[{"aoVal": "A", "content": "24 "}], [{"aoVal": "B", "content": "22"}]],
+}
+layout = choose_layout(list(row), name=None, columns=None, where="x.jsonl")
+found = layout.read(row)
+assert (layout.name, found.question) == ("scq", "Half of 48?\\n(A) 24\\n(B) 22"), found
 assert REWARDS["ends_with_answer"]([None] * 2, ["<answer>18</answer>\\n", "<answer>18</answer> Bye"]) == [1.0, 0.0]
 row = {"problem_id": "a", "sample": 0, "correct": True, "strict": True, "formatted": True, "finished": True, "tokens": 3}
 rows = [row | {"predicted_answer": "18"}, row | {"problem_id": "b", "predicted_answer": None}]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smolmath.answers.choices import named_option, options
 from smolmath.data.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
-from smolmath.data.filters.choices import named_option, options
 from smolmath.data.filters.duplicates import FirstSeen, NearDuplicates, Signatures, signatures
 from smolmath.data.filters.overlap import OverlapIndex
 from smolmath.data.problems import normalise_question
@@ -146,7 +146,7 @@ def test_a_question_shorter_than_an_n_gram_overlaps_only_with_itself():
 
 def test_n_grams_do_not_run_from_one_question_into_the_next():
     index = OverlapIndex(4, [("here", "a b c d")])
-    assert [share for share, _ in index.overlaps(["x a b", "c d y z", "a b c d e"])] == [0.0, 0.0, 0.5]
+    assert [share for share, _ in index.overlaps(["x a b", "c d y z", "a b c d e"])] == [0.0, 0.0, 1.0]
 
 
 def test_signs_count_and_a_question_without_words_overlaps_with_none():

@@ -58,9 +58,11 @@ CASES = {
     "one split on two sides": (
         "datasets.mine", {"source": "hub", "path": "x", "id": "a/b", "splits": {"train": "train", "test": "train"}},
         "puts one split on two sides: what is tested would be trained on"),
-    "layout and columns": (
-        "datasets.mine", {"source": "files", "path": "data", "layout": "gsm8k", "columns": {"question": "q"}},
-        "layout 'gsm8k' and columns are two ways to read a row"),
+    "layout": (
+        "datasets.mine", {"source": "files", "path": "data", "layout": "gsm8"}, "layout 'gsm8' does not exist. Did you mean 'gsm8k'?"),
+    "role of a column": (
+        "datasets.mine", {"source": "files", "path": "data", "columns": {"question": "q", "refrence_answer": "a"}},
+        "datasets.mine: columns.refrence_answer: unknown. Did you mean 'reference_answer'?"),
     "script": ("process.scripts", ["LATIN", "CYRILIC"], "process.scripts: 'CYRILIC' is no script of Unicode. Did you mean 'CYRILLIC'?"),
     "range of lengths": ("process.question_chars", [9, 3], "process.question_chars: [9, 3] is no range"),
     "range of pass rates": ("phases.sums.pass_rate", [0.9, 0.1], "phases.sums.pass_rate: [0.9, 0.1] is no range of pass rates"),
@@ -101,6 +103,7 @@ CASES = {
         "evaluate.models", ["sums", "sums"], "evaluate: sums-legs, sums-sums would name two stages."),
     "key that breaks DVC": ("datasets.sums.options.size", 3, "datasets.sums.options.size: the key 'size' makes DVC restore stale"),
     "name that DVC cannot use": ("datasets.Sums", {}, "datasets.Sums: not a usable name."),
+    "name that ends a line": ("datasets.sums\n", {}, "not a usable name."),
     "phase called base": ("phases.base", {}, "phases.base: not a usable name."),
 }  # fmt: skip
 

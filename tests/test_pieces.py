@@ -100,7 +100,7 @@ def test_partitions_find_what_one_pass_over_all_rows_finds(rows, piece_rows, nea
         for start in range(0, len(rows), piece_rows):
             part = keys[start : start + piece_rows].copy()
             part["row"] -= np.uint32(start)
-            partitions.add(Outcome(len(part), 0, part))
+            partitions.add(Outcome(len(part), 0, 0, part))
         found = np.concatenate([decision(part) for part in partitions])
         assert np.sort(found, order="row").tolist() == slowly(rows, half, near=near)
 
@@ -134,7 +134,7 @@ def slowly(rows, half, *, near):
 def test_what_is_held_of_a_row_until_the_merge_takes_no_more_than_64_bytes():
     rows, partitions = 20_000, Partitions(20_000)
     for _ in range(10):
-        partitions.add(Outcome(2_000, 0, np.zeros(2_000, key_type(near=True))))
+        partitions.add(Outcome(2_000, 0, 0, np.zeros(2_000, key_type(near=True))))
     assert partitions.nbytes <= 64 * rows
     assert key_type(near=False).itemsize == 16
 
@@ -174,7 +174,7 @@ def test_a_run_that_was_stopped_goes_on_from_its_finished_pieces(tmp_path, monke
 def test_nothing_of_a_piece_is_there_before_all_of_it(tmp_path):
     def broken():
         yield Examined(
-            1, pa.RecordBatch.from_pylist([], PROBLEMS), np.empty(0, np.uint64), None, [(0, "duplicate", "")], 0
+            1, pa.RecordBatch.from_pylist([], PROBLEMS), np.empty(0, np.uint64), None, [(0, "duplicate", "")], 0, 0
         )
         raise Stopped
 

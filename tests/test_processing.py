@@ -154,11 +154,11 @@ def test_what_another_dataset_holds_is_not_trained_on(tmp_path):
     rows = [problem(words + " indeed"), problem(others), problem(words[:60] + others[:60]), problem("quite another")]
     files = {"rows.jsonl": ("train", rows), "test.jsonl": ("test", [problem(words + ".")])}
     _, kept, rejected = process(tmp_path, files, params, other=(other, MINE))
-    # 31 words have 19 13-grams, of which all but the last are in the other's question. Its train side counts too, since
-    # `split` will hold out some of it. What a source itself tests on stays.
+    # All of the other's question is in the first. Its train side counts too, since `split` will hold out some of it.
+    # What a source itself tests on stays.
     assert rejected == {
-        ("rows.jsonl", 0): ("contaminated", "95% of its 13-grams, the first in other, test.jsonl row 0"),
-        ("rows.jsonl", 1): ("contaminated", "100% of its 13-grams, the first in other, train.jsonl row 0"),
+        ("rows.jsonl", 0): ("contaminated", "100% of 13-grams shared with other, test.jsonl row 0"),
+        ("rows.jsonl", 1): ("contaminated", "100% of 13-grams shared with other, train.jsonl row 0"),
     }
     assert [(row["raw_file"], row["raw_row"]) for row in kept] == [
         ("test.jsonl", 0),

@@ -43,10 +43,15 @@ MODULES = {
     "the answer's tags": ("tags.py", "check process@* train@* generate@* evaluate@*"),
     "how tables are written": ("records.py", "check fetch@* process@* split@* train@* generate@* evaluate@* summarize"),
     "what a problem's id is": ("data/problems.py", "process@* split@*"),
-    "how raw tables are read": ("data/tables.py", "fetch@* process@*"),
+    "how raw tables are read": ("data/tables/", "fetch@* process@*"),
     "the generator of problems": ("data/sources/reasoning_gym.py", "fetch@*"),
     "local files as a source": ("data/sources/files.py", "fetch@*"),
-    "layouts, filters, processing": ("data/layouts/ data/examine.py data/filters/ data/process/", "process@*"),
+    "layouts, filters, processing": (
+        """data/layouts/ data/examine.py data/filters/__init__.py data/filters/characters.py
+        data/filters/duplicates.py data/filters/escapes.py data/process/""",
+        "process@*",
+    ),
+    "contamination": ("data/filters/overlap.py", "process@* split@*"),
     "the split": ("data/split.py", "split@*"),
     "the base": ("data/bases.py", "base"),
     "the kernels, engines, prompts": ("kernels.py engines/ prompts.py", "train@* generate@*"),
@@ -60,7 +65,7 @@ MODULES = {
     "what each phase keeps": ("evaluation/paired.py evaluation/retention.py", "summarize"),
     "params of no stage": ("params/__init__.py params/core.py params/difficulty.py params/trl_fields.py", "check"),
     "params of datasets": ("params/datasets.py", "check fetch@* process@*"),
-    "params of processing": ("params/process.py", "check process@*"),
+    "params of processing": ("params/process.py", "check process@* split@*"),
     "params of the split": ("params/split.py", "check split@*"),
     "params of the model": ("params/model.py", "check base"),
     "params of evaluation": ("params/evaluate.py", "check generate@* summarize"),
@@ -112,6 +117,7 @@ PARAMS = {
     "a filter": (
         {"process.near_duplicates": 0.9, "process.question_chars": [1, 3000], "process.shard_rows": 60,
          "process.multiple_choice": "drop"}, "process@*"),
+    "contamination": ({"process.contamination.share": 0.9}, "process@* split@*"),
     "a dataset's task": ({"datasets.legs.options.max_instances": 4, "datasets.legs.seed": 2}, "fetch@legs process@legs split@*"),
     "the protected dataset's task": ({"datasets.sums.seed": 2}, "fetch@sums process@* split@*"),
     "a rating of problems": (

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smolmath.commands.proposal import propose
 from smolmath.errors import StageError
 from smolmath.params.core import read_params
 from smolmath.params.datasets import ReasoningGymDataset
@@ -227,13 +228,69 @@ def test_inspect_shows_columns_rows_layout_and_lengths_of_a_local_dataset(tmp_pa
 
 
 def test_inspect_says_which_layouts_there_are_where_none_fits(tmp_path):
-    (tmp_path / "b.jsonl").write_text('{"prompt": "a", "result": "1"}\n')
+    (tmp_path / "b.jsonl").write_text('{"text": "a", "number": "1"}\n')
     said = inspected(tmp_path / "b.jsonl").stdout
     assert "layout: none." in said
     assert "columns: {question: problem_text, reference_answer: final}" in " ".join(said.split())
     missing = inspected(tmp_path / "nowhere" / "x")
     assert missing.returncode == 1
     assert "there is no such file or folder, and it is no hub id" in missing.stderr
+
+
+def test_inspect_proposes_the_columns_of_a_file_that_no_layout_fits_and_shows_what_they_read(tmp_path):
+    row = {
+        "data_source": "mine", "prompt": [{"role": "user", "content": "What is 1+2?"}],
+        "reward_model": {"style": "rule", "ground_truth": "3"}, "extra_info": {"answer": "It is 3.", "index": 0},
+    }  # fmt: skip
+    (tmp_path / "rows.json").write_text(json.dumps([row] * 3))
+    said = inspected(tmp_path / "rows.json", COLUMNS="160").stdout
+    block = "{question: prompt, reference_answer: reward_model.ground_truth, source: data_source}"
+    assert f"columns: {block}\n" in said
+    assert "Name yours" not in said
+    said = inspected(tmp_path / "rows.json", "--columns", block).stdout
+    assert "question          What is 1+2?" in said
+    assert "reference_answer  3" in said
+    assert "100.0% have a reference answer that can be verified" in said
+    assert "to paste" not in said
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            "{question: nothing, reference_answer: text}",
+            "layout columns needs nothing; found the columns number, text.",
+        ),
+        ("{question: text}", "--columns or --layout: columns must say which column holds the reference_answer."),
+        ("{quest: text}", "columns.quest: unknown. Did you mean 'question'?"),
+        ("{question: [", "--columns: no YAML: "),
+        ("text", "--columns or --layout: "),
+    ],
+)
+def test_inspect_says_what_is_wrong_with_columns(tmp_path, columns, message):
+    (tmp_path / "b.jsonl").write_text('{"text": "a", "number": "1"}\n')
+    done = inspected(tmp_path / "b.jsonl", "--columns", columns)
+    assert done.returncode == 1
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "block"),
+    [
+        ({"Body": "Ann has 3 nuts.", "Question": "How many are 2 more?", "Answer": 5.0, "ID": "a"},
+         {"question": ["Body", "Question"], "reference_answer": "Answer"}),
+        ({"query": "What is 1+2?", "response": "It is 3.\n#### 3"}, {"question": "query", "reference_answer": "response"}),
+        ({"problem": "What is 1+2?", "generated_solution": "It is $1+2=3$.", "expected_answer": "3", "problem_source": "x"},
+         {"question": "problem", "reference_answer": "expected_answer", "reasoning": "generated_solution"}),
+        ({"0": {"from": "human", "value": "What is 1+2?"}, "conversations": [{"from": "human", "value": "What is 1+2?"},
+                                                                            {"from": "gpt", "value": "\\boxed{3}"}]},
+         {"question": "conversations", "reference_answer": "conversations"}),
+        ({"text": "Some words.", "label": "nothing"}, None),
+    ],
+)  # fmt: skip
+def test_columns_are_proposed_by_names_and_values(row, block):
+    assert propose([row]) == block
 
 
 def test_inspect_reads_the_head_of_a_hub_dataset(hub, tmp_path):

@@ -1,30 +1,74 @@
 import csv
 import gzip
+import io
 import json
+import lzma
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from smolmath.data.tables import TableError, column_names, count_rows, read_rows
+from smolmath.data.tables import TableError, column_names, count_rows, json_rows, opening, read_rows
 
 ROWS = [{"question": "1+1", "answer": "2", "extra": None}, {"question": "über\n2", "answer": "3", "extra": "x"}]
 
 
-@pytest.fixture(params=["rows.parquet", "rows.jsonl", "rows.json", "rows.jsonl.gz", "rows.csv", "rows.csv.gz"])
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+
+
+def delimited(delimiter):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["question", "answer", "extra"], delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(ROWS)
+    return text.getvalue().encode()
+
+
+def arrow(make):
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist(ROWS)
+    with make(sink, table.schema) as writer:
+        for row in range(len(ROWS)):
+            writer.write_table(table.slice(row, 1))
+    return sink.getvalue()
+
+
+def parquet():
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(ROWS), sink)
+    return sink.getvalue()
+
+
+FORMATS = {
+    "rows.parquet": parquet,
+    "rows.jsonl": lambda: LINES.encode(),
+    "rows.ndjson": lambda: LINES.encode(),
+    "rows.json": lambda: LINES.encode(),
+    "array.json": lambda: json.dumps(ROWS).encode(),
+    "array of lines.json": lambda: ("[\n" + ",\n".join(LINES.splitlines()) + "\n]\n").encode(),
+    "indented.json": lambda: b"\xef\xbb\xbf" + json.dumps(ROWS, indent=2).encode(),
+    "objects.json": lambda: "\n".join(json.dumps(row, indent=4) for row in ROWS).encode(),
+    "array.jsonl": lambda: json.dumps(ROWS).encode(),
+    "rows.jsonl.gz": lambda: gzip.compress(LINES.encode()),
+    "array.json.xz": lambda: lzma.compress(json.dumps(ROWS).encode()),
+    "rows.jsonl.zst": lambda: pa.compress(LINES.encode(), codec="zstd", asbytes=True),
+    "two frames.jsonl.zst": lambda: b"".join(
+        pa.compress(line.encode(), codec="zstd", asbytes=True) for line in LINES.splitlines(keepends=True)
+    ),
+    "rows.csv": lambda: delimited(","),
+    "rows.tsv": lambda: delimited("\t"),
+    "rows.csv.gz": lambda: gzip.compress(delimited(",")),
+    "stream.arrow": lambda: arrow(pa.ipc.new_stream),
+    "file.arrow": lambda: arrow(pa.ipc.new_file),
+}
+
+
+@pytest.fixture(params=FORMATS)
 def file(request, tmp_path):
     path = tmp_path / request.param
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(ROWS), path)
-        return path
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "wt", encoding="utf-8", newline="") as text:
-        if ".csv" in path.name:
-            writer = csv.DictWriter(text, ["question", "answer", "extra"])
-            writer.writeheader()
-            writer.writerows(ROWS)
-        else:
-            text.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+    path.write_bytes(FORMATS[request.param]())
     return path
 
 
@@ -72,14 +116,14 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
 
 
 def test_an_unknown_ending_says_what_is_read(tmp_path):
-    with pytest.raises(TableError, match=r"takes \.parquet, \.jsonl and \.csv"):
+    with pytest.raises(TableError, match=r"takes \.parquet and \.arrow; \.jsonl, .* with \.gz"):
         column_names(tmp_path / "rows.xlsx")
 
 
 def test_a_gz_that_is_no_gzip_is_named(tmp_path):
     path = tmp_path / "rows.jsonl.gz"
     path.write_text('{"question": "a"}')
-    with pytest.raises(TableError, match=r"rows\.jsonl\.gz: not a readable gzip file"):
+    with pytest.raises(TableError, match=r"rows\.jsonl\.gz: not a readable gz file"):
         column_names(path)
 
 
@@ -120,3 +164,79 @@ def test_an_empty_file_is_an_error(tmp_path):
     path.write_text("\n")
     with pytest.raises(TableError, match="the file is empty"):
         column_names(path)
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if "parquet" not in name and "ndjson" not in name])
+def test_a_file_that_is_cut_off_loses_no_row_in_silence(tmp_path, name):
+    path = tmp_path / name
+    whole = FORMATS[name]()
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    read, said = [], ""
+    try:
+        read = [row for _, row, _ in read_rows(path, None)]
+    except TableError as error:
+        said = str(error)
+    assert name in said or (len(read) == 2 and read[1] is None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'[{"a": 1}, {"a": 2}', "the file ends within its array, at row 2"),
+        (b'[{"a": 1}\n{"a": 2}]', "no comma before the element at row 1"),
+        (b'[{"a": 1}, {"a": }]', r"no JSON \(Expecting value\) at row 1"),
+        (b'[{"a": 1}] {"a": 2}', "something stands behind the end of the array at row 1"),
+        (b'{\n "a": 1,\n "b": ', "no JSON"),
+        (b'{\n "data": [{"a": 1}],\n "version": {}\n}', "one object of data .list., version .object., no rows"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n", "a Git LFS pointer"),
+        (b"[]", "the file is empty"),
+    ],
+)
+def test_what_is_no_json_table_is_one_clear_error(tmp_path, content, message):
+    path = tmp_path / "rows.json"
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        print(column_names(path), list(read_rows(path, None)))
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow", "rows.csv.gz"])
+def test_a_pointer_of_git_lfs_is_told_in_any_format(tmp_path, name):
+    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n")
+    with pytest.raises(TableError, match=r"a Git LFS pointer, not the data\. Run `git lfs pull`"):
+        column_names(tmp_path / name)
+
+
+def test_an_array_of_lists_has_their_numbers_as_columns(tmp_path):
+    path = tmp_path / "orz.json"
+    path.write_text(json.dumps([[{"value": "1+1"}, {"truth": "2"}], [{"value": "1+2"}, {"truth": "3"}]]))
+    assert [row for _, row, _ in read_rows(path, ["0", "1"])] == [
+        {"0": {"value": "1+1"}, "1": {"truth": "2"}},
+        {"0": {"value": "1+2"}, "1": {"truth": "3"}},
+    ]
+
+
+def test_bytes_that_are_no_utf8_are_one_row_of_an_array(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_bytes(b'[{"a": "\xff"},\n{"a": "\\ud800"}]')
+    assert [(row, why) for _, row, why in read_rows(path, None)] == [(None, "invalid UTF-8"), ({"a": "\ud800"}, "")]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_line_that_never_ends_is_a_row_that_cannot_be_read_and_is_not_held(tmp_path, monkeypatch, zipped):
+    monkeypatch.setattr(opening, "MAX_LINE", 1000)
+    path = tmp_path / ("rows.jsonl.gz" if zipped else "rows.jsonl")
+    with (gzip.open if zipped else open)(path, "wb") as file:
+        file.write(b'{"a": 1}\n{"a": "' + b"x" * 100_000 + b'"}\n{"a": 3}\n')
+    assert [row for _, row, _ in read_rows(path, None)] == [{"a": 1}, None, {"a": 3}]
+    assert count_rows(path) == 3
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=30), min_size=1), max_size=20), st.data())
+def test_an_array_is_read_alike_whatever_the_chunks_and_the_spacing(tmp_path_factory, rows, data):
+    path = tmp_path_factory.mktemp("array") / "rows.json"
+    path.write_text(
+        json.dumps(rows, indent=data.draw(st.sampled_from([None, 1])), ensure_ascii=data.draw(st.booleans()))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_rows, "_CHUNK", data.draw(st.integers(1, 50)))
+        assert [row for _, row, _ in read_rows(path, None)] == rows

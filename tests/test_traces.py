@@ -3,7 +3,7 @@
 import pytest
 
 from smolmath.answers import grade
-from smolmath.data.layouts import LayoutError, boxed, choose_layout, gsm8k, instruction, openr1, reasoning_gym
+from smolmath.data.layouts import boxed, gsm8k, instruction, openr1, reasoning_gym
 from smolmath.data.layouts.candidates import Trace
 from smolmath.data.layouts.traces import split_trace, verified_trace
 from smolmath.params.prompt import PromptParams
@@ -146,8 +146,8 @@ def test_a_trace_becomes_a_completion_in_the_asked_format_that_the_grader_finds_
         ("x=5\ny=6", None),
         ("The total is 12. Check: 12/4 = 3", None),
         ("The maximum is 7 when x = 2", None),
-        ("The answer is 42.\nNote: 1 dozen = 12", None),
-        ("Answer: 7 (because 2+2 = 4)", None),
+        ("The answer is 42.\nNote: 1 dozen = 12", "42"),  # stated, so no equation is looked for
+        ("Answer: 7 (because 2+2 = 4)", "7"),
         ("x <= 7", None),
         ("x != 5", None),
         ("2x = 10", None),
@@ -195,12 +195,6 @@ def test_metadata_of_another_kind_makes_a_row_as_gsm8ks():
 def test_an_answer_that_is_nothing_but_a_value_needs_no_hashes():
     assert gsm8k.read({"question": "q", "answer": " 7 "}).reference_answer == " 7 "
     assert gsm8k.read({"question": "q", "answer": "Tom has 7 apples left in his bag."}).reference_answer is None
-
-
-def test_choices_beside_an_answer_must_be_explained():
-    with pytest.raises(LayoutError, match="there is choices, so the answer may be the number of a choice"):
-        choose_layout(["question", "choices", "answer"], name=None, columns=None, where="f")
-    assert choose_layout(["question", "choices", "answer"], name="gsm8k", columns=None, where="f").name == "gsm8k"
 
 
 def test_the_last_box_of_a_solution_is_the_answer():

@@ -63,7 +63,8 @@ RULES = {
     "8-not-numbers": ("Not every text with a number in it is that number", "NaN equals nothing."),
     "9-choice": (
         "Multiple choice wants the letter",
-        "The option's value alone is not seen as the letter: the grader doesn't see the problem.",
+        "The option's value alone is not seen as the letter: the grader doesn't see the problem. Where the problem's text "
+        "is given (`question=`) and lists options, the letter and the text of one option are the same answer.",
     ),
     "10-hostile": (
         "Every pair of strings gets a verdict, quickly",

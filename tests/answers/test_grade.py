@@ -259,3 +259,26 @@ def test_plain_numbers_start_no_process_and_import_no_sympy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+CHOICE = "Which is it?\nA. 12\nB. $\\frac{1}{2}$\nC. 12.0\nAnswer as A, B or C."
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "correct"),
+    [
+        ("B", "\\frac{1}{2}", True),
+        ("(B)", "0.5", True),
+        ("B. \\frac{1}{2}", "0.5", True),
+        ("0.5", "B", True),
+        ("B", "B", True),
+        ("A", "\\frac{1}{2}", False),
+        ("B. 12", "\\frac{1}{2}", False),  # says two things
+        ("A or B", "\\frac{1}{2}", False),
+        ("12", "A", False),  # C says it too
+        ("D", "\\frac{1}{2}", False),
+    ],
+)
+def test_of_the_options_that_a_question_lists_letter_and_text_are_one_answer(answer, reference, correct):
+    assert grade(rf"\boxed{{{answer}}}", reference, question=CHOICE).correct is correct
+    assert not grade("0.5", "B").correct

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from smolmath.answers.choices import is_same_option
 from smolmath.answers.compare import answers_match, expect_questions
 from smolmath.answers.copied import is_copied
 from smolmath.answers.extract import Extraction, extract_answer, follows_format
@@ -43,8 +44,8 @@ def grade(
     Args:
         completion: what the model wrote, without the prompt.
         reference: the problem's reference answer.
-        question: the problem's text, where it is known: a formula that is copied from it is no answer, and where it
-            asks for dozens, 5 dozen is 5.
+        question: the problem's text, where it is known: a formula that is copied from it is no answer, where it asks
+            for dozens, 5 dozen is 5, and of its options the letter and the text are one answer.
         finished: False if the completion was cut off at its length limit; then only a complete answer block, box or
             #### line counts.
         tags: tag names of the response format.
@@ -70,8 +71,10 @@ def expect(references: Iterable[str]) -> None:
 
 
 def _is_right(answer: str, reference: str, question: str | None) -> bool:
-    if question is None or answer.isdecimal():  # the common case
+    if question is None:
         return answers_match(answer, reference)
     if _DOZEN.search(question):
         answer = _DOZEN.sub("", answer)
-    return answers_match(answer, reference) and not is_copied(answer, reference, question)
+    if answers_match(answer, reference) and (answer.isdecimal() or not is_copied(answer, reference, question)):
+        return True
+    return is_same_option(answer, reference, question)

@@ -13,12 +13,19 @@ def inspect(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A result, a data file or folder, or a hub id.")],
     rows: Annotated[int, typer.Option(min=1, help="Rows to look at.")] = 2000,
     config: Annotated[str | None, typer.Option(help="Of a hub dataset that has several.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Read a dataset by these, e.g. '{question: [Body, Question], reference_answer: Answer}'."),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="Read a dataset by this layout.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A result's whole trail, for a program.")] = False,
 ) -> None:
     """Look at a result's trail, or at a dataset before it is named in params.yaml.
 
     smolmath inspect models/legs           commit, params, data, stages, machine and packages behind a result
-    smolmath inspect rows.jsonl            a dataset's columns, three rows, layout, how many answers can be verified
+    smolmath inspect rows.jsonl            a dataset's columns, three rows, how they are read, how many can be verified
+
+    Where no layout fits, the `columns` to paste into params.yaml are proposed; --columns shows what they read.
     """
     from smolmath.commands.inspection import inspect_dataset, inspection_tables
     from smolmath.running.lockfile import workspace_lock
@@ -35,5 +42,5 @@ def inspect(
             return
         parts = trail_parts(found)
     else:
-        parts = inspection_tables(inspect_dataset(target, rows, config))
+        parts = inspection_tables(inspect_dataset(target, rows, config, columns=columns, layout=layout))
     show(parts)

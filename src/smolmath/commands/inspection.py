@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -10,17 +10,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
+from pydantic import ValidationError
 from rich.table import Table
 
 from smolmath.answers import is_verifiable
-from smolmath.data.examine import as_text, storable
+from smolmath.commands.proposal import Rows, propose
+from smolmath.data.examine import storable
 from smolmath.data.layouts import LayoutError, choose_layout
 from smolmath.data.layouts.candidates import Candidate
+from smolmath.data.layouts.values import as_text
 from smolmath.data.sources.files import data_files
 from smolmath.data.tables import column_types, count_rows, read_rows
 from smolmath.errors import SmolmathError
+from smolmath.params.datasets import FilesDataset
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+EXAMPLES = 3
 CELL = 300  # characters of a value, of which the terminal shows what fits
 BINS = 12
 
@@ -44,53 +50,71 @@ class Inspection:
     layout: str | None
     problem: str  # why there is no layout
     candidates: list[Candidate]
+    proposed: Mapping[str, str | list[str]] | None  # `columns` that would read more of the rows
 
     @property
-    def verifiable(self) -> int:
-        return sum(is_verifiable(as_text(c.reference_answer).strip()) for c in self.candidates)
+    def verifiable(self) -> float:
+        """Share of the rows whose reference answer can be verified."""
+        return _verifiable(self.candidates)
 
     @property
     def question_chars(self) -> list[int]:
         return [len(question) for c in self.candidates if (question := as_text(c.question))]
 
 
-def inspect_dataset(target: str, rows: int, config: str | None = None) -> Inspection:
+def inspect_dataset(
+    target: str, rows: int, config: str | None = None, *, columns: str | None = None, layout: str | None = None
+) -> Inspection:
     """Look at the first `rows` rows of a file, a folder's first file, or a dataset on the Hugging Face hub.
 
-    Raises: InspectionError if there is nothing at `target`; TableError if its file is unreadable.
+    Args: columns: YAML of what params would say. layout: one of LAYOUT_NAMES; both None: as found.
+    Raises: InspectionError if there is nothing at `target`, or the columns are no such block; TableError if its file
+    is unreadable; LayoutError if the file lacks what `columns` or `layout` name.
     """
+    how = _how(columns, layout)
     path = Path(target)
     if not path.exists() and HUB_ID.fullmatch(target):
         with _from_hub(target, config, rows) as (head, count):
-            return _look(target, head, count, None, rows)
+            return _look(target, head, count, None, rows, how)
     if not path.exists():
         raise InspectionError(f"{target}: there is no such file or folder, and it is no hub id (owner/name) either.")
     files = [path] if path.is_file() else [path / found for found in data_files(path)]
     if not files:
-        raise InspectionError(f"{target}: the folder holds no .parquet, .jsonl or .csv file.")
-    return _look(str(files[0]), files[0], len(files), sum(map(count_rows, files)), rows)
+        raise InspectionError(f"{target}: the folder holds no data file: no parquet, JSON, csv or Arrow.")
+    return _look(str(files[0]), files[0], len(files), sum(map(count_rows, files)), rows, how)
 
 
-def _look(name: str, file: Path, files: int, total: int | None, limit: int) -> Inspection:
-    types = column_types(file)
+def _how(columns: str | None, layout: str | None) -> FilesDataset:
+    """The params of a dataset that is read so."""
     try:
-        layout, problem = choose_layout(list(types), name=None, columns=None, where=name), ""
-    except LayoutError as error:
-        layout, problem = None, str(error)
+        block = yaml.safe_load(columns) if columns is not None else None
+        return FilesDataset(source="files", path="inspected", columns=block, layout=layout)
+    except yaml.YAMLError as error:
+        raise InspectionError(f"--columns: no YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        said = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise InspectionError(f"--columns or --layout: {said}") from None
+
+
+def _look(name: str, file: Path, files: int, total: int | None, limit: int, how: FilesDataset) -> Inspection:
+    types = column_types(file)
     looked_at = unreadable = 0
     filled: Counter[str] = Counter()
-    examples: list[dict[str, Any]] = []
-    candidates: list[Candidate] = []
+    rows: list[dict[str, Any]] = []
     for _, row, _ in islice(read_rows(file, None), limit):
         looked_at += 1
         if row is None:
             unreadable += 1
             continue
         filled.update(column for column, value in row.items() if value not in (None, "", [], {}))
-        if len(examples) < 3:
-            examples.append(row)
-        if layout is not None:
-            candidates.append(layout.read({column: row.get(column) for column in layout.columns}))
+        rows.append(row)
+    layout, problem, candidates = None, "", list[Candidate]()
+    try:
+        layout, candidates = _read(rows, list(types), how, name)
+    except LayoutError as error:
+        if how.columns or how.layout:
+            raise
+        problem = str(error)
     return Inspection(
         name=name,
         files=files,
@@ -99,11 +123,34 @@ def _look(name: str, file: Path, files: int, total: int | None, limit: int) -> I
         unreadable=unreadable,
         types=types,
         filled=filled,
-        examples=examples,
-        layout=layout.name if layout else None,
+        examples=rows[:EXAMPLES],
+        layout=layout,
         problem=problem,
         candidates=candidates,
+        proposed=None if how.columns else _proposed(rows, list(types), candidates, name),
     )
+
+
+def _read(rows: Rows, found: list[str], how: FilesDataset, where: str) -> tuple[str, list[Candidate]]:
+    layout = choose_layout(found, name=how.layout, columns=how.columns, where=where)
+    return layout.name, [layout.read({column: row.get(column) for column in layout.columns}) for row in rows]
+
+
+def _proposed(
+    rows: Rows, found: list[str], candidates: list[Candidate], where: str
+) -> Mapping[str, str | list[str]] | None:
+    """A `columns` block that gives clearly more answers than what was read without one, if any does."""
+    block = propose(rows)
+    if block is None:
+        return None
+    how = FilesDataset(source="files", path="inspected", columns=block)
+    _, mapped = _read(rows, found, how, where)
+    return block if _verifiable(mapped) > _verifiable(candidates) + 0.05 else None
+
+
+def _verifiable(candidates: list[Candidate]) -> float:
+    right = sum(is_verifiable(as_text(candidate.reference_answer).strip()) for candidate in candidates)
+    return right / max(1, len(candidates))
 
 
 @contextmanager
@@ -127,21 +174,44 @@ def inspection_tables(found: Inspection) -> list[Table | str]:
     for number, row in enumerate(found.examples, 1):
         table = _table(widest, f"row {number}", "")
         for name, value in row.items():
-            table.add_row(storable(name), storable(" ".join(str(value)[:CELL].split())))
+            table.add_row(storable(name), _cell(str(value)))
         parts += ["", table]
     parts.append("")
     head = f"of the first {found.looked_at:,} rows: "
     if found.unreadable:
         parts.append(f"{head}{found.unreadable:,} cannot be read")
     if found.layout is None:
-        return [*parts, f"layout: none. {found.problem}"]
-    share = found.verifiable / max(1, len(found.candidates))
-    traces = [c.traces for c in found.candidates if c.traces]
+        said = found.problem.partition(" Name yours")[0] if found.proposed else found.problem
+        return [*parts, f"layout: none. {said}", *_proposal(found)]
     parts.append(f"layout: {found.layout}")
-    parts.append(f"{head}{share:.1%} have a reference answer that can be verified")
+    for number, candidate in enumerate(found.candidates[:EXAMPLES], 1):
+        table = _table(len("reference_answer"), f"row {number} reads", "")
+        for part in ("question", "reference_answer", "reasoning", "source"):
+            if (value := getattr(candidate, part)) is not None:
+                table.add_row(part, _cell(as_text(value) or repr(value)))
+        parts += ["", table]
+    parts.append("")
+    traces = [c.traces for c in found.candidates if c.traces]
+    parts.append(f"{head}{found.verifiable:.1%} have a reference answer that can be verified")
     if traces:
         parts.append(f"{head}{len(traces):,} have generations, {sum(map(len, traces)) / len(traces):.1f} on average")
+    parts += _proposal(found)
     return [*parts, "", "question length, characters:", _histogram(found.question_chars)]
+
+
+def _proposal(found: Inspection) -> list[Table | str]:
+    if found.proposed is None:
+        return []
+    block = yaml.safe_dump(dict(found.proposed), default_flow_style=True, sort_keys=False, width=10_000).strip()
+    return [
+        "",
+        "By their names and values these columns hold problems; to paste into params.yaml:",
+        f"columns: {block}",
+    ]
+
+
+def _cell(text: str) -> str:
+    return storable(" ".join(text[:CELL].split()))
 
 
 def _table(width: int, *titles: str) -> Table:

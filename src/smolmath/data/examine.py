@@ -4,12 +4,10 @@ What needs more than the row itself (duplicates) is decided in processing/mergin
 """
 
 import hashlib
-import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,14 +18,16 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from smolmath.answers import is_verifiable
+from smolmath.answers.choices import named_option, options
 from smolmath.answers.kinds import MAX_ANSWER
 from smolmath.data.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
-from smolmath.data.filters.choices import named_option, options
 from smolmath.data.filters.duplicates import Signatures, signatures
-from smolmath.data.filters.overlap import OverlapIndex
+from smolmath.data.filters.escapes import without_escapes
+from smolmath.data.filters.overlap import OverlapIndex, shared
 from smolmath.data.layouts import Layout
 from smolmath.data.layouts.candidates import Candidate
-from smolmath.data.layouts.traces import verified_trace
+from smolmath.data.layouts.traces import agreeing_solution, verified_trace
+from smolmath.data.layouts.values import as_text
 from smolmath.data.problems import id_numbers, id_of_normalised, normalise_question
 from smolmath.data.tables import Batch
 from smolmath.errors import SmolmathError
@@ -84,6 +84,7 @@ class Examined:
     near: Signatures | None  # where near duplicates are looked for
     rejected: list[Rejection]
     not_selected: int
+    mended: int  # problems in which a LaTeX command was one that JSON had read as an escape
 
 
 @dataclass
@@ -96,6 +97,7 @@ class _Row:
     answer: str  # a letter resolved to its option's text
     given_answer: str
     normalised: str
+    mended: bool  # LaTeX commands that JSON had read as escapes
     reasoning: str | None = None
 
 
@@ -132,7 +134,8 @@ class Examiner:
             near = signatures([r.normalised for r in rows], [r.answer for r in rows], self.params.near_duplicates)
         problems = self._problems(rows, work.file)
         ids = id_numbers(problems["id"].to_pylist())
-        return Examined(work.batch.count, problems, ids, near, rejected, not_selected)
+        mended = sum(row.mended for row in rows)
+        return Examined(work.batch.count, problems, ids, near, rejected, not_selected, mended)
 
     def draws(self, work: Work) -> npt.NDArray[np.float64]:
         """The draws of the batch's rows that `fraction` selects."""
@@ -164,15 +167,19 @@ class Examiner:
         if not normalised:
             return number, "empty_question", _kind(candidate.question)
         if not answer:
-            return number, "empty_answer", _kind(candidate.reference_answer) or candidate.lacking
+            return number, *_no_answer(candidate)
         if rejection := self._bad_question(question):
             return number, *rejection
-        resolved, rejection = self._resolved(question, answer)
+        resolved, rejection = self._resolved(question, answer, candidate.options)
         if rejection := rejection or _bad_answer(resolved):
             return number, *rejection
-        return _Row(number, candidate, question.strip(), resolved, answer, normalised)
+        mended = (question, answer) != (self._seen(candidate.question), self._seen(candidate.reference_answer).strip())
+        return _Row(number, candidate, question.strip(), resolved, answer, normalised, mended)
 
     def _clean(self, value: Any) -> str:
+        return without_escapes(self._seen(value))
+
+    def _seen(self, value: Any) -> str:
         return without_invisible(as_text(value)) if self.params.control_characters == "remove" else as_text(value)
 
     def _bad_question(self, question: str) -> tuple[str, str] | None:
@@ -186,14 +193,19 @@ class Examiner:
             return "foreign_script", letters[:DETAIL_CHARS]
         return None
 
-    def _resolved(self, question: str, answer: str) -> tuple[str, tuple[str, str] | None]:
-        """The answer, of a multiple-choice problem as params want it; and why not."""
+    def _resolved(self, question: str, answer: str, listed: Mapping[str, str]) -> tuple[str, tuple[str, str] | None]:
+        """The answer, of a multiple-choice problem as params want it; and why not.
+
+        Args: listed: the options, where a column of their own holds them.
+        """
+        if listed and answer not in listed:
+            return answer, ("multiple_choice", f"{answer} is none of the options {', '.join(listed)}")
         letter = None if self.params.multiple_choice == "keep" else named_option(answer, question)
         if letter is None:
             return answer, None
         if self.params.multiple_choice == "drop":
             return answer, ("multiple_choice", answer)
-        text = options(question).get(letter)
+        text = (listed or options(question)).get(letter)
         return (text, None) if text else (answer, ("multiple_choice", f"no option {letter} found in the question"))
 
     def _drop_many_tokens(self, rows: list[_Row], rejected: list[Rejection]) -> list[_Row]:
@@ -214,8 +226,7 @@ class Examiner:
             if share < self.params.contamination.share:
                 kept.append(row)
             else:
-                detail = f"{share:.0%} of its {self.overlap.ngram}-grams, the first in {place}"
-                rejected.append((row.number, "contaminated", detail))
+                rejected.append((row.number, "contaminated", shared(share, self.overlap.ngram, place)))
         return kept
 
     def _reasoning(self, row: _Row) -> str | None:
@@ -223,7 +234,9 @@ class Examiner:
             answers = {row.answer, row.given_answer}
             trace = verified_trace(row.candidate.traces, row.question, answers, self.params.trace)
             return None if trace is None else storable(trace)
-        return storable(as_text(row.candidate.reasoning)).strip() or None
+        solution = without_escapes(as_text(row.candidate.reasoning))
+        solved = agreeing_solution(solution, row.question, {row.answer, row.given_answer})
+        return storable(solved or "").strip() or None
 
     def _problems(self, rows: list[_Row], file: str) -> pa.RecordBatch:
         columns = {
@@ -248,6 +261,13 @@ class Examiner:
         return tokenizer
 
 
+def _no_answer(candidate: Candidate) -> tuple[str, str]:
+    answer = candidate.reference_answer
+    if isinstance(answer, list | dict) and answer:
+        return "unverifiable_answer", f"a {type(answer).__name__} of {len(answer)}, not one answer: {answer!r}"
+    return "empty_answer", _kind(answer) or candidate.lacking
+
+
 def _bad_answer(answer: str) -> tuple[str, str] | None:
     if len(answer) > MAX_ANSWER:
         return "unverifiable_answer", f"{len(answer)} characters"
@@ -262,17 +282,6 @@ def draw(normalised: str) -> float:
     """A number in [0, 1) that depends on the question alone, so that a larger fraction contains the smaller one."""
     digest = hashlib.sha256(f"select:{normalised}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def as_text(value: Any) -> str:
-    """Text as it is; numbers as written; nothing else is text, and neither are NaN and infinity."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")  # what is no UTF-8 is rejected for its replacement characters
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return ""
-    return str(value) if isinstance(value, int) or math.isfinite(value) else ""
 
 
 def storable(text: str) -> str:

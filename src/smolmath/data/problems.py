@@ -21,6 +21,10 @@ _INVISIBLE = re.compile(
 # What NFKC would lose or leave: 2³ is not 23, log₂8 not log28, 5¼ not 51⁄4, and a minus is a minus.
 _MARKS = {"<super>": "^", "<sub>": "_", "<fraction>": " "}
 _SIGNS = {"−": "-", "⋅": "·", "\u2062": "*", "\u2063": ",", "\u2064": "+"}
+_PLAIN = {
+    ord(sign): plain for plain, signs in {"'": "‘’‚‛ʼ′", '"': "“”„‟«»″", "-": "‐‑‒–—―"}.items() for sign in signs
+}
+_NUMBER = re.compile(r"(?:\$\$?|\\[(\[])([-+]?\d[\d.,]*(?:\\?%)?)(?:\$\$?|\\[)\]])")  # $900$ is 900
 _MATH = re.compile(r"\$\$[^$]+\$\$|\$[^$]+\$|\\\((?:(?!\\[()]).)+\\\)|\\\[(?:(?!\\[\[\]]).)+\\\]", re.DOTALL)
 _COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?")
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}")  # between two amounts of money, not in a formula
@@ -33,12 +37,12 @@ _AFTER_COMMAND = re.compile(r"(\\[a-zA-Z]+) (?=\d)")
 def normalise_question(question: str) -> str:
     r"""The question without the differences that make no other problem.
 
-    These are the Unicode form, white space, characters that are not seen, case outside formulas, and inside them the
-    spacing: `$a\, + b$` is `$a+b$`. Spaces between two numbers or words stay, since 1 23 is not 12 3, and so does the
-    case of $f$ and $F$.
+    These are the Unicode form, white space, characters that are not seen, the shape of quotes and dashes, case outside
+    formulas, and inside them the spacing: `$a\, + b$` is `$a+b$`. Spaces between two numbers or words stay, since 1 23
+    is not 12 3, and so does the case of $f$ and $F$. A number alone is no formula: `$900$` is `900`.
     """
     if not question.isascii():
-        question = unicodedata.normalize("NFKC", "".join(map(_written_out, question)))
+        question = unicodedata.normalize("NFKC", "".join(map(_written_out, question.translate(_PLAIN))))
     text = _INVISIBLE.sub("", question)
     if "$" not in text and "\\" not in text:
         return " ".join(_folded(text).split())
@@ -50,6 +54,7 @@ def normalise_question(question: str) -> str:
 
 
 def _folded(text: str) -> str:
+    text = text.replace("\\$", "$").replace("\\%", "%")
     return text.casefold() if text.isascii() else unicodedata.normalize("NFKC", text.casefold())
 
 
@@ -57,7 +62,9 @@ def _tight(formula: str) -> str:
     if _PROSE.search(_COMMAND.sub(" ", formula)):
         return _folded(formula)
     spaced = " ".join(_LATEX_SPACE.sub(_spaced, formula).split())
-    return _LOOSE_SPACE.sub("", _AFTER_COMMAND.sub(r"\1", spaced))
+    tight = _LOOSE_SPACE.sub("", _AFTER_COMMAND.sub(r"\1", spaced))
+    number = _NUMBER.fullmatch(tight.replace("{,}", ","))
+    return number[1].replace("\\%", "%") if number else tight
 
 
 def _spaced(command: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
 """Cut processed problems into train, validation and test, so that nothing evaluated was ever trained on."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smolmath.data.problems import id_numbers, side_of
+from smolmath.data.filters.overlap import OverlapIndex, shared
+from smolmath.data.problems import id_numbers, normalise_question, side_of
 from smolmath.errors import SmolmathError
+from smolmath.params.process import ContaminationParams
 from smolmath.params.split import SplitParams
 from smolmath.records import (
     PROBLEMS,
@@ -25,7 +27,7 @@ from smolmath.records import (
     write_manifest,
 )
 
-REASONS = ("held_out_elsewhere",)
+REASONS = ("held_out_elsewhere", "contaminated")
 TRAIN = SIDES.index("train")
 Ids = npt.NDArray[np.uint64]  # (N,) sorted problem ids
 
@@ -35,18 +37,30 @@ class LeakError(SmolmathError):
 
 
 def split_dataset(
-    key: str, processed: Path, out: Path, datasets: Iterable[str], params: SplitParams
+    key: str,
+    processed: Path,
+    out: Path,
+    datasets: Sequence[str],
+    params: SplitParams,
+    contamination: ContaminationParams | None = None,
 ) -> dict[str, Any]:
     """Write train, validation and test.parquet of one dataset into `out`; returns the manifest.
 
     A train row whose problem is validated or tested on in any dataset of the recipe is rejected as
-    `held_out_elsewhere`; so is a validation row that is tested on.
+    `held_out_elsewhere`; so is a validation row that is tested on. A train row that shares n-grams with what another
+    dataset validates or tests on is rejected as `contaminated`.
 
-    Args: processed: the folder that holds every dataset's shards. datasets: all keys of the recipe.
+    Args:
+        processed: the folder that holds every dataset's shards.
+        datasets: all keys of the recipe.
+        contamination: how many n-grams are too many; None: nothing is compared.
+
     Raises: LeakError if what was written has a problem on two sides.
     """
     held_out = _held_out([processed / other for other in datasets], params)
+    overlap = _overlap([processed / other for other in datasets if other != key], params, contamination)
     counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     with ExitStack() as files:
         writers = [files.enter_context(TableWriter(out / f"{side}.parquet", PROBLEMS)) for side in SIDES]
         rejected = files.enter_context(TableWriter(out / "rejected.parquet", REJECTED))
@@ -54,15 +68,27 @@ def split_dataset(
             elsewhere = np.full(len(ids), TRAIN)
             for side, found in enumerate(held_out):  # in rising order: the most protected side wins
                 elsewhere[_contained(ids, found)] = side
-            refused = elsewhere > sides
+            why = dict[int, tuple[str, str]]()
+            for row in np.flatnonzero(elsewhere > sides).tolist():
+                why[row] = ("held_out_elsewhere", f"{ids[row]:016x} is on side {SIDES[elsewhere[row]]}")
+            if overlap is not None:
+                train = [row for row in np.flatnonzero(sides == TRAIN).tolist() if row not in why]
+                questions = batch["question"].take(pa.array(train, pa.int64())).to_pylist()
+                questions = [normalise_question(question) for question in questions]
+                for row, (share, place) in zip(train, overlap.overlaps(questions), strict=True):
+                    if contamination is not None and share >= contamination.share:
+                        why[row] = ("contaminated", shared(share, overlap.ngram, place))
+            refused = np.isin(np.arange(len(ids)), [*why])
             for side, writer in enumerate(writers):
                 writer.add(batch.filter(pa.array((sides == side) & ~refused)))
-            rejected.add(_rejections(batch.filter(pa.array(refused)), elsewhere[refused]))
+            rejected.add(_rejections(batch.filter(pa.array(refused)), [why[row] for row in sorted(why)]))
+            reasons.update(reason for reason, _ in why.values())
         counts.update({side: writer.rows for side, writer in zip(SIDES, writers, strict=True)})
     manifest = {
         "dataset": key,
         "rows": {side: counts[side] for side in SIDES},
-        "rejected_by_reason": {"held_out_elsewhere": rejected.rows} if rejected.rows else {},
+        "cut_by_hash": _lacking(read_manifest(processed / key)["sides"]),
+        "rejected_by_reason": {reason: reasons[reason] for reason in REASONS if reasons[reason]},
         "files": [writer.entry() for writer in (*writers, rejected)],
     }
     rows_in = read_manifest(processed / key)["rows"]["kept"]
@@ -102,12 +128,32 @@ def _held_out(folders: Sequence[Path], params: SplitParams) -> list[Ids]:
     return [_merged(found) for found in ids]
 
 
+def _overlap(
+    folders: Sequence[Path], params: SplitParams, contamination: ContaminationParams | None
+) -> OverlapIndex | None:
+    """The n-grams of what these datasets validate and test on."""
+    if contamination is None or contamination.ngram is None:
+        return None
+    held_out = (
+        (f"{folder.name}, {problem['raw_file']} row {problem['raw_row']}", normalise_question(problem["question"]))
+        for folder in folders
+        for batch, _, sides in _sided(folder, params, columns=("id", "question", "raw_file", "raw_row"))
+        for problem in batch.filter(pa.array(sides > TRAIN)).to_pylist()
+    )
+    return OverlapIndex(contamination.ngram, held_out)
+
+
+def _lacking(own_sides: Mapping[str, Side | None]) -> list[Side]:
+    """The sides that a source does not have itself."""
+    return [side for side in SIDES if side not in own_sides.values()]
+
+
 def _sided(
     folder: Path, params: SplitParams, columns: Sequence[str] = PROBLEMS.names
 ) -> Iterator[tuple[pa.RecordBatch, Ids, npt.NDArray[np.int64]]]:
     """The processed problems batch by batch, with their ids as numbers and their sides as places in SIDES."""
     own_sides: dict[str, Side | None] = read_manifest(folder)["sides"]
-    lacking = {side for side in SIDES if side not in own_sides.values()}
+    lacking = _lacking(own_sides)
     schema = pa.schema([PROBLEMS.field(name) for name in columns])
     for shard in shards(folder):
         for batch in read_batches(shard, schema):
@@ -116,7 +162,7 @@ def _sided(
             yield batch, id_numbers(ids), np.array([SIDES.index(side) for side in sides], np.int64)
 
 
-def _side(problem: str, own: Side | None, *, lacking: set[Side], params: SplitParams) -> Side:
+def _side(problem: str, own: Side | None, *, lacking: Sequence[Side], params: SplitParams) -> Side:
     """A source's own sides are kept; a validation or test side that it lacks is cut from its train side by hash.
 
     By the same cut for every dataset, whichever sides it lacks: else what one validates on another would test on.
@@ -132,13 +178,12 @@ def _side(problem: str, own: Side | None, *, lacking: set[Side], params: SplitPa
     return cut if cut in lacking else "train"
 
 
-def _rejections(batch: pa.RecordBatch, elsewhere: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    ids = batch["id"].to_pylist()
+def _rejections(batch: pa.RecordBatch, why: Sequence[tuple[str, str]]) -> pa.RecordBatch:
     columns = {
         "raw_file": batch["raw_file"],
         "raw_row": batch["raw_row"],
-        "reason": ["held_out_elsewhere"] * len(ids),
-        "detail": [f"{problem} is on side {SIDES[side]}" for problem, side in zip(ids, elsewhere, strict=True)],
+        "reason": [reason for reason, _ in why],
+        "detail": [detail for _, detail in why],
     }
     return pa.RecordBatch.from_pydict(columns, schema=REJECTED)
 
@@ -152,3 +197,11 @@ def _contained(ids: Ids, among: Ids) -> npt.NDArray[np.bool_]:
     if not len(among):
         return np.zeros(len(ids), bool)
     return np.asarray(among[np.searchsorted(among, ids).clip(max=len(among) - 1)] == ids)
+
+
+def shown(manifest: dict[str, Any]) -> str:
+    """What became of the problems, for the terminal."""
+    rows = ", ".join(f"{count:,} {side}" for side, count in manifest["rows"].items())
+    cut = " and ".join(side for side in manifest["cut_by_hash"] if side != "train")
+    lines = [f"{manifest['dataset']}: {rows}" + (f"; {cut} cut by hash" if cut else "")]
+    return "\n".join(lines + [f"  rejected as {why}: {n:,}" for why, n in manifest["rejected_by_reason"].items()])

@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from smolmath.errors import SmolmathError
 
-KEY = r"^[a-z][a-z0-9_-]*$"
+KEY = r"[a-z][a-z0-9_-]*"
 
 
 class ParamsError(SmolmathError):

@@ -8,21 +8,46 @@ from smolmath.params.core import ParamsError, Strict, listing, lookup, nearest, 
 from smolmath.records import SIDES
 
 SOURCES = "src/smolmath/data/sources"
+# Of smolmath.data.layouts.LAYOUTS, in its order.
+LAYOUT_NAMES = ("reasoning_gym", "openr1", "boxed", "mawps", "gsm8k", "instruction")
+ROLES = ("question", "reference_answer", "reasoning", "choices", "source")  # what a problem is made of
+# Beside the roles, with a layout: the columns that it reads.
+_OWN = (
+    "problem", "answer", "solution", "body", "instruction", "input", "output", "metadata",
+    "Question", "Numbers", "Answer",
+)  # fmt: skip
 
 
 class DatasetParams(Strict):
     """What every dataset has, whatever its source."""
 
     path: str = Field(min_length=1)  # the one DVC dep of the fetch stage; never a list, never `../x` (lost in --temp)
-    layout: str | None = None  # column layout, from smolmath.data.layouts.LAYOUTS; null: detected from the columns
-    columns: dict[str, str] | None = (
-        None  # instead of a layout: question, reference_answer, reasoning, source -> column
-    )
+    layout: str | None = None  # how a row is read, one of LAYOUT_NAMES; null: detected from the columns
+    # One of ROLES -> its column in the file: a name, a path (`reward_model.ground_truth`, `prompt[0].content`), or
+    # several that are joined by a space. Without a layout each is read by itself.
+    columns: dict[str, str | list[str]] | None = None
+
+    @field_validator("layout")
+    @classmethod
+    def _known_layout(cls, layout: str | None) -> str | None:
+        if layout is not None and layout not in LAYOUT_NAMES:
+            raise ValueError(
+                f"layout {layout!r} does not exist.{nearest(layout, LAYOUT_NAMES)} Allowed: {listing(LAYOUT_NAMES)}."
+            )
+        return layout
 
     @model_validator(mode="after")
-    def _one_way_to_read(self) -> Self:
-        if self.layout is not None and self.columns is not None:
-            raise ValueError(f"layout {self.layout!r} and columns are two ways to read a row: leave one out.")
+    def _known_columns(self) -> Self:
+        allowed = ROLES if self.layout is None else ROLES + _OWN
+        for ours, theirs in (self.columns or {}).items():
+            if ours not in allowed:
+                raise ValueError(f"columns.{ours}: unknown.{nearest(ours, allowed)} Allowed: {listing(allowed)}.")
+            if not theirs or not all(theirs):
+                raise ValueError(f"columns.{ours}: {theirs!r} names no column of the file.")
+        if self.columns is not None and self.layout is None:
+            for ours in ("question", "reference_answer"):
+                if ours not in self.columns:
+                    raise ValueError(f"columns must say which column holds the {ours}.")
         return self
 
     @field_validator("path")

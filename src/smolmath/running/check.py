@@ -106,7 +106,7 @@ def _entries(
         mistakes.append(f"{section}: holds no entries. recipes/demo.yaml has an example.")
         return {}
     for key in entries:
-        if not re.match(KEY, str(key)) or (section == "phases" and key == "base"):
+        if not re.fullmatch(KEY, str(key)) or (section == "phases" and key == "base"):
             rule = "lower-case letters, digits, _ and -, beginning with a letter"
             rule += "; `base` is the model before the first phase" if section == "phases" else ""
             mistakes.append(f"{section}.{key}: not a usable name. Allowed: {rule}.")

@@ -1,18 +1,25 @@
 """How a row of a raw dataset becomes a problem: one layout per arrangement of columns.
 
 A layout says which columns it needs and reads one row into a `Candidate`. `choose_layout` takes the one named in
-params, else the first in the table whose columns are all there.
+params, else the first in the table whose columns are all there. `columns` says where in a file what a layout reads is
+found: without a layout, each of ROLES by itself.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from smolmath.data.layouts import boxed, gsm8k, instruction, openr1, reasoning_gym
+from smolmath.data.layouts import boxed, gsm8k, instruction, mawps, openr1, reasoning_gym
 from smolmath.data.layouts.candidates import Candidate
+from smolmath.data.layouts.choices import with_choices
+from smolmath.data.layouts.endings import read_answer
+from smolmath.data.layouts.values import column_of, value_at
 from smolmath.errors import SmolmathError
-from smolmath.params.core import listing, nearest
+from smolmath.params.core import listing
+from smolmath.params.datasets import LAYOUT_NAMES, ROLES
+
+CHOICES = ("choices", "options")  # columns that are taken for a question's options
 
 
 class LayoutError(SmolmathError):
@@ -25,35 +32,72 @@ class Layout:
     columns: tuple[str, ...]  # read from the file; all but `optional` must be there
     read: Callable[[Mapping[str, Any]], Candidate]
     optional: tuple[str, ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)  # one of ROLES -> the column that it is in
 
     @property
     def required(self) -> list[str]:
         return [column for column in self.columns if column not in self.optional]
 
 
+def _read_roles(row: Mapping[str, Any]) -> Candidate:
+    return read_answer(row["question"], row["reference_answer"], row.get("reasoning"), row.get("source"))
+
+
 # Order matters: the first whose columns are there is taken, so the most specific stands first.
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("reasoning_gym", ("question", "answer", "metadata"), reasoning_gym.read),
+        Layout(
+            "reasoning_gym",
+            ("question", "answer", "metadata"),
+            reasoning_gym.read,
+            roles={"reference_answer": "answer"},
+        ),
         Layout(
             "openr1",
             ("problem", "answer", "solution", "source", *openr1.TRACE_COLUMNS),
             openr1.read,
             optional=("solution", "source", *openr1.TRACE_COLUMNS),
+            roles={"question": "problem", "reference_answer": "answer", "reasoning": "solution"},
         ),
-        Layout("boxed", ("problem", "solution", "source"), boxed.read, optional=("source",)),
-        Layout("gsm8k", ("question", "answer"), gsm8k.read),
-        Layout("instruction", ("instruction", "output", "input"), instruction.read, optional=("input",)),
+        Layout(
+            "boxed",
+            ("problem", "solution", "source"),
+            boxed.read,
+            optional=("source",),
+            roles={"question": "problem", "reference_answer": "solution", "reasoning": "solution"},
+        ),
+        Layout(
+            "mawps",
+            ("Question", "Numbers", "Answer"),
+            mawps.read,
+            roles={"question": "Question", "reference_answer": "Answer"},
+        ),
+        Layout(
+            "gsm8k",
+            ("question", "answer", "body", "solution", "source"),
+            gsm8k.read,
+            optional=("body", "solution", "source"),
+            roles={"reference_answer": "answer", "reasoning": "solution"},
+        ),
+        Layout(
+            "instruction",
+            ("instruction", "output", "input"),
+            instruction.read,
+            optional=("input",),
+            roles={"question": "instruction", "reference_answer": "output", "reasoning": "output"},
+        ),
     )
 }
+BY_ROLE = Layout("columns", ROLES, _read_roles, optional=("reasoning", "choices", "source"))
+assert tuple(LAYOUTS) == LAYOUT_NAMES
 
 
 def choose_layout(
     found: list[str],
     *,
     name: str | None,
-    columns: Mapping[str, str] | None,
+    columns: Mapping[str, str | Sequence[str]] | None,
     where: str,
     traces: bool = True,
     more: bool = False,
@@ -65,45 +109,79 @@ def choose_layout(
     that were not found.
     Raises: LayoutError that lists what was found.
     """
+    named = LAYOUTS[name] if name is not None else None
     if columns is not None:
-        layout = _mapped(columns, where)
-    elif name is not None:
-        if name not in LAYOUTS:
-            raise LayoutError(f"layout {name!r} does not exist.{nearest(name, LAYOUTS)} Allowed: {listing(LAYOUTS)}.")
-        layout = LAYOUTS[name]
-    else:
-        fitting = (layout for layout in LAYOUTS.values() if set(layout.required) <= set(found))
-        layout = next(fitting, None)  # type: ignore[assignment]  # None is handled in the next line
-        if layout is not None and (choices := {"choices", "options"} & set(found)):
-            raise LayoutError(
-                f"{where}: beside the columns of layout {layout.name} there is {listing(choices)}, so the answer may "
-                "be the number of a choice. Say how it is to be read: columns: {question: …, reference_answer: …}, or "
-                f"layout: {layout.name} if it is the answer itself."
-            )
-        if layout is None:
-            known = "; ".join(f"{each.name} ({', '.join(each.required)})" for each in LAYOUTS.values())
-            raise LayoutError(
-                f"{where}: found the columns {listing(found)}, which fit no known layout: {known}. Name yours, "
-                "e.g. columns: {question: problem_text, reference_answer: final}."
-            )
-    if lacking := [column for column in layout.required if column not in found]:
+        return _mapped(named or BY_ROLE, columns, found, where)
+    layout = named or next((each for each in LAYOUTS.values() if set(each.required) <= set(found)), None)
+    if layout is None:
+        known = "; ".join(f"{each.name} ({', '.join(each.required)})" for each in LAYOUTS.values())
+        raise LayoutError(
+            f"{where}: found the columns {listing(found)}, which fit no known layout: {known}. Name yours, "
+            "e.g. columns: {question: problem_text, reference_answer: final}; `smolmath inspect` proposes them."
+        )
+    _refuse_lacking(layout, layout.required, found, where)
+    left_out = () if traces else openr1.TRACE_COLUMNS
+    kept = tuple(c for c in layout.columns if (more or c in found) and c not in left_out)
+    chosen = replace(layout, columns=kept)
+    return _with_choices(chosen, next((name for name in CHOICES if name in found), None))
+
+
+def _mapped(layout: Layout, columns: Mapping[str, str | Sequence[str]], found: Sequence[str], where: str) -> Layout:
+    """A layout whose columns stand elsewhere in the file. Keys are roles or the layout's own columns."""
+    paths = {layout.roles.get(ours, ours): theirs for ours, theirs in columns.items() if ours != "choices"}
+    if lacking := [column for column in layout.required if column not in paths and column not in found]:
+        raise LayoutError(
+            f"{where}: `columns` must say which column holds the {listing(lacking)} of layout {layout.name}. Found the"
+            f" columns {listing(found)}."
+        )
+    rest = {column: column for column in layout.columns if layout is not BY_ROLE and column in found}
+    paths = rest | paths
+    tops = {
+        path: column_of(path, found) for each in paths.values() for path in ([each] if isinstance(each, str) else each)
+    }
+    _refuse_lacking(layout, list(tops.values()), found, where)
+    asked = layout.roles.get("question", "question")
+    mapped = replace(
+        layout,
+        columns=tuple(dict.fromkeys(tops.values())),
+        read=partial(_read_mapped, layout.read, dict(paths), asked),
+        optional=(),
+    )
+    choices = columns.get("choices", next((name for name in CHOICES if name in found), None))
+    if choices is not None:
+        _refuse_lacking(layout, [column_of(str(choices), found)], found, where)
+    return _with_choices(mapped, choices, found)
+
+
+def _read_mapped(
+    read: Callable[[Mapping[str, Any]], Candidate],
+    paths: Mapping[str, str | Sequence[str]],
+    asked: str,
+    row: Mapping[str, Any],
+) -> Candidate:
+    return read({column: value_at(row, path, asks=column in (asked, "body")) for column, path in paths.items()})
+
+
+def _with_choices(layout: Layout, path: Any, found: Sequence[str] = ()) -> Layout:
+    """The layout, reading a question's options at a path of the file too."""
+    if path is None:
+        return layout
+    column = column_of(path, found)
+    columns = layout.columns if column in layout.columns else (*layout.columns, column)
+    return replace(
+        layout,
+        columns=columns,
+        read=partial(_read_with_choices, layout.read, path),
+        optional=(*layout.optional, column),
+    )
+
+
+def _read_with_choices(read: Callable[[Mapping[str, Any]], Candidate], path: str, row: Mapping[str, Any]) -> Candidate:
+    return with_choices(read(row), value_at(row, path, asks=False))
+
+
+def _refuse_lacking(layout: Layout, wanted: Sequence[str], found: Sequence[str], where: str) -> None:
+    if lacking := [column for column in wanted if column not in found]:
         raise LayoutError(
             f"{where}: layout {layout.name} needs {listing(lacking)}; found the columns {listing(found)}."
         )
-    left_out = () if traces else openr1.TRACE_COLUMNS
-    return replace(layout, columns=tuple(c for c in layout.columns if (more or c in found) and c not in left_out))
-
-
-def _mapped(columns: Mapping[str, str], where: str) -> Layout:
-    allowed = ("question", "reference_answer", "reasoning", "source")
-    for ours in columns:
-        if ours not in allowed:
-            raise LayoutError(f"columns.{ours}: unknown.{nearest(ours, allowed)} Allowed: {listing(allowed)}.")
-    for ours in ("question", "reference_answer"):
-        if ours not in columns:
-            raise LayoutError(f"{where}: `columns` must say which column holds the {ours}.")
-    return Layout("columns", tuple(columns.values()), partial(_read_mapped, dict(columns)))
-
-
-def _read_mapped(columns: Mapping[str, str], row: Mapping[str, Any]) -> Candidate:
-    return Candidate(**{ours: row[theirs] for ours, theirs in columns.items()})

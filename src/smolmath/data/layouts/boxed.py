@@ -6,13 +6,15 @@ r"""The layout of MATH and NuminaMath-CoT: no column for the answer, which stand
 from collections.abc import Mapping
 from typing import Any
 
+from smolmath.answers import extract_answer
 from smolmath.answers.boxes import find_boxes
 from smolmath.data.layouts.candidates import Candidate
 
 
 def read(row: Mapping[str, Any]) -> Candidate:
-    """The reference answer is what the last box of the solution holds."""
+    """The reference answer is what the last box of the solution holds; boxes joined by "and" hold one together."""
     solution = row["solution"]
     boxes = find_boxes(solution) if isinstance(solution, str) else []
-    answer = boxes[-1].text if boxes else None
+    found = extract_answer(solution) if len(boxes) > 1 else None
+    answer = found.text if found and found.strategy == "boxed" else boxes[-1].text if boxes else None
     return Candidate(row["problem"], answer, solution, row.get("source"), lacking="no box in the solution")

@@ -1,6 +1,7 @@
 """What a layout makes of one raw row, before anything is checked."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -23,3 +24,4 @@ class Candidate:
     source: Any = None
     traces: tuple[Trace, ...] | None = None  # None: a layout without generations, or none were asked for
     lacking: str = ""  # why there is no reference answer, where the layout has to look for it
+    options: Mapping[str, str] = field(default_factory=dict)  # letter -> text, where a column of their own holds them

@@ -1,4 +1,4 @@
-"""The layout of instruction and output pairs, whose answer stands after the last equals sign.
+"""The layout of instruction and output pairs, whose answer ends the output or stands after its last equals sign.
 
 {"instruction": "Find the total: 3 bags of 4 apples.", "input": "", "output": "Each bag has 4 apples, so 3 * 4 = 12"}
 """
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smolmath.answers import answers_match, extract_answer, is_verifiable
+from smolmath.data.layouts import endings
 from smolmath.data.layouts.candidates import Candidate
 
 _EQUALS = re.compile(r"(?<![<>!=:≠≤≥])=(?![=>])")
@@ -16,20 +17,22 @@ _NAMED = re.compile(r"([A-Za-z]+(?:_\{?\w+\}?)?|[A-Za-z)}])\s*=(?!=)")  # x = �
 _ASIDE = re.compile(r"\b(?:when|if|where|at|for|since|because|check|verify|note|given)\b", re.IGNORECASE)
 _SUM = re.compile(r"\d\s*[-+*×]\s*\d|[<>=]|^[^\W\d_]+$")  # 7 = 3 + 4 and 12 = x say nothing after the sign
 _COEFFICIENT = re.compile(r"\d\s*[a-zA-Z]\s*$")  # 2x = 10
-LACKING = "no single value that can be verified after the last equals sign"
+LACKING = f"{endings.LACKING}; nor a single value that can be verified after the last equals sign"
 
 
 def read(row: Mapping[str, Any]) -> Candidate:
-    """The question is the instruction and its input; the reference answer is what follows the last `=`.
+    """The question is the instruction and its input; the output ends in its answer, or in an equation.
 
-    There is none where that is no value, where other names have values too, or where the grader, which reads the
-    whole output, finds another answer.
+    What follows the last `=` is none where it is no value, where other names have values too, or where the grader,
+    which reads the whole output, finds another answer.
     """
     question, more, output = row["instruction"], row.get("input"), row["output"]
     if isinstance(question, str) and isinstance(more, str) and more.strip():
         question = f"{question}\n{more}"
-    answer = _last_value(output) if isinstance(output, str) else None
-    return Candidate(question, answer, output, lacking=LACKING)
+    answer, worked = endings.ending(output) if isinstance(output, str) else (None, None)
+    if answer is None and isinstance(output, str):
+        answer, worked = _last_value(output), output
+    return Candidate(question, answer, worked, lacking=LACKING)
 
 
 def _last_value(output: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Literal
 from smolmath.answers import grade
 from smolmath.answers.boxes import find_boxes, unboxed
 from smolmath.data.layouts.candidates import Trace
+from smolmath.data.layouts.endings import stated, without_ending
 
 # Markup of other models' formats, and boxes that never close
 _LEFT_OVER = re.compile(r"</?\w*(?:think|thought)\w*\s*>|<\|[^|<>]{1,40}\|>|\\boxed(?![a-zA-Z])", re.IGNORECASE)
@@ -40,6 +41,22 @@ def verified_trace(
         if reasoning and given and all(_agrees(text, question, references) for text in given):
             return reasoning
     return None
+
+
+def agreeing_solution(solution: str, question: str, references: Collection[str]) -> str | None:
+    """A worked solution without think tags, boxes and the lines that state its answer.
+
+    None if its tags are broken, or if it states another answer than the reference.
+    """
+    answer = stated(solution)
+    if "think>" in solution:
+        parts = split_trace(solution)
+        if parts is None or not parts[0]:
+            return None
+        solution = parts[0]
+    if answer is None:
+        return solution
+    return without_ending(solution) if _agrees(f"\\boxed{{{answer}}}", question, references) else None
 
 
 def _agrees(text: str, question: str, references: Collection[str]) -> bool:

@@ -6,6 +6,7 @@ Each step is a function of its item alone, and items depend on the files alone: 
 nor on how often a part of it had to be done again.
 """
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -30,7 +31,7 @@ from smolmath.data.process.writing import Plan, write
 from smolmath.errors import SmolmathError
 from smolmath.params.datasets import DatasetParams
 from smolmath.params.process import ProcessParams
-from smolmath.records import PROBLEMS, read_batches, read_manifest, shards, write_manifest
+from smolmath.records import PROBLEMS, REJECTED, read_batches, read_manifest, shards, write_manifest
 from smolmath.running.progress import progress
 from smolmath.running.workers import pool
 
@@ -110,6 +111,7 @@ def process_dataset(
         "dataset": key,
         "rows": counts,
         "rejected_by_reason": {reason: reasons[reason] for reason in REASONS if reasons[reason]},
+        "mended_latex": examined.mended,
         "with_reasoning": sum(facts["with_reasoning"] for _, facts in written),
         "layouts": {name: layout.name for name, layout in layouts.items()},
         "sides": {file["path"]: file["side"] for file in files},
@@ -117,10 +119,7 @@ def process_dataset(
     }
     assert rows == sum(counts.values()) - counts["raw"] == counts["raw"], manifest
     if not counts["kept"]:
-        raise EmptyDatasetError(
-            f"datasets.{key}: none of {rows} rows is left after filtering ({manifest['rejected_by_reason']}, "
-            f"{counts['not_selected']} not selected). Change `process` or the dataset's layout."
-        )
+        raise EmptyDatasetError(_nothing_left(key, manifest, out / "rejected.parquet", state))
     write_manifest(out, manifest)
     return manifest
 
@@ -139,6 +138,21 @@ def _layouts(
         )
         for file in files
     }
+
+
+def _nothing_left(key: str, manifest: dict[str, Any], rejected: Path, state: Path | None) -> str:
+    """What became of all rows, and of one of them; all are in a file that outlives the stage."""
+    rows, counts = manifest["rows"], dict(manifest["rejected_by_reason"])
+    if rows["not_selected"]:
+        counts["not_selected"] = rows["not_selected"]
+    what = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    message = f"datasets.{key}: none of {rows['raw']:,} rows is left ({what})."
+    if rows["rejected"]:
+        first = next(read_batches(rejected, REJECTED)).slice(0, 1).to_pylist()[0]
+        message += " The first, {raw_file} row {raw_row}, is {reason}: {detail!r}.".format(**first)
+    if state is not None:
+        message += f" All are in {shutil.copyfile(rejected, state / rejected.name)}."
+    return f"{message} Change `process`, or the dataset's layout or columns; `smolmath inspect` shows its rows."
 
 
 @dataclass(frozen=True)
@@ -207,6 +221,8 @@ def shown(manifest: dict[str, Any], out: Path) -> str:
     rows = manifest["rows"]
     lines = [f"{manifest['dataset']}: " + ", ".join(f"{rows[name]:,} {name.replace('_', ' ')}" for name in rows)]
     lines += [f"  rejected as {reason}: {count:,}" for reason, count in manifest["rejected_by_reason"].items()]
+    if manifest["mended_latex"]:
+        lines.append(f"  with LaTeX that JSON had read as escapes, mended: {manifest['mended_latex']:,}")
     lines.append(f"  with a worked solution: {manifest['with_reasoning']:,}")
     for problem in next(read_batches(shards(out)[0], PROBLEMS)).slice(0, 3).to_pylist():
         lines.append(f"  {problem['id']}")

@@ -34,6 +34,7 @@ class Partitions:
         self.rows: list[int] = []  # of each piece
         self.problems: list[int] = []  # of them those that stood the tests of a row alone
         self.not_selected = 0
+        self.mended = 0
         self._count = max(1, -(-rows // PARTITION_ROWS))
         self._total = 0
         self._keys: list[Keys] = []  # of each piece, sorted by partition
@@ -50,6 +51,7 @@ class Partitions:
         self.rows.append(outcome.rows)
         self.problems.append(len(keys))
         self.not_selected += outcome.not_selected
+        self.mended += outcome.mended
         self._total += outcome.rows
 
     def __iter__(self) -> Iterator[Keys]:

@@ -30,8 +30,7 @@ class Piece:
     columns: tuple[str, ...]
 
     def __str__(self) -> str:
-        end = "the end" if self.span[1] is None else f"{self.span[1]:,}"
-        return f"{self.file}, {'bytes' if tables.can_seek(Path(self.file)) else 'rows'} {self.span[0]:,} to {end}"
+        return f"{self.file}, piece {self.number}"
 
     def batches(self, raw: Path) -> Iterator[Batch]:
         """Its rows, counted from 0. Raises: TableError."""

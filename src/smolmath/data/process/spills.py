@@ -35,7 +35,13 @@ class Outcome:
 
     rows: int
     not_selected: int
+    mended: int
     keys: Keys  # in the rows' order
+
+
+def _outcome(counts: npt.NDArray[np.int64], keys: Keys) -> Outcome:
+    rows, not_selected, mended = counts.tolist()
+    return Outcome(rows, not_selected, mended, keys)
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,13 @@ class Spills:
         """What became of a piece that is finished, else None."""
         try:
             with np.load(self._path(piece, "keys.npz")) as arrays:
-                rows, not_selected = arrays["counts"].tolist()
-                return Outcome(rows, not_selected, arrays["keys"])
+                return _outcome(arrays["counts"], arrays["keys"])
         except FileNotFoundError:
             return None
 
     def write(self, piece: int, examined: Iterator[Examined], *, file: str, near: bool) -> Outcome:
         """Args: examined: the piece's batches, in order. file: its name. near: whether its keys hold signatures."""
-        rows, not_selected, keys = 0, 0, [np.empty(0, key_type(near=near))]
+        counts, keys = np.zeros(3, np.int64), [np.empty(0, key_type(near=near))]
         with ExitStack() as files:
             problems = files.enter_context(_written(self._path(piece, "problems"), PROBLEMS))
             rejections = files.enter_context(_written(self._path(piece, "rejected"), REJECTED))
@@ -69,12 +74,11 @@ class Spills:
                 problems.write_batch(batch.problems)
                 rejections.write_batch(rejection_batch(file, sorted(batch.rejected)))
                 keys.append(_keys(batch))
-                rows += batch.rows
-                not_selected += batch.not_selected
-        outcome = Outcome(rows, not_selected, np.concatenate(keys))
+                counts += [batch.rows, batch.not_selected, batch.mended]
+        outcome = _outcome(counts, np.concatenate(keys))
         # Last: where the keys are, the rest is.
         with whole_file(self._path(piece, "keys.npz")) as part, part.open("wb") as keys_file:
-            np.savez(keys_file, counts=np.array([rows, not_selected]), keys=outcome.keys)
+            np.savez(keys_file, counts=counts, keys=outcome.keys)
         return outcome
 
     def _path(self, piece: int, what: str) -> Path:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from smolmath.data.examine import Examiner, Rejection, Work
 from smolmath.data.layouts import Layout, LayoutError, choose_layout
+from smolmath.data.layouts.values import column_of
 from smolmath.data.tables import column_names
 from smolmath.data.tables import read_batches as read_file_batches
 from smolmath.errors import SmolmathError
@@ -118,7 +119,7 @@ def _of_file(path: Path, params: Mapping[str, Any], columns: Mapping[str, str | 
 def _layout(path: Path, columns: Mapping[str, str | None]) -> Layout:
     found = column_names(path)
     named = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
-    if lacking := [theirs for theirs in named.values() if theirs not in found]:
+    if lacking := [theirs for theirs in named.values() if column_of(theirs, found) not in found]:
         raise SynthesisError(f"{path} has no column {', '.join(lacking)}. It has: {', '.join(found)}.")
     if named or {"question", "reference_answer"} <= set(found):
         wanted = {"question": "question", "reference_answer": "reference_answer"} | named
@@ -131,7 +132,7 @@ def _layout(path: Path, columns: Mapping[str, str | None]) -> Layout:
     except LayoutError:
         raise SynthesisError(
             f"{path} has the columns {', '.join(found)}, and it is not plain which hold the question and the "
-            "reference answer. Name both: --question COLUMN --reference COLUMN."
+            "reference answer. Name both: --question COLUMN --reference COLUMN; `smolmath inspect` proposes them."
         ) from None
 
 

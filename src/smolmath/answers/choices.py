@@ -1,11 +1,13 @@
-r"""Multiple choice: the text of the option that a letter names.
+r"""Multiple choice: the options that a question lists, and the one that a letter names.
 
 `$(\mathrm {A}) \ 1 \qquad (\mathrm {B}) \ 2$`, `(A) $1$\n(B) $2$`, `\textbf{(A)}\ 1\qquad\textbf{(B)}\ 2`, `A. 1 B. 2`
 """
 
 import re
+from functools import lru_cache
 
 from smolmath.answers.boxes import find_boxes
+from smolmath.answers.compare import answers_match
 from smolmath.answers.kinds import read_letter
 from smolmath.answers.normalise import normalise
 
@@ -29,6 +31,29 @@ def named_option(answer: str, question: str) -> str | None:
     letter = read_letter(text)
     plain = _LETTER.fullmatch(text) and "$" not in answer
     return letter if letter and letter <= "J" and (plain or letter in options(question)) else None
+
+
+def is_same_option(answer: str, reference: str, question: str) -> bool:
+    """Whether both name one option of the question, by its letter or by its text, which must be no other option's."""
+    listed = _cached_options(question)
+    letters = {_option(text, listed) for text in (answer, reference)} if listed else set()
+    return len(letters) == 1 and letters != {None}
+
+
+def _option(text: str, listed: dict[str, str]) -> str | None:
+    """The letter of the option that a text names; None if it names none, or two."""
+    letter, alone = read_letter(normalise(text)), text
+    if letter in listed:
+        alone = _LETTER.sub("", normalise(text), count=1).strip()  # "A) 3" must say the same twice
+        if not alone:
+            return letter
+    same = [each for each, option in listed.items() if answers_match(alone, option)]
+    return same[0] if len(same) == 1 and letter in (same[0], None) else None
+
+
+@lru_cache(maxsize=1024)  # a group of completions answers one question
+def _cached_options(question: str) -> dict[str, str]:
+    return options(question)
 
 
 def options(question: str) -> dict[str, str]:
@@ -58,7 +83,11 @@ def _run(text: str, markers: list[tuple[str, int, int]]) -> dict[str, str]:
         return {}
     end = _END.search(text, run[-1][2])
     ends = [begin for _, begin, _ in run[1:]] + [end.start() if end else len(text)]
-    return {letter: _clean(text[at:stop]) for (letter, _, at), stop in zip(run, ends, strict=True)}
+    found = {letter: _clean(text[at:stop]) for (letter, _, at), stop in zip(run, ends, strict=True)}
+    *others, last = found
+    if not any("\n" in found[letter] for letter in others):  # then a line behind the last one is no part of it
+        found[last] = _clean(found[last].partition("\n")[0])
+    return found
 
 
 def _clean(option: str) -> str:

@@ -1,4 +1,4 @@
-"""Rows of raw data files: parquet, jsonl (also .json lines) and csv, plain or gzipped.
+"""Rows of raw data files: parquet, Arrow, JSON and csv; the last two also compressed.
 
 A row that cannot be read is given back as such, to be rejected with its reason; a file that is not what its name says
 is an error, since half a file read in silence would be a silent loss. Files are read in batches of bounded size that
@@ -6,23 +6,28 @@ are decoded where they are used: reading is one process's work, decoding can be 
 """
 
 import csv
-import gzip
 import io
-import json
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smolmath.errors import SmolmathError
+from smolmath.data.tables.json_rows import is_lines, json_row, json_types, rows_as_lines
+from smolmath.data.tables.opening import COMPRESSIONS, TableError, binary, bounded, refuse_pointer
 
-KINDS = (".parquet", ".jsonl", ".json", ".csv")
+__all__ = [
+    "WHOLE", "Batch", "Row", "Span", "TableError", "can_seek", "column_names", "column_types", "count_rows",
+    "is_data_file", "kind_of", "read_batches", "read_rows", "row_groups",
+]  # fmt: skip
+
+_KINDS = {".parquet": ".parquet", ".arrow": ".arrow", ".csv": ".csv", ".tsv": ".csv"} | dict.fromkeys(
+    (".jsonl", ".ndjson", ".json"), ".jsonl"
+)
 MAX_CELL_LINES = 200  # of a csv row; one of more is looked at
 BATCH_ROWS, BATCH_BYTES = 2_000, 4_000_000  # of a batch, whichever comes first
 
@@ -30,10 +35,6 @@ Row = tuple[int, dict[str, Any] | None, str]  # row number from 0, row, ""; or n
 # From one row to before another; None: to the end. Of a jsonl file (`can_seek`) bytes: the lines that begin there.
 Span = tuple[int, int | None]
 WHOLE: Span = (0, None)
-
-
-class TableError(SmolmathError):
-    """A data file that is no table, or not the table that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Batch:
         header: list[str] | None = None
         for line in self.payload:
             if isinstance(line, bytes):
-                yield _json_row(line)
+                yield json_row(line)
             elif header is None:
                 header = line
             else:
@@ -73,13 +74,23 @@ class Batch:
 
 
 def kind_of(path: Path) -> str:
-    """`.parquet`, `.jsonl` or `.csv`, by name without `.gz`. Raises: TableError."""
-    suffixes = [s for s in path.suffixes if s in KINDS]
-    if not suffixes or path.suffix not in (*KINDS, ".gz"):
+    """`.parquet`, `.arrow`, `.jsonl` (any JSON) or `.csv` (also .tsv), by the name. Raises: TableError."""
+    plain = path.with_suffix("") if path.suffix in COMPRESSIONS else path
+    kind = _KINDS.get(plain.suffix)
+    if kind is None or (plain != path and kind in (".parquet", ".arrow")):
         raise TableError(
-            f"{path}: not a data file that smolmath reads. It takes .parquet, .jsonl and .csv, also with .gz."
+            f"{path}: not a data file that smolmath reads. It takes .parquet and .arrow; .jsonl, .ndjson, .json, .csv "
+            f"and .tsv, these also with {', '.join(COMPRESSIONS)}."
         )
-    return ".jsonl" if suffixes[-1] == ".json" else suffixes[-1]
+    return kind
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a file of this name is read as rows."""
+    try:
+        return bool(kind_of(Path(name)))
+    except TableError:
+        return False
 
 
 def column_types(path: Path) -> dict[str, str]:
@@ -88,8 +99,12 @@ def column_types(path: Path) -> dict[str, str]:
     Raises: TableError if the file is unreadable or empty, or none of those rows is an object.
     """
     kind = kind_of(path)
-    if kind == ".parquet":
-        schema = _parquet(path).schema_arrow
+    if kind in (".parquet", ".arrow"):
+        if kind == ".parquet":
+            schema = _parquet(path).schema_arrow
+        else:
+            with _arrow_reader(path) as reader:
+                schema = reader.schema
         _refuse_repeated(path, schema.names)
         return {field.name: str(field.type) for field in schema}
     batch = next(read_batches(path, None), None)
@@ -99,15 +114,7 @@ def column_types(path: Path) -> dict[str, str]:
         header: list[str] = batch.payload[0]  # type: ignore[assignment]  # cells, as of any csv file
         _refuse_repeated(path, header)
         return dict.fromkeys(header, "text")
-    rows = list(batch.rows())
-    types: dict[str, str] = {}
-    for _, row, _ in rows:
-        for name, value in (row or {}).items():
-            if types.get(name, "null") == "null":
-                types[name] = _JSON_TYPES[type(value)]
-    if not types:
-        raise TableError(f"{path}:1: {rows[0][2] or 'an empty object'}. Each line must hold one JSON object.")
-    return types
+    return json_types(path, [(row, problem) for _, row, problem in batch.rows()])
 
 
 def _refuse_repeated(path: Path, names: list[str]) -> None:
@@ -124,6 +131,8 @@ def count_rows(path: Path) -> int:
     """Rows in the file, unreadable ones counted, without decoding them."""
     if kind_of(path) == ".parquet":
         return int(_parquet(path).metadata.num_rows)
+    if kind_of(path) == ".arrow":
+        return sum(batch.num_rows for batch in _arrow_file(path))
     return sum(batch.count for batch in read_batches(path, None))
 
 
@@ -140,8 +149,8 @@ def read_batches(path: Path, columns: Sequence[str] | None, span: Span = WHOLE) 
     Raises: TableError if the file is not what its name says, or ends too early.
     """
     kind, kept = kind_of(path), None if columns is None else tuple(columns)
-    if kind == ".parquet":
-        yield from _parquet_batches(path, kept, span)
+    if kind in (".parquet", ".arrow"):
+        yield from _column_batches(path, kept, span)
     elif can_seek(path):
         yield from _json_batches(path, kept, span)
     else:
@@ -150,8 +159,8 @@ def read_batches(path: Path, columns: Sequence[str] | None, span: Span = WHOLE) 
 
 
 def can_seek(path: Path) -> bool:
-    """Whether a row can be found from any byte on: in a csv file it might lie within quotes."""
-    return kind_of(path) == ".jsonl" and path.suffix != ".gz"
+    """Whether a row can be found from any byte on: in a csv file it might lie within quotes, in an array anywhere."""
+    return kind_of(path) == ".jsonl" and path.suffix not in COMPRESSIONS and is_lines(path)
 
 
 def row_groups(path: Path, columns: Sequence[str] | None) -> list[tuple[int, int]]:
@@ -177,10 +186,11 @@ def _within(batches: Iterator[Batch], span: Span) -> Iterator[Batch]:
             yield replace(batch, first=batch.first + begins - start, count=ends - begins, payload=payload)
 
 
-def _parquet_batches(path: Path, columns: tuple[str, ...] | None, span: Span) -> Iterator[Batch]:
-    first = 0
+def _column_batches(path: Path, columns: tuple[str, ...] | None, span: Span) -> Iterator[Batch]:
+    """Of a parquet or Arrow file."""
+    first, parquet = 0, kind_of(path) == ".parquet"
     try:
-        for read in _arrow_batches(_parquet(path), columns, span):
+        for read in _group_batches(_parquet(path), columns, span) if parquet else _arrow_batches(path, columns, span):
             for batch in _bounded(read):
                 stream = io.BytesIO()
                 with pa.ipc.new_stream(stream, batch.schema) as writer:
@@ -188,10 +198,42 @@ def _parquet_batches(path: Path, columns: tuple[str, ...] | None, span: Span) ->
                 yield Batch(first, batch.num_rows, columns, stream.getvalue())
                 first += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
-        raise _broken_parquet(path, error) from None
+        raise _broken(path, error) from None
 
 
-def _arrow_batches(file: pq.ParquetFile, columns: Sequence[str] | None, span: Span) -> Iterator[pa.RecordBatch]:
+def _arrow_batches(path: Path, columns: Sequence[str] | None, span: Span) -> Iterator[pa.RecordBatch]:
+    """The rows of a span of an Arrow file, at most BATCH_ROWS at once."""
+    begins, (start, stop) = 0, span
+    for whole in _arrow_file(path):
+        batch = whole if columns is None else whole.select([name for name in columns if name in whole.schema.names])
+        first, end = max(0, start - begins), batch.num_rows if stop is None else min(batch.num_rows, stop - begins)
+        yield from (batch.slice(at, min(BATCH_ROWS, end - at)) for at in range(first, end, BATCH_ROWS))
+        begins += batch.num_rows
+
+
+def _arrow_file(path: Path) -> Iterator[pa.RecordBatch]:
+    """The record batches of either of Arrow's two forms: a stream (what `save_to_disk` writes) or a file."""
+    with _arrow_reader(path) as reader:
+        if isinstance(reader, pa.ipc.RecordBatchStreamReader):
+            yield from reader
+        else:
+            yield from map(reader.get_batch, range(reader.num_record_batches))
+
+
+@contextmanager
+def _arrow_reader(path: Path) -> Iterator[Any]:
+    refuse_pointer(path)
+    try:
+        with pa.memory_map(str(path)) as source:
+            magic = source.read(6)
+            source.seek(0)
+            with pa.ipc.open_file(source) if magic == b"ARROW1" else pa.ipc.open_stream(source) as reader:
+                yield reader
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _broken(path, error) from None
+
+
+def _group_batches(file: pq.ParquetFile, columns: Sequence[str] | None, span: Span) -> Iterator[pa.RecordBatch]:
     """The rows of a span; those of its first row group that stand before it are decoded and passed over."""
     start, stop = span[0], file.metadata.num_rows if span[1] is None else span[1]
     begins = 0  # row of the file that a group or batch begins with
@@ -229,10 +271,8 @@ def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 def _json_batches(path: Path, columns: tuple[str, ...] | None, span: Span) -> Iterator[Batch]:
     first, size, lines = 0, 0, []
-    with _binary(path) as file:
-        for line in _lines(file, span):
-            if not (line := line.removeprefix(b"\xef\xbb\xbf").strip()):
-                continue
+    with binary(path) as file:
+        for line in rows_as_lines(path, file, *span):
             lines.append(line)
             size += len(line)
             if len(lines) == BATCH_ROWS or size >= BATCH_BYTES:
@@ -240,18 +280,6 @@ def _json_batches(path: Path, columns: tuple[str, ...] | None, span: Span) -> It
                 first, size, lines = first + len(lines), 0, []
     if lines:
         yield Batch(first, len(lines), columns, lines)
-
-
-def _lines(file: BinaryIO, span: Span) -> Iterator[bytes]:
-    """The lines that begin within a span of bytes."""
-    start, stop = span
-    at = 0
-    if start:
-        file.seek(start - 1)
-        at = start - 1 + len(file.readline())  # of the line before, or its end alone
-    while (stop is None or at < stop) and (line := file.readline()):
-        yield line
-        at += len(line)
 
 
 def _arrow_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -273,31 +301,12 @@ def _arrow_row(row: pa.Table) -> tuple[dict[str, Any] | None, str]:
         return None, f"not readable: {error}"
 
 
-def _json_row(line: bytes) -> tuple[dict[str, Any] | None, str]:
-    try:
-        row = json.loads(line.decode(), parse_constant=lambda _: None)  # NaN and Infinity are no values
-    except UnicodeDecodeError:
-        return None, "invalid UTF-8"
-    except json.JSONDecodeError as error:
-        return None, f"not JSON: {error.msg} at column {error.colno}"
-    except RecursionError:
-        return None, "not JSON: nested too deeply"
-    except ValueError as error:  # a number of more digits than Python reads
-        return None, f"not readable: {error}"
-    return (row, "") if isinstance(row, dict) else (None, f"a {type(row).__name__}, not an object")
-
-
-_JSON_TYPES = {str: "text", int: "number", float: "number", bool: "true or false", type(None): "null"} | {
-    list: "list",
-    dict: "object",
-}
-
-
 def _csv_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
     csv.field_size_limit(2**31 - 1)
-    with _binary(path) as file, io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
+    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    with binary(path) as file, io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
         # strict: a quote that is never closed would swallow the rest of the file as one cell
-        reader = csv.reader(text, strict=True)
+        reader = csv.reader(bounded(path, text), delimiter=delimiter, strict=True)
         try:
             header = next(filter(None, reader), [])
         except csv.Error as error:
@@ -351,25 +360,15 @@ def _csv_row(header: list[str], cells: list[str]) -> tuple[dict[str, Any] | None
     return dict(zip(header, cells, strict=True)), ""
 
 
-@contextmanager
-def _binary(path: Path) -> Iterator[BinaryIO]:
-    if not path.is_file():
-        raise TableError(f"{path}: there is no such file.")
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        try:
-            yield file  # type: ignore[misc]  # a GzipFile is one in all that is used
-        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise TableError(f"{path}: not a readable gzip file ({error}). Fetch or copy it again.") from None
-
-
 def _parquet(path: Path) -> pq.ParquetFile:
+    refuse_pointer(path)
     try:
         # Else all that was read is held until the file is closed, and of a row group whole columns at once.
         return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-        raise _broken_parquet(path, error) from None
+        raise _broken(path, error) from None
 
 
-def _broken_parquet(path: Path, error: Exception) -> TableError:
+def _broken(path: Path, error: Exception) -> TableError:
     reason = str(error).split(". ")[0]
-    return TableError(f"{path}: not a readable parquet file ({reason}). Fetch or copy it again.")
+    return TableError(f"{path}: not a readable {kind_of(path)[1:]} file ({reason}). Fetch or copy it again.")
