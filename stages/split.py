@@ -1,6 +1,7 @@
 """Stage split: a dataset's problems into train, validation and test. Run alone: dvc repro split@KEY."""
 
-from smolmath.data.split import shown, split_dataset
+from smolmath.data.split import HowNear, shown, split_dataset
+from smolmath.params.core import lookup
 from smolmath.params.process import ContaminationParams
 from smolmath.params.split import SplitParams
 from smolmath.running.runs import stage_run
@@ -18,7 +19,10 @@ def main(dataset: Word, processed: Place, out: Place) -> None:
             folder,
             list(run.params["datasets"]),
             run.section("split", SplitParams),
-            run.section("process.contamination", ContaminationParams),
+            HowNear(
+                run.section("process.contamination", ContaminationParams),
+                lookup(run.params, "process.near_duplicates"),
+            ),
         )
         print(shown(manifest))
 

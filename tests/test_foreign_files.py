@@ -10,7 +10,7 @@ import pytest
 from smolmath.answers import grade
 from smolmath.data.process import EmptyDatasetError, process_dataset
 from smolmath.data.sources import files
-from smolmath.data.split import split_dataset
+from smolmath.data.split import HowNear, shown, split_dataset
 from smolmath.data.tables import count_rows
 from smolmath.params.datasets import FilesDataset
 from smolmath.params.process import ContaminationParams
@@ -62,7 +62,8 @@ class Recipe:
     def split(self, key):
         out = self.folder / "split" / key
         out.mkdir(parents=True)
-        split_dataset(key, self.folder / "processed", out, list(self.datasets), SPLIT, self.params.contamination)
+        how_near = HowNear(self.params.contamination, self.params.near_duplicates)
+        split_dataset(key, self.folder / "processed", out, list(self.datasets), SPLIT, how_near)
         sides = {side: read_table(out / f"{side}.parquet", PROBLEMS) for side in ("train", "validation", "test")}
         return sides, {(r["raw_file"], r["raw_row"]): (r["reason"], r["detail"]) for r in _rejected(out)}
 
@@ -136,6 +137,44 @@ def test_a_benchmarks_questions_among_other_words_are_held_out_of_every_train_si
     assert kept["train"] <= set(others) <= set.union(*kept.values())  # its own test side may hold what others test
     assert {reason for reason, _ in rejected.values()} <= {"contaminated", "held_out_elsewhere"}
     assert recipe.split("second")[0]["train"] == []
+
+
+def test_a_test_only_set_is_all_tested_on_and_the_split_says_what_each_benchmark_costs(tmp_path):
+    """A leak planted in each of three: word for word, among other words, and worded otherwise."""
+    how = {"contamination": ContaminationParams(dataset="first", ngram=13, share=0.8), "near_duplicates": 0.5}
+    recipe = Recipe(tmp_path, PARAMS.model_copy(update=how))
+    first = [f"At shop {n} a hat costs {n + 5} coins and a coat costs {n + 90}. What do both cost?" for n in range(20)]
+    second = [LONG.format(n, n + 3) for n in range(20)]
+    third = [
+        f"Every morning Maria feeds {n} hens with {n + 2} cups of corn and {n + 4} cups of oats before school. "
+        "How many cups does she use on a morning?" for n in range(20)
+    ]  # fmt: skip
+    for key, questions in (("first", first), ("second", second), ("third", third)):
+        write(tmp_path / key / "train.jsonl", [{"question": q, "answer": "7"} for q in questions])
+        recipe.add(key, tmp_path / key, use="test")
+    others = [
+        f"A train of {n} wagons carries {n * 7} tons over {n + 2} bridges. What is a wagon's load?" for n in range(50)
+    ]
+    planted = [first[3], second[4] + SUFFIX, *(q.replace("school", "work") for q in third[3:5])]
+    rows = [{"question": q, "answer": "7"} for q in others + planted]
+    for side, some in (("train", rows[2:]), ("validation", rows[:1]), ("test", rows[1:2])):
+        write(tmp_path / "mine" / f"{side}.jsonl", some)
+    recipe.add("mine", tmp_path / "mine")
+    for key in recipe.datasets:
+        recipe.process(key)
+    for key in ("first", "second", "third"):
+        sides, _ = recipe.split(key)
+        assert [len(sides[side]) for side in ("train", "validation", "test")] == [0, 0, 20]
+    # `process` finds what `contamination.dataset` holds, the split what the others do.
+    assert json.loads((tmp_path / "processed" / "mine" / "manifest.json").read_text())["rejected_by_reason"] == {
+        "contaminated": 1
+    }
+    sides, rejected = recipe.split("mine")
+    manifest = json.loads((tmp_path / "split" / "mine" / "manifest.json").read_text())
+    assert manifest["train_rows_lost_to"] == {"second": 1, "third": 2}
+    assert {reason for reason, _ in rejected.values()} == {"contaminated", "near_duplicate"}
+    assert {row["question"] for row in sides["train"]} <= set(others)
+    assert "train rows lost to what third holds out: 2" in shown(manifest)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ CASES = {
         "phases.sums.pass_rate", [0.1, 0.9], "phases.sums.pass_rate: the problems of dataset 'sums' have no pass rates"),
     "protected dataset": ("process.contamination.dataset", "sum", "process.contamination.dataset: 'sum' is no dataset. Did you mean 'sums'?"),
     "rated by a model that is unknown": ("difficulty.rated", RATED | {"model": "sum"}, "difficulty.rated.model: 'sum' is no phase. Did you mean 'sums'?"),
+    "test-only dataset of a phase": ("datasets.sums.use", "test", "phases.sums.dataset: dataset 'sums' is there to be tested on"),
     "rated dataset": ("difficulty.rated", RATED | {"dataset": "sum"}, "difficulty.rated.dataset: 'sum' is no dataset. Did you mean 'sums'?"),
     "rating called as a dataset": ("difficulty.sums", RATED, "difficulty.sums: a dataset has this name"),
     "model directory": (

@@ -39,8 +39,8 @@ MODULES = {
         data/sources/hub.py evaluation/__init__.py evaluation/difficulty.py rewards/__init__.py training/__init__.py""",
         "",
     ),
-    "the grader": ("answers/", "check process@* train@* evaluate@*"),
-    "the answer's tags": ("tags.py", "check process@* train@* generate@* evaluate@*"),
+    "the grader": ("answers/", "check process@* split@* train@* evaluate@*"),
+    "the answer's tags": ("tags.py", "check process@* split@* train@* generate@* evaluate@*"),
     "how tables are written": ("records.py", "check fetch@* process@* split@* train@* generate@* evaluate@* summarize"),
     "what a problem's id is": ("data/problems.py", "process@* split@*"),
     "how raw tables are read": ("data/tables/", "fetch@* process@*"),
@@ -48,10 +48,10 @@ MODULES = {
     "local files as a source": ("data/sources/files.py", "fetch@*"),
     "layouts, filters, processing": (
         """data/layouts/ data/examine.py data/filters/__init__.py data/filters/characters.py
-        data/filters/duplicates.py data/filters/escapes.py data/process/""",
+        data/filters/escapes.py data/process/""",
         "process@*",
     ),
-    "contamination": ("data/filters/overlap.py", "process@* split@*"),
+    "what is too like a test": ("data/filters/duplicates.py data/filters/overlap.py", "process@* split@*"),
     "the split": ("data/split.py", "split@*"),
     "the base": ("data/bases.py", "base"),
     "the kernels, engines, prompts": ("kernels.py engines/ prompts.py", "train@* generate@*"),
@@ -115,9 +115,9 @@ PARAMS = {
     "the weights' type": ({"model.dtype": "bfloat16"}, "base train@* generate@*"),
     "the split's seed": ({"split.seed": 1, "split.test_fraction": 0.2}, "split@*"),
     "a filter": (
-        {"process.near_duplicates": 0.9, "process.question_chars": [1, 3000], "process.shard_rows": 60,
+        {"process.question_chars": [1, 3000], "process.shard_rows": 60,
          "process.multiple_choice": "drop"}, "process@*"),
-    "contamination": ({"process.contamination.share": 0.9}, "process@* split@*"),
+    "what is too like a test": ({"process.contamination.share": 0.9, "process.near_duplicates": 0.9}, "process@* split@*"),
     "a dataset's task": ({"datasets.legs.options.max_instances": 4, "datasets.legs.seed": 2}, "fetch@legs process@legs split@*"),
     "the protected dataset's task": ({"datasets.sums.seed": 2}, "fetch@sums process@* split@*"),
     "a rating of problems": (

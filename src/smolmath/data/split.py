@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from smolmath.data.filters.duplicates import NearDuplicates, signatures
 from smolmath.data.filters.overlap import OverlapIndex, shared
 from smolmath.data.problems import id_numbers, normalise_question, side_of
 from smolmath.errors import SmolmathError
@@ -27,13 +29,22 @@ from smolmath.records import (
     write_manifest,
 )
 
-REASONS = ("held_out_elsewhere", "contaminated")
+REASONS = ("held_out_elsewhere", "contaminated", "near_duplicate")
 TRAIN = SIDES.index("train")
 Ids = npt.NDArray[np.uint64]  # (N,) sorted problem ids
+Why = tuple[str, str, str]  # reason, detail, and the dataset that holds the problem out
 
 
 class LeakError(SmolmathError):
     """A problem on two sides of the split; the stage that cuts it must be wrong, or its files were changed."""
+
+
+@dataclass(frozen=True)
+class HowNear:
+    """How like another dataset's held-out problems a train row may be. None: only the same question is too like."""
+
+    contamination: ContaminationParams | None = None
+    near_duplicates: float | None = None
 
 
 def split_dataset(
@@ -42,60 +53,110 @@ def split_dataset(
     out: Path,
     datasets: Sequence[str],
     params: SplitParams,
-    contamination: ContaminationParams | None = None,
+    how_near: HowNear = HowNear(),
 ) -> dict[str, Any]:
     """Write train, validation and test.parquet of one dataset into `out`; returns the manifest.
 
     A train row whose problem is validated or tested on in any dataset of the recipe is rejected as
     `held_out_elsewhere`; so is a validation row that is tested on. A train row that shares n-grams with what another
-    dataset validates or tests on is rejected as `contaminated`.
+    dataset validates or tests on is rejected as `contaminated`, one that words such a problem otherwise as
+    `near_duplicate`.
 
     Args:
         processed: the folder that holds every dataset's shards.
         datasets: all keys of the recipe.
-        contamination: how many n-grams are too many; None: nothing is compared.
 
     Raises: LeakError if what was written has a problem on two sides.
     """
-    held_out = _held_out([processed / other for other in datasets], params)
-    overlap = _overlap([processed / other for other in datasets if other != key], params, contamination)
+    held_out = {other: _held_out(processed / other, params) for other in datasets}
+    others = [processed / other for other in datasets if other != key]
+    tests = _Tests(_problems_held_out(others, params), how_near)
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
     with ExitStack() as files:
         writers = [files.enter_context(TableWriter(out / f"{side}.parquet", PROBLEMS)) for side in SIDES]
         rejected = files.enter_context(TableWriter(out / "rejected.parquet", REJECTED))
         for batch, ids, sides in _sided(processed / key, params):
-            elsewhere = np.full(len(ids), TRAIN)
-            for side, found in enumerate(held_out):  # in rising order: the most protected side wins
-                elsewhere[_contained(ids, found)] = side
-            why = dict[int, tuple[str, str]]()
-            for row in np.flatnonzero(elsewhere > sides).tolist():
-                why[row] = ("held_out_elsewhere", f"{ids[row]:016x} is on side {SIDES[elsewhere[row]]}")
-            if overlap is not None:
-                train = [row for row in np.flatnonzero(sides == TRAIN).tolist() if row not in why]
-                questions = batch["question"].take(pa.array(train, pa.int64())).to_pylist()
-                questions = [normalise_question(question) for question in questions]
-                for row, (share, place) in zip(train, overlap.overlaps(questions), strict=True):
-                    if contamination is not None and share >= contamination.share:
-                        why[row] = ("contaminated", shared(share, overlap.ngram, place))
+            why = _protected(held_out, ids, sides)
+            train = [row for row in np.flatnonzero(sides == TRAIN).tolist() if row not in why]
+            found = tests.likeness(batch.take(pa.array(train, pa.int64())))
+            why |= {train[at]: reason for at, reason in found.items()}
             refused = np.isin(np.arange(len(ids)), [*why])
             for side, writer in enumerate(writers):
                 writer.add(batch.filter(pa.array((sides == side) & ~refused)))
             rejected.add(_rejections(batch.filter(pa.array(refused)), [why[row] for row in sorted(why)]))
-            reasons.update(reason for reason, _ in why.values())
+            reasons.update(reason for reason, _, _ in why.values())
+            lost.update(why[row][2] for row in np.flatnonzero(sides == TRAIN).tolist() if row in why)
         counts.update({side: writer.rows for side, writer in zip(SIDES, writers, strict=True)})
     manifest = {
         "dataset": key,
         "rows": {side: counts[side] for side in SIDES},
         "cut_by_hash": _lacking(read_manifest(processed / key)["sides"]),
         "rejected_by_reason": {reason: reasons[reason] for reason in REASONS if reasons[reason]},
+        "train_rows_lost_to": {other: lost[other] for other in datasets if lost[other]},
         "files": [writer.entry() for writer in (*writers, rejected)],
     }
     rows_in = read_manifest(processed / key)["rows"]["kept"]
     assert rows_in == sum(counts.values()) + rejected.rows, (rows_in, counts, rejected.rows)
-    refuse_leaks(key, out, held_out)
+    refuse_leaks(key, out, [_merged([ids[side] for ids in held_out.values()]) for side in range(len(SIDES))])
     write_manifest(out, manifest)
     return manifest
+
+
+def _protected(held_out: dict[str, list[Ids]], ids: Ids, sides: npt.NDArray[np.int64]) -> dict[int, Why]:
+    """Row -> why: those whose problem is on a more protected side of any dataset."""
+    why = dict[int, Why]()
+    for side in range(TRAIN + 1, len(SIDES)):  # in rising order: the most protected side wins
+        for other, found in reversed(held_out.items()):  # of one side the first dataset
+            for row in np.flatnonzero(_contained(ids, found[side]) & (sides < side)).tolist():
+                why[row] = ("held_out_elsewhere", f"{ids[row]:016x} is on side {SIDES[side]} of {other}", other)
+    return why
+
+
+class _Tests:
+    """What other datasets validate and test on: train rows must not be like it.
+
+    Args: problems: those, with the columns of `records.PROBLEMS` that are read here.
+    """
+
+    def __init__(self, problems: Iterator[Mapping[str, Any]], how_near: HowNear) -> None:
+        contamination, threshold = how_near.contamination, how_near.near_duplicates
+        self._share = contamination.share if contamination is not None else 1.0
+        ngram = contamination.ngram if contamination is not None else None
+        self._threshold = threshold
+        self._of = list[str]()  # dataset of each problem
+        self._places = list[str]()
+        questions, answers = list[str](), list[str]()
+        for problem in problems if ngram is not None or threshold is not None else ():
+            self._of.append(problem["dataset"])
+            self._places.append(f"{problem['dataset']}, {problem['raw_file']} row {problem['raw_row']}")
+            questions.append(normalise_question(problem["question"]))
+            answers.append(problem["reference_answer"])
+        asked = list(zip(self._places, questions, strict=True))
+        self._overlap = None if ngram is None or not asked else OverlapIndex(ngram, asked)
+        self._near = None if threshold is None or not asked else NearDuplicates(len(asked), threshold)
+        if self._near is not None and threshold is not None:
+            rows = np.arange(len(asked), dtype=np.uint32)
+            self._near.add(signatures(questions, answers, threshold), rows, droppable=False)
+
+    def likeness(self, batch: pa.RecordBatch) -> dict[int, Why]:
+        """Row of a batch of train rows -> why it is too like a held-out problem, where it is."""
+        why = dict[int, Why]()
+        if not batch.num_rows or (self._overlap is None and self._near is None):
+            return why
+        questions = [normalise_question(question) for question in batch["question"].to_pylist()]
+        if self._near is not None and self._threshold is not None:
+            signed = signatures(questions, batch["reference_answer"].to_pylist(), self._threshold)
+            for row, of in enumerate(self._near.nearest(signed).tolist()):
+                if of >= 0:
+                    why[row] = ("near_duplicate", f"of {self._places[of]}", self._of[of])
+        if self._overlap is not None:
+            for row, (share, place) in enumerate(self._overlap.overlaps(questions)):
+                if share >= self._share:
+                    dataset = place.partition(", ")[0]
+                    why[row] = ("contaminated", shared(share, self._overlap.ngram, place), dataset)
+        return why
 
 
 def refuse_leaks(key: str, split: Path, held_out: Sequence[Ids]) -> None:
@@ -118,29 +179,20 @@ def refuse_leaks(key: str, split: Path, held_out: Sequence[Ids]) -> None:
                 raise LeakError(f"data/split/{key}: problem {leaked[0]:016x} is on sides {SIDES[other]} and {name}.")
 
 
-def _held_out(folders: Sequence[Path], params: SplitParams) -> list[Ids]:
-    """For each of SIDES the ids that are on it in any of the datasets; what is trained on protects nothing: none."""
+def _held_out(folder: Path, params: SplitParams) -> list[Ids]:
+    """For each of SIDES the ids that a dataset has on it; what is trained on protects nothing: none."""
     ids: list[list[Ids]] = [[], [], []]
-    for folder in folders:
-        for _, numbers, sides in _sided(folder, params, columns=("id", "raw_file")):
-            for side in range(TRAIN + 1, len(SIDES)):
-                ids[side].append(numbers[sides == side])
+    for _, numbers, sides in _sided(folder, params, columns=("id", "raw_file")):
+        for side in range(TRAIN + 1, len(SIDES)):
+            ids[side].append(numbers[sides == side])
     return [_merged(found) for found in ids]
 
 
-def _overlap(
-    folders: Sequence[Path], params: SplitParams, contamination: ContaminationParams | None
-) -> OverlapIndex | None:
-    """The n-grams of what these datasets validate and test on."""
-    if contamination is None or contamination.ngram is None:
-        return None
-    held_out = (
-        (f"{folder.name}, {problem['raw_file']} row {problem['raw_row']}", normalise_question(problem["question"]))
-        for folder in folders
-        for batch, _, sides in _sided(folder, params, columns=("id", "question", "raw_file", "raw_row"))
-        for problem in batch.filter(pa.array(sides > TRAIN)).to_pylist()
-    )
-    return OverlapIndex(contamination.ngram, held_out)
+def _problems_held_out(folders: Sequence[Path], params: SplitParams) -> Iterator[dict[str, Any]]:
+    columns = ("id", "dataset", "question", "reference_answer", "raw_file", "raw_row")
+    for folder in folders:
+        for batch, _, sides in _sided(folder, params, columns=columns):
+            yield from batch.filter(pa.array(sides > TRAIN)).to_pylist()
 
 
 def _lacking(own_sides: Mapping[str, Side | None]) -> list[Side]:
@@ -178,12 +230,12 @@ def _side(problem: str, own: Side | None, *, lacking: Sequence[Side], params: Sp
     return cut if cut in lacking else "train"
 
 
-def _rejections(batch: pa.RecordBatch, why: Sequence[tuple[str, str]]) -> pa.RecordBatch:
+def _rejections(batch: pa.RecordBatch, why: Sequence[Why]) -> pa.RecordBatch:
     columns = {
         "raw_file": batch["raw_file"],
         "raw_row": batch["raw_row"],
-        "reason": [reason for reason, _ in why],
-        "detail": [detail for _, detail in why],
+        "reason": [reason for reason, _, _ in why],
+        "detail": [detail for _, detail, _ in why],
     }
     return pa.RecordBatch.from_pydict(columns, schema=REJECTED)
 
@@ -204,4 +256,8 @@ def shown(manifest: dict[str, Any]) -> str:
     rows = ", ".join(f"{count:,} {side}" for side, count in manifest["rows"].items())
     cut = " and ".join(side for side in manifest["cut_by_hash"] if side != "train")
     lines = [f"{manifest['dataset']}: {rows}" + (f"; {cut} cut by hash" if cut else "")]
-    return "\n".join(lines + [f"  rejected as {why}: {n:,}" for why, n in manifest["rejected_by_reason"].items()])
+    lines += [f"  rejected as {why}: {n:,}" for why, n in manifest["rejected_by_reason"].items()]
+    lines += [
+        f"  train rows lost to what {other} holds out: {n:,}" for other, n in manifest["train_rows_lost_to"].items()
+    ]
+    return "\n".join(lines)

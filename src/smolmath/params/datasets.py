@@ -26,6 +26,7 @@ class DatasetParams(Strict):
     # One of ROLES -> its column in the file: a name, a path (`reward_model.ground_truth`, `prompt[0].content`), or
     # several that are joined by a space. Without a layout each is read by itself.
     columns: dict[str, str | list[str]] | None = None
+    use: Literal["test"] | None = None  # test: all of it is tested on, whatever its sides are called
 
     @field_validator("layout")
     @classmethod

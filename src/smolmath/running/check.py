@@ -69,6 +69,7 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
     for key in difficulty:
         if rated := attempt(load_section, params, f"difficulty.{key}", DifficultyParams):
             mistakes += _unknown_names(f"difficulty.{key}.dataset", [rated.dataset], datasets, "no dataset")
+            mistakes += _tested_only(f"difficulty.{key}.dataset", rated.dataset, params)
             mistakes += _unknown_names(f"difficulty.{key}.model", [rated.model], ["base", *phases], "no phase")
         if key in datasets:
             mistakes.append(f"difficulty.{key}: a dataset has this name, and both are split into data/split/{key}.")
@@ -117,6 +118,7 @@ def _phase_mistakes(name: str, phase: Phase, params: Mapping[str, Any]) -> list[
     phases = ["base", *params["phases"]]
     known = [*params["datasets"], *params["difficulty"]]
     mistakes = _unknown_names(f"phases.{name}.dataset", [phase.dataset], known, "no dataset")
+    mistakes += _tested_only(f"phases.{name}.dataset", phase.dataset, params)
     if phase.pass_rate is not None and phase.dataset in params["datasets"]:
         mistakes.append(
             f"phases.{name}.pass_rate: the problems of dataset {phase.dataset!r} have no pass rates. Rate them in an "
@@ -129,6 +131,15 @@ def _phase_mistakes(name: str, phase: Phase, params: Mapping[str, Any]) -> list[
         except ValueError as error:
             mistakes.append(f"phases.{name}.rewards: {error}")
     return mistakes
+
+
+def _tested_only(dotted: str, dataset: str, params: Mapping[str, Any]) -> list[str]:
+    entry = params["datasets"].get(dataset)
+    if not (isinstance(entry, Mapping) and entry.get("use") == "test"):
+        return []
+    return [
+        f"{dotted}: dataset {dataset!r} is there to be tested on (`use: test`): it has no train side. Name another."
+    ]
 
 
 def _unwatched_rewards(name: str, phase: GrpoPhase, params: Mapping[str, Any]) -> list[str]:

@@ -132,16 +132,30 @@ class NearDuplicates:
         self._minima[rows] = signed.minima
         nearest = np.full(len(rows), _NONE)
         if droppable:
-            held = [seen.find(signed.keys[:, band]) for band, seen in enumerate(self._bands)]
-            for earlier in held:
-                met = np.flatnonzero(earlier >= 0)
-                alike = self._are_alike(self._minima[earlier[met]], signed.minima[met])
-                nearest[met[alike]] = np.minimum(nearest[met[alike]], earlier[met[alike]])
-            self._compare_within(signed, rows, nearest, np.stack(held, axis=1) >= 0)
+            held = self._held(signed)
+            nearest = self._nearest(signed, held)
+            self._compare_within(signed, rows, nearest, held >= 0)
         kept = nearest == _NONE
         for band, seen in enumerate(self._bands):
             seen.add(signed.keys[kept, band], rows[kept])
         return np.where(kept, -1, nearest)
+
+    def nearest(self, signed: Signatures) -> npt.NDArray[np.int64]:
+        """For each of the N signatures the first row of the index that is near it, -1 if none is."""
+        nearest = self._nearest(signed, self._held(signed))
+        return np.where(nearest == _NONE, -1, nearest)
+
+    def _held(self, signed: Signatures) -> npt.NDArray[np.int64]:
+        """(N, BANDS), the row of the index that holds each key, -1 where none does."""
+        return np.stack([seen.find(signed.keys[:, band]) for band, seen in enumerate(self._bands)], axis=1)
+
+    def _nearest(self, signed: Signatures, held: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        nearest = np.full(len(held), _NONE)
+        for earlier in held.T:
+            met = np.flatnonzero(earlier >= 0)
+            alike = self._are_alike(self._minima[earlier[met]], signed.minima[met])
+            nearest[met[alike]] = np.minimum(nearest[met[alike]], earlier[met[alike]])
+        return nearest
 
     def _compare_within(
         self, signed: Signatures, rows: Rows, nearest: npt.NDArray[np.int64], held: npt.NDArray[np.bool_]

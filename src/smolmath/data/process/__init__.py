@@ -71,7 +71,8 @@ def process_dataset(
     """
     # What is evaluated comes first: of two near duplicates the one that may be trained on is dropped.
     order = {"test": 0, "validation": 1}
-    files = sorted(read_manifest(raw)["files"], key=lambda file: (order.get(file["side"], 2), file["path"]))
+    files = [file | ({"side": "test"} if dataset.use == "test" else {}) for file in read_manifest(raw)["files"]]
+    files.sort(key=lambda file: (order.get(file["side"], 2), file["path"]))
     rows = sum(file["rows"] for file in files)
     seconds = {} if seconds is None else seconds
     with _timed(seconds, "plan"):
