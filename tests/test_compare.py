@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -318,8 +319,48 @@ def test_an_unknown_version_is_said_with_where_to_look(repository):
 
 
 def test_versions_without_a_common_model_are_refused(repository):
-    with pytest.raises(RevisionError, match=r"nothing to compare: v1:other has base on sums.*Evaluate one model"):
-        compare(*sides("v1:other", "workspace"))
+    change(repository, lambda params: params["evaluate"].update(models=["base"]), "base alone")
+    with pytest.raises(
+        RevisionError, match=r"nothing to compare: v1:sums has sums on sums.*; HEAD has base.*Evaluate"
+    ):
+        compare(*sides("v1:sums", "HEAD"))
+
+
+def test_a_model_that_nobody_knows_is_said_with_those_that_are(repository):
+    with pytest.raises(RevisionError, match=r"v1:smus: no model 'smus' is known there. Did you mean 'sums'\? It has"):
+        compare(*sides("v1:smus", "workspace"))
+
+
+def test_what_params_no_longer_name_counts_no_more_though_dvc_lock_has_it(repository):
+    change(repository, lambda params: params["evaluate"].update(datasets=["sums"]), "legs are gone")
+    assert "evaluate@base-legs" in repository.read("dvc.lock")
+    for names in (("v1", "HEAD"), ("v1", "workspace"), (":base", ":sums")):
+        found = compare(*sides(*names))
+        assert {d.dataset for d in found.differences} == {"sums"}
+        assert [d.p_corrected for d in found.differences] == holm([d.paired.p for d in found.differences])
+        assert not [pair for pair in found.same if pair[1] == "legs"]
+    assert {d.dataset for d in against_parent().comparison.differences} == {"sums"}
+
+
+def test_what_another_model_has_answered_is_left_out_with_the_command_that_brings_it(repository):
+    lock = YAML(typ="safe", pure=True).load(repository.read("dvc.lock"))
+    lock["stages"]["generate@sums-sums"]["outs"][0]["md5"] = "0" * 32  # as after `dvc repro generate@sums-sums`
+    repository.dump("dvc.lock", lock)
+    told = (
+        "workspace: sums on sums left out, evaluated with another results/completions/sums/sums.parquet than "
+        "generate@sums-sums has written since. `dvc repro` evaluates again."
+    )
+    found = compare(*sides("v1", "workspace"))
+    assert found.same == [("base", "sums"), ("base", "legs"), ("sums", "legs")]
+    assert (found.differences, found.warnings) == ([], [told])
+    assert compare(*sides("v1", "workspace"), models=["base"]).warnings == []
+    with pytest.raises(
+        RevisionError, match="leave nothing of what both have evaluated: sums on legs.\n" + re.escape(told)
+    ):
+        compare(*sides(":base", ":sums"), datasets=["sums"])
+    repository.run("git", "commit", "-qam", "the chain is broken")
+    with pytest.raises(RevisionError, match=r"HEAD: sums on sums left out.*`git checkout HEAD` .*, then `dvc repro`"):
+        compare(*sides("v1", "HEAD"), models=["sums"], datasets=["sums"])
 
 
 def change(repository, change_params, message, **results):

@@ -249,7 +249,7 @@ def test_every_completion_is_there_greedy_first_with_its_verdict_and_rewards(wor
 
 
 def test_a_page_has_room_for_so_many_completions_and_says_which_it_shows(workspace):
-    (found,) = browse(["base", "sums"], ["sums"], most=8)  # 2 models × 2 completions each: 2 problems
+    (found,) = browse(["base", "sums"], ["sums"], {}, most=8)  # 2 models × 2 completions each: 2 problems
     assert [problem["id"] for problem in found.problems] == ["p1", "p2"]
     assert found.of == 3
     assert all(len(answers) == 2 for answers in found.models.values())

@@ -12,6 +12,7 @@ from smolmath.commands import (
     grade,
     inspect,
     page,
+    prune,
     push,
     recipe,
     report,
@@ -30,8 +31,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals may hold tokens
 )
 for command in (
-    check.check, report.report, compare.compare, grade.grade, inspect.inspect, verify.verify, work.work, tune.tune,
-    solve.solve, chat.chat, synthesize.synthesize, agent.agent, serve.serve, page.page, export.export, push.push,
+    check.check, report.report, compare.compare, grade.grade, inspect.inspect, verify.verify, prune.prune, work.work,
+    tune.tune, solve.solve, chat.chat, synthesize.synthesize, agent.agent, serve.serve, page.page, export.export,
+    push.push,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(recipe.app, name="recipe")

@@ -32,21 +32,37 @@ class Stage:
 
 def load_stages(params: Mapping[str, Any], dvc_yaml: Path | str = "dvc.yaml") -> dict[str, Stage]:
     """Every stage of dvc.yaml by address, foreach and matrix unrolled."""
+    return stages_of(Path(dvc_yaml).read_text(encoding="utf-8"), params)
+
+
+def stages_of(dvc_yaml: str, params: Mapping[str, Any]) -> dict[str, Stage]:
+    """Likewise, of dvc.yaml's text. Raises: ParamsError if the params lack what it names."""
     stages: dict[str, Stage] = {}
-    for name, body in YAML(typ="safe").load(Path(dvc_yaml).read_text(encoding="utf-8"))["stages"].items():
+    for name, body in YAML(typ="safe").load(dvc_yaml)["stages"].items():
         for address, template, scope in _unrolled(name, body, params):
             stages[address] = Stage(
                 name=address,
                 cmd=_fill(template["cmd"], scope),
                 deps=tuple(_fill(dep, scope) for dep in template.get("deps", [])),
                 params=tuple(_fill(key, scope) for key in template.get("params", [])),
-                outs=tuple(
-                    _fill(next(iter(out)) if isinstance(out, Mapping) else out, scope)
-                    for kind in ("outs", "metrics", "plots")
-                    for out in template.get(kind, [])
-                ),
+                outs=tuple(_fill(out, scope) for out in _outs(template)),
             )
     return stages
+
+
+def out_patterns(dvc_yaml: Path | str = "dvc.yaml") -> list[str]:
+    """The outs of every stage as globs, whatever the params: `models/*`, `metrics/eval/*/*.json`."""
+    bodies = YAML(typ="safe").load(Path(dvc_yaml).read_text(encoding="utf-8"))["stages"].values()
+    return [_TEMPLATE.sub("*", out) for body in bodies for out in _outs(body.get("do", body)) if _TEMPLATE.search(out)]
+
+
+def _outs(template: Mapping[str, Any]) -> list[str]:
+    """Paths of its outs, metrics and plots."""
+    return [
+        next(iter(out)) if isinstance(out, Mapping) else out
+        for kind in ("outs", "metrics", "plots")
+        for out in template.get(kind, [])
+    ]
 
 
 def _unrolled(

@@ -33,6 +33,7 @@ from smolmath.running.energy import EnergyMeter
 from smolmath.running.graph import Stage, load_stages
 from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.journal import git_state, write_journal
+from smolmath.running.leftovers import remove, remove_strays
 from smolmath.running.params import HardwareParams
 from smolmath.running.progress import print_whatever_it_is
 
@@ -140,7 +141,9 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
     with ending_well(name):
         refuse_foreign_checkout()
         params = read_params()
-        run = StageRun(find_stage(name, params), params)
+        stage = find_stage(name, params)
+        remove_strays(params, stage)
+        run = StageRun(stage, params)
         run.state.mkdir(parents=True, exist_ok=True)
         waiting = time.monotonic()
         with held(run.state), _claimed(run, gpus) if gpus else nullcontext():
@@ -278,14 +281,6 @@ def held(state: Path, what: str = "the same stage on the same inputs") -> Iterat
 def lock_of(state: Path) -> Path:
     """The lock file of a state directory; whoever holds it uses the directory."""
     return state.with_suffix(".lock")
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a folder or nothing."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _exit(message: str, status: int = 1) -> NoReturn:

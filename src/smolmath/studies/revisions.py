@@ -5,7 +5,7 @@ made with is read from dvc.lock too, and not from params.yaml, which may have be
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from smolmath.errors import SmolmathError
-from smolmath.running.lockfile import Recorded, read_lock
+from smolmath.params.core import ParamsError
+from smolmath.running.graph import stages_of
+from smolmath.running.lockfile import Recorded, named, outdated, read_lock
 from smolmath.running.repository import dvc_repo, knows_git
 
 WORKSPACE = "workspace"
@@ -55,19 +59,36 @@ class Revision:
 
     @cached_property
     def lock(self) -> dict[str, Recorded]:
-        """Stage -> its entry in dvc.lock."""
+        """Stage -> its entry in dvc.lock, of the stages that its params.yaml names."""
+        return named_lock(self._lock(), self.text("params.yaml"), self.text("dvc.yaml"), self.name)
+
+    def _lock(self) -> str:
         try:
-            text = self._read("dvc.lock").decode()
+            return self._read("dvc.lock").decode()
         except FileNotFoundError:
             raise RevisionError(
                 f"{self.name} holds no dvc.lock: nothing was run. Run `dvc repro` and commit."
             ) from None
-        return read_lock(text, self.name)
 
     def evaluated(self) -> list[tuple[str, str]]:
-        """(model, dataset) of each evaluation that dvc.lock records, in its order."""
-        paths = [path.split("/") for path in verdict_hashes(self.lock)]
-        return [(path[2], path[3].removesuffix(".parquet")) for path in paths]
+        """(model, dataset) of each evaluation that dvc.lock records of today's weights, in its order."""
+        return [pair for pair in evaluations(self.lock) if pair not in self.outdated]
+
+    @cached_property
+    def outdated(self) -> dict[tuple[str, str], str]:
+        """(model, dataset) of each evaluation of weights or problems that were made again since -> what those are."""
+        return outdated_evaluations(self.lock)
+
+    def left_out(self, pairs: Collection[tuple[str, str]]) -> list[str]:
+        """Of the (model, dataset) that are asked for, those outdated, in words with the command that brings them."""
+        asked = {pair: why for pair, why in self.outdated.items() if pair in pairs}
+        where = "" if self.name == WORKSPACE else f"`git checkout {self.name}` (or `dvc exp apply {self.name}`), then "
+        return [
+            f"{self.name}: {', '.join(f'{model} on {dataset}' for model, dataset in group)} left out, evaluated with "
+            f"{why}. {where}`dvc repro` evaluates again."
+            for why in dict.fromkeys(asked.values())
+            for group in [[pair for pair, reason in asked.items() if reason == why]]
+        ]
 
     def predictions(self, model: str, dataset: str) -> Predictions:
         """Raises: RevisionError if they were not made, are in neither cache nor remote, or cannot be read."""
@@ -75,6 +96,8 @@ class Revision:
         if generate is None or evaluate is None:
             there = ", ".join(f"{model} on {dataset}" for model, dataset in self.evaluated()) or "nothing"
             raise RevisionError(f"{self.name} has no evaluation of {model} on {dataset}. It has {there}.")
+        if told := self.left_out([(model, dataset)]):
+            raise RevisionError(told[0])
         params = generate.params
         if lacking := {"prompt", "evaluate.sampling", "model.dtype"} - params.keys():
             raise RevisionError(
@@ -207,6 +230,35 @@ class Revision:
             f"pushed it: `dvc fetch --all-commits {path}`. Else make it again: git checkout {self.name}, `dvc repro`, "
             "and back."
         )
+
+
+def named_lock(lock: str, params: str, dvc_yaml: str, name: str) -> dict[str, Recorded]:
+    """What `name`'s dvc.lock records of the stages that its params.yaml and dvc.yaml name, by the files' texts.
+
+    Raises: LockError, RevisionError if one cannot be read.
+    """
+    recorded = read_lock(lock, name)
+    try:
+        return named(recorded, stages_of(dvc_yaml, YAML(typ="safe", pure=True).load(params)))
+    except (YAMLError, ParamsError, KeyError, TypeError, AttributeError) as error:
+        raise RevisionError(
+            f"params.yaml and dvc.yaml of {name} cannot be read together ({' '.join(str(error).split())}), so nobody "
+            "can say which results of its dvc.lock still count. `smolmath check` there says what is wrong."
+        ) from None
+
+
+def evaluations(lock: Mapping[str, Recorded]) -> list[tuple[str, str]]:
+    """(model, dataset) of each evaluation that a dvc.lock records, in its order."""
+    paths = [path.split("/") for path in verdict_hashes(lock)]
+    return [(path[2], path[3].removesuffix(".parquet")) for path in paths]
+
+
+def outdated_evaluations(lock: Mapping[str, Recorded]) -> dict[tuple[str, str], str]:
+    """(model, dataset) of each evaluation whose chain is broken -> in words, what was made again since."""
+    links = {
+        (model, dataset): outdated(lock, lock[f"evaluate@{model}-{dataset}"]) for model, dataset in evaluations(lock)
+    }
+    return {pair: f"another {link[0]} than {link[1].stage} has written since" for pair, link in links.items() if link}
 
 
 def verdict_hashes(stages: Mapping[str, Recorded]) -> dict[str, str]:

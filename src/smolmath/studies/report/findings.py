@@ -126,6 +126,8 @@ def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
         return f"cannot be compared: {' and '.join(unlisted)} is not among evaluate.models."
     if not lacking:
         return f"cannot be compared on {dataset}: not summarized since it was evaluated. Run dvc repro."
+    if why := next((report.outdated[model, dataset] for model in lacking if (model, dataset) in report.outdated), ""):
+        return f"last evaluated with {why} ({' and '.join(lacking)} on {dataset}): run dvc repro."
     return f"not evaluated yet ({' and '.join(lacking)} on {dataset}): run dvc repro."
 
 
