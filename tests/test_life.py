@@ -51,6 +51,14 @@ def rate_of(phase, rate):
     return change
 
 
+def git_clone(project, folder):
+    project.run("git", "clone", "-q", str(project.folder), str(folder))
+    cloned = Project(folder)
+    for key in ("name", "email"):
+        cloned.run("git", "config", f"user.{key}", "tester@example.invalid")
+    return cloned
+
+
 def test_phases_and_datasets_come_and_go_and_every_reader_says_what_is_true(finished_project, tmp_path):
     box = clone(finished_project, tmp_path / "box")
     box.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
@@ -97,10 +105,7 @@ def test_phases_and_datasets_come_and_go_and_every_reader_says_what_is_true(fini
     assert compared(box, ":base", ":sums")[0] == [("sums", "sums")]
     assert compared(box, "HEAD~1")[0] == every(["base", "sums"], ["sums"])
 
-    box.run("git", "clone", "-q", str(box.folder), str(tmp_path / "laptop"))
-    laptop = Project(tmp_path / "laptop")
-    for key in ("name", "email"):
-        laptop.run("git", "config", f"user.{key}", "tester@example.invalid")
+    laptop = git_clone(box, tmp_path / "laptop")
     laptop.dvc("pull", "-q")
     is_settled(laptop)
     assert compared(laptop, "HEAD~1")[0] == every(["base", "sums"], ["sums"])
@@ -128,3 +133,24 @@ def test_phases_and_datasets_come_and_go_and_every_reader_says_what_is_true(fini
     is_settled(laptop)
     told = json.loads(laptop.run("smolmath", "compare", "slower", "--json", PYTHONPATH="src").stdout)
     assert (told["differences"], len(told["same"])) == ([], 2)
+
+
+def test_a_fresh_clone_reads_results_without_models_and_runs_on_after_one_edit(finished_project, tmp_path):
+    box = clone(finished_project, tmp_path / "box")
+    box.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    commit(box, "a remote")
+    reader = git_clone(box, tmp_path / "reader")
+    reader.dvc("pull", "evaluate", "generate", "split")
+    smolmath(reader, "report")
+    assert compared(reader, ":base", ":sums")[0] == every(["sums"], ["sums", "legs"])
+    assert not (reader.folder / "models" / "sums").exists()
+    assert "up to date" in reader.dvc("repro", "--pull", "--allow-missing", "--dry").stdout
+
+    editor = git_clone(box, tmp_path / "editor")
+    editor.params(rate_of("legs", 1e-3))
+    done = editor.dvc("repro", "--pull", "--allow-missing", check=False)
+    assert "summarize: results/verdicts/base/sums.parquet is not here" in done.stderr
+    assert "`dvc pull evaluate`" in done.stderr
+    editor.dvc("pull", "process", "evaluate", "--allow-missing")
+    assert editor.repro("--pull", "--allow-missing") == ["summarize"]
+    assert "results are what dvc.lock records" in smolmath(editor, "verify")

@@ -142,6 +142,7 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
         refuse_foreign_checkout()
         params = read_params()
         stage = find_stage(name, params)
+        refuse_holes(params, stage)
         remove_strays(params, stage)
         run = StageRun(stage, params)
         run.state.mkdir(parents=True, exist_ok=True)
@@ -189,7 +190,8 @@ def ending_well(name: str) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _exit(
-            f"{name}: no space left on a disk ({error}), and nothing was published. Make room (`dvc gc --workspace` "
+            f"{name}: no space left on a disk ({error}), and nothing was published. Make room (`dvc gc --workspace "
+            "--all-commits` "
             "drops results of other versions) and run `dvc repro` again."
         )
 
@@ -256,6 +258,22 @@ def find_stage(name: str, params: dict[str, Any]) -> Stage:
     if name not in stages:
         raise StageError(f"{name} is no stage of dvc.yaml under this params.yaml. There are: {', '.join(stages)}.")
     return stages[name]
+
+
+def refuse_holes(params: Mapping[str, Any], stage: Stage) -> None:
+    """Raises: StageError if a folder that the stage reads lacks an out, as `dvc repro --allow-missing` leaves it."""
+    outs = {out: made.name.split("@")[0] for made in load_stages(params).values() for out in made.outs}
+    lacking = {
+        out: maker
+        for out, maker in outs.items()
+        if any(out.startswith(f"{dep}/") for dep in stage.deps) and not Path(out).exists()
+    }
+    if lacking:
+        makers = " ".join(sorted({*lacking.values()}))
+        raise StageError(
+            f"{stage.name}: {next(iter(lacking))} is not here, and it reads the whole folder. Where a remote has "
+            f"them: `dvc pull {makers}`. Else make them: `dvc repro` without --allow-missing."
+        )
 
 
 @contextmanager
