@@ -191,8 +191,7 @@ def ending_well(name: str) -> Iterator[None]:
             raise
         _exit(
             f"{name}: no space left on a disk ({error}), and nothing was published. Make room (`dvc gc --workspace "
-            "--all-commits` "
-            "drops results of other versions) and run `dvc repro` again."
+            "--all-commits` drops results that no commit names) and run `dvc repro` again."
         )
 
 

@@ -159,9 +159,9 @@ def _recorded_listing(folder: str, recorded: str) -> dict[str, str] | None:
 
 
 def _cached(md5: str) -> Path | None:
+    """Where DVC's cache has it whole; None where it has not, or holds something else under that name."""
     from dvc.exceptions import NotDvcRepoError
 
-    """Where DVC's cache has it whole; None where it has not, or holds something else under that name."""
     try:
         with dvc_repo() as repo:
             path = Path(repo.cache.local.oid_to_path(md5))
