@@ -460,9 +460,9 @@ def test_outside_a_repository_it_says_where_to_run_it(tmp_path, monkeypatch):
         compare(*sides("workspace", "workspace"))
 
 
-def test_in_a_subfolder_it_says_where_to_run_it(repository, monkeypatch):
+def test_in_a_subfolder_nothing_is_compared(repository, monkeypatch):
     monkeypatch.chdir(repository.folder / "src")
-    with pytest.raises(RevisionError, match="run it in the project's root: cd "):
+    with pytest.raises(RevisionError, match="src is not the project's root"):
         compare(*sides("v1", "better"))
 
 

@@ -377,9 +377,9 @@ def test_a_broken_table_stops_the_report_and_is_named(workspace):
         write_report()
 
 
-def test_outside_a_repository_the_report_says_where_to_run_it(tmp_path, monkeypatch):
+def test_outside_a_project_there_is_nothing_to_report_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ReportError, match=r"holds no dvc\.yaml\. Run the report from the repository's root\."):
+    with pytest.raises(ReportError, match=r"holds no dvc\.yaml, so it is no project"):
         write_report()
 
 

@@ -1,5 +1,8 @@
 """The command line `smolmath`. Commands import what they need when they run: `smolmath check` must not load torch."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from smolmath.commands import (
@@ -37,6 +40,22 @@ for command in (
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(recipe.app, name="recipe")
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        print(f"smolmath {version('smolmath')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
 
 if __name__ == "__main__":
     app()

@@ -7,6 +7,7 @@ after one is said by `interruptible`.
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -44,7 +45,16 @@ def interruptible(left: str) -> Iterator[None]:
 
 def fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
+    if root := root_above():
+        print(f"Run it in the project's root: cd {root}", file=sys.stderr)
     raise typer.Exit(1)
+
+
+def root_above() -> Path | None:
+    """The root of the project that holds this folder, if it is not that root itself."""
+    here = Path.cwd()
+    found = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
+    return None if found == here else found
 
 
 def show(parts: Iterable[Any], unbroken: type | tuple[()] = ()) -> None:

@@ -12,11 +12,13 @@ FOLDER = Path("recipes")
 
 
 def recipes() -> dict[str, str]:
-    """Name -> what it is for: the comment that opens the file."""
+    """Name -> what it is for: the comment that opens the file. Raises: ParamsError if there are none."""
     found = {}
     for path in sorted(FOLDER.glob("*.yaml")):
         lines = path.read_text(encoding="utf-8").splitlines()
         found[path.stem] = lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
+    if not found:
+        raise ParamsError(f"{FOLDER.resolve()} holds no recipe: git checkout {FOLDER}")
     return found
 
 

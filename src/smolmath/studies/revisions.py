@@ -149,7 +149,7 @@ class Revision:
                 "this folder is no DVC repository: run it in the project, after `git init` and `dvc init`."
             ) from None
         if Path(repo.root_dir) != Path.cwd():
-            raise RevisionError(f"run it in the project's root: cd {repo.root_dir}")
+            raise RevisionError(f"{Path.cwd()} is not the project's root.")
         if self.name != WORKSPACE and not knows_git(repo):
             raise RevisionError(
                 f"{self.name!r} would be a commit, and DVC knows no Git repository here: a ZIP download is none, and "

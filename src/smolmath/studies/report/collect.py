@@ -80,7 +80,7 @@ def collect() -> Report:
     Raises: ParamsError, RecordsError or ReportError naming the file that cannot be read.
     """
     if not Path("dvc.yaml").is_file():
-        raise ReportError(f"{Path.cwd()} holds no dvc.yaml. Run the report from the repository's root.")
+        raise ReportError(f"{Path.cwd()} holds no dvc.yaml, so it is no project to report on.")
     params = read_params()
     evaluate = load_section(params, "evaluate", EvaluateParams)
     phases = {name: _on_its_dataset(load_phase_params(params, name), params) for name in lookup(params, "phases")}
