@@ -357,5 +357,5 @@ def test_at_a_terminal_reasoning_is_dim_and_comes_while_the_completion_is_writte
 def test_the_examples_of_help_are_sessions_of_the_docs_whose_answers_are_shown():
     examples = [line.strip() for line in solve.__doc__.splitlines() if line.strip().startswith('smolmath solve "')]
     shown = (ROOT / "docs" / "using.md").read_text().splitlines()
-    assert len(examples) == 3
+    assert len(examples) == 2
     assert {f"$ {example}" for example in examples} <= {*shown}

@@ -39,8 +39,7 @@ def solve(
 
     smolmath solve "Now, how many legs are there in total if you have 1 bird, 2 ducks, 1 elephant?"
     smolmath solve "State the final answer to the following arithmetic problem: 9 + 8 - 5 + 7 =" --model sums
-    smolmath solve "State the final answer to the following arithmetic problem: 9 + 8 - 5 + 7 =" --model base --samples 16
-    smolmath solve --file questions.jsonl --save solutions.jsonl
+    smolmath solve --file questions.jsonl --samples 8 --save solutions.jsonl
     """
     with loading(model):
         from smolmath.using.solving.files import append_row
