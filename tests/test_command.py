@@ -66,3 +66,9 @@ def test_help_needs_no_project_and_an_error_outside_of_one_names_none(tmp_path):
 def test_the_version_is_that_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert smolmath("--version").stdout == f"smolmath {project['version']}\n"
+
+
+def test_what_the_system_refuses_is_named_with_its_path(tmp_path):
+    (tmp_path / "full").write_text("a file, where a folder is to be")
+    done = smolmath("report", "--out", str(tmp_path / "full"))
+    assert (done.returncode, done.stderr) == (1, f"error: {tmp_path}/full/plots: Not a directory.\n")

@@ -1,5 +1,6 @@
 """`smolmath compare` on a small repository with real Git and DVC: versions of two models' results, none of them run."""
 
+import hashlib
 import json
 import os
 import re
@@ -270,8 +271,31 @@ def test_a_corrupt_table_is_named(repository):
     with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet is not what dvc\.lock records"):
         compare(*sides("v1", "workspace"))
     repository.dvc("commit", "-f", "-q")
-    with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet of workspace cannot be read"):
+    with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet of workspace is no table"):
         compare(*sides("v1", "workspace"))
+
+
+@pytest.mark.parametrize("side", ["v1", "workspace"])
+def test_what_is_damaged_in_the_cache_is_named_and_the_advice_brings_it_back(repository, tmp_path, side):
+    """As after an edit through a link, which changes both."""
+    repository.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    repository.run("git", "checkout", "-q", "v1")
+    repository.dvc("checkout", "-q")
+    repository.dvc("push", "-q")
+    path = repository.folder / "results/verdicts/sums/sums.parquet"
+    whole = path.read_bytes()
+    md5 = hashlib.md5(whole).hexdigest()
+    cached = repository.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    for file in (path, cached):
+        file.chmod(0o600)
+        file.write_bytes(b"cut off")
+    with pytest.raises(RevisionError, match="is damaged in DVC's cache") as told:
+        compare(*sides("better", side))
+    (advised,) = re.findall(r"rm (\S+)\. ", str(told.value))
+    (repository.folder / advised).unlink()
+    repository.dvc("pull", "--force", "-q")
+    assert path.read_bytes() == whole
+    assert compare(*sides("better", side)).differences
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\nstages:\n=======\n", "", "schema: '2.0'\n"])

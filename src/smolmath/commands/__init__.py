@@ -27,8 +27,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:  # `… | head`, which typer ends quietly
             raise
-        except (SmolmathError, OSError) as error:
+        except SmolmathError as error:
             fail(str(error))
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error))
         except KeyboardInterrupt as stop:
             print("".join(["\ninterrupted", *(f": {word}" for word in stop.args), "."]), file=sys.stderr)
             raise typer.Exit(130) from None  # as shells expect

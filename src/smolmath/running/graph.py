@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from smolmath.params.core import lookup
+from smolmath.params.core import ParamsError, lookup
 
 _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
@@ -36,9 +37,9 @@ def load_stages(params: Mapping[str, Any], dvc_yaml: Path | str = "dvc.yaml") ->
 
 
 def stages_of(dvc_yaml: str, params: Mapping[str, Any]) -> dict[str, Stage]:
-    """Likewise, of dvc.yaml's text. Raises: ParamsError if the params lack what it names."""
+    """Likewise, of dvc.yaml's text. Raises: ParamsError if it is broken, or the params lack what it names."""
     stages: dict[str, Stage] = {}
-    for name, body in YAML(typ="safe").load(dvc_yaml)["stages"].items():
+    for name, body in _bodies(dvc_yaml).items():
         for address, template, scope in _unrolled(name, body, params):
             stages[address] = Stage(
                 name=address,
@@ -52,8 +53,19 @@ def stages_of(dvc_yaml: str, params: Mapping[str, Any]) -> dict[str, Stage]:
 
 def out_patterns(dvc_yaml: Path | str = "dvc.yaml") -> list[str]:
     """The outs of every stage as globs, whatever the params: `models/*`, `metrics/eval/*/*.json`."""
-    bodies = YAML(typ="safe").load(Path(dvc_yaml).read_text(encoding="utf-8"))["stages"].values()
+    bodies = _bodies(Path(dvc_yaml).read_text(encoding="utf-8")).values()
     return [_TEMPLATE.sub("*", out) for body in bodies for out in _outs(body.get("do", body)) if _TEMPLATE.search(out)]
+
+
+def _bodies(dvc_yaml: str) -> dict[str, Any]:
+    """Stage -> its body as written. Raises: ParamsError."""
+    try:
+        bodies = YAML(typ="safe").load(dvc_yaml)["stages"]
+    except (YAMLError, KeyError, TypeError):
+        bodies = None
+    if not isinstance(bodies, dict) or not all(isinstance(body, dict) for body in bodies.values()):
+        raise ParamsError("dvc.yaml holds no stages: settle its merge, or put it back: git checkout dvc.yaml.")
+    return bodies
 
 
 def _outs(template: Mapping[str, Any]) -> list[str]:

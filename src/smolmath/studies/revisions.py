@@ -5,6 +5,7 @@ made with is read from dvc.lock too, and not from params.yaml, which may have be
 """
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,13 +83,16 @@ class Revision:
     def left_out(self, pairs: Collection[tuple[str, str]]) -> list[str]:
         """Of the (model, dataset) that are asked for, those outdated, in words with the command that brings them."""
         asked = {pair: why for pair, why in self.outdated.items() if pair in pairs}
-        where = "" if self.name == WORKSPACE else f"`git checkout {self.name}` (or `dvc exp apply {self.name}`), then "
         return [
             f"{self.name}: {', '.join(f'{model} on {dataset}' for model, dataset in group)} left out, evaluated with "
-            f"{why}. {where}`dvc repro` evaluates again."
+            f"{why}. {self._there()}`dvc repro` evaluates again."
             for why in dict.fromkeys(asked.values())
             for group in [[pair for pair, reason in asked.items() if reason == why]]
         ]
+
+    def _there(self) -> str:
+        """How to get to this version, where one isn't there already."""
+        return "" if self.name == WORKSPACE else f"`git checkout {self.name}` (or `dvc exp apply {self.name}`), then "
 
     def predictions(self, model: str, dataset: str) -> Predictions:
         """Raises: RevisionError if they were not made, are in neither cache nor remote, or cannot be read."""
@@ -132,8 +136,8 @@ class Revision:
             return read_parquet(content, columns)
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
             raise RevisionError(
-                f"{path} of {self.name} cannot be read ({error}). Remove it from here and from DVC's cache, then "
-                "`dvc pull`, or write it again: dvc repro -s -f on its stage."
+                f"{path} of {self.name} is no table that smolmath reads ({error}). Make it again: {self._there()}"
+                "`dvc repro --force` on its stage."
             ) from None
 
     @cached_property
@@ -199,19 +203,26 @@ class Revision:
     def _local(self, path: str) -> bytes | None:
         """A file that dvc.lock records, from the workspace or from DVC's cache; None if it is in neither.
 
-        Raises: RevisionError if the workspace holds another file than its dvc.lock records.
+        Raises: RevisionError if the workspace, or the cache, holds another file than dvc.lock records.
         """
         md5 = next((stage.outs[path] for stage in self.lock.values() if path in stage.outs), None)
-        if self.name == WORKSPACE and Path(path).is_file():
-            content = Path(path).read_bytes()
-            if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-                raise RevisionError(
-                    f"{path} is not what dvc.lock records, so it cannot be said what it was made with. Put the "
-                    "recorded one back: dvc checkout. Or bring both up to date: dvc repro."
-                )
-            return content
+        here = Path(path).read_bytes() if self.name == WORKSPACE and Path(path).is_file() else None
+        if here is not None and (md5 is None or _md5(here) == md5):
+            return here
         cached = Path(self._repo.cache.local.oid_to_path(md5)) if md5 else None
-        return cached.read_bytes() if cached and cached.is_file() else None
+        content = cached.read_bytes() if cached and cached.is_file() else None
+        if cached and content is not None and _md5(content) != md5:
+            raise RevisionError(
+                f"{path} of {self.name} is damaged in DVC's cache: cut off, or edited through a link. Remove it: "
+                f"rm {os.path.relpath(cached)}. Then `dvc pull --force`, where a remote has it. Else make it again: "
+                f"{self._there()}`dvc repro`."
+            )
+        if here is not None:
+            raise RevisionError(
+                f"{path} is not what dvc.lock records, so it cannot be said what it was made with. Put the "
+                "recorded one back: dvc checkout. Or bring both up to date: dvc repro."
+            )
+        return content
 
     def _fetched(self, path: str) -> bytes:
         """A file by DVC, which knows folders and remotes."""
@@ -240,7 +251,7 @@ def named_lock(lock: str, params: str, dvc_yaml: str, name: str) -> dict[str, Re
     recorded = read_lock(lock, name)
     try:
         return named(recorded, stages_of(dvc_yaml, YAML(typ="safe", pure=True).load(params)))
-    except (YAMLError, ParamsError, KeyError, TypeError, AttributeError) as error:
+    except (YAMLError, ParamsError, KeyError, TypeError) as error:
         raise RevisionError(
             f"params.yaml and dvc.yaml of {name} cannot be read together ({' '.join(str(error).split())}), so nobody "
             "can say which results of its dvc.lock still count. `smolmath check` there says what is wrong."
@@ -259,6 +270,10 @@ def outdated_evaluations(lock: Mapping[str, Recorded]) -> dict[tuple[str, str], 
         (model, dataset): outdated(lock, lock[f"evaluate@{model}-{dataset}"]) for model, dataset in evaluations(lock)
     }
     return {pair: f"another {link[0]} than {link[1].stage} has written since" for pair, link in links.items() if link}
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def verdict_hashes(stages: Mapping[str, Recorded]) -> dict[str, str]:
