@@ -1,7 +1,9 @@
 """`smolmath compare` on a small repository with real Git and DVC: versions of two models' results, none of them run."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -269,8 +271,31 @@ def test_a_corrupt_table_is_named(repository):
     with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet is not what dvc\.lock records"):
         compare(*sides("v1", "workspace"))
     repository.dvc("commit", "-f", "-q")
-    with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet of workspace cannot be read"):
+    with pytest.raises(RevisionError, match=r"results/verdicts/sums/sums\.parquet of workspace is no table"):
         compare(*sides("v1", "workspace"))
+
+
+@pytest.mark.parametrize("side", ["v1", "workspace"])
+def test_what_is_damaged_in_the_cache_is_named_and_the_advice_brings_it_back(repository, tmp_path, side):
+    """As after an edit through a link, which changes both."""
+    repository.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    repository.run("git", "checkout", "-q", "v1")
+    repository.dvc("checkout", "-q")
+    repository.dvc("push", "-q")
+    path = repository.folder / "results/verdicts/sums/sums.parquet"
+    whole = path.read_bytes()
+    md5 = hashlib.md5(whole).hexdigest()
+    cached = repository.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    for file in (path, cached):
+        file.chmod(0o600)
+        file.write_bytes(b"cut off")
+    with pytest.raises(RevisionError, match="is damaged in DVC's cache") as told:
+        compare(*sides("better", side))
+    (advised,) = re.findall(r"rm (\S+)\. ", str(told.value))
+    (repository.folder / advised).unlink()
+    repository.dvc("pull", "--force", "-q")
+    assert path.read_bytes() == whole
+    assert compare(*sides("better", side)).differences
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\nstages:\n=======\n", "", "schema: '2.0'\n"])
@@ -318,8 +343,48 @@ def test_an_unknown_version_is_said_with_where_to_look(repository):
 
 
 def test_versions_without_a_common_model_are_refused(repository):
-    with pytest.raises(RevisionError, match=r"nothing to compare: v1:other has base on sums.*Evaluate one model"):
-        compare(*sides("v1:other", "workspace"))
+    change(repository, lambda params: params["evaluate"].update(models=["base"]), "base alone")
+    with pytest.raises(
+        RevisionError, match=r"nothing to compare: v1:sums has sums on sums.*; HEAD has base.*Evaluate"
+    ):
+        compare(*sides("v1:sums", "HEAD"))
+
+
+def test_a_model_that_nobody_knows_is_said_with_those_that_are(repository):
+    with pytest.raises(RevisionError, match=r"v1:smus: no model 'smus' is known there. Did you mean 'sums'\? It has"):
+        compare(*sides("v1:smus", "workspace"))
+
+
+def test_what_params_no_longer_name_counts_no_more_though_dvc_lock_has_it(repository):
+    change(repository, lambda params: params["evaluate"].update(datasets=["sums"]), "legs are gone")
+    assert "evaluate@base-legs" in repository.read("dvc.lock")
+    for names in (("v1", "HEAD"), ("v1", "workspace"), (":base", ":sums")):
+        found = compare(*sides(*names))
+        assert {d.dataset for d in found.differences} == {"sums"}
+        assert [d.p_corrected for d in found.differences] == holm([d.paired.p for d in found.differences])
+        assert not [pair for pair in found.same if pair[1] == "legs"]
+    assert {d.dataset for d in against_parent().comparison.differences} == {"sums"}
+
+
+def test_what_another_model_has_answered_is_left_out_with_the_command_that_brings_it(repository):
+    lock = YAML(typ="safe", pure=True).load(repository.read("dvc.lock"))
+    lock["stages"]["generate@sums-sums"]["outs"][0]["md5"] = "0" * 32  # as after `dvc repro generate@sums-sums`
+    repository.dump("dvc.lock", lock)
+    told = (
+        "workspace: sums on sums left out, evaluated with another results/completions/sums/sums.parquet than "
+        "generate@sums-sums has written since. `dvc repro` evaluates again."
+    )
+    found = compare(*sides("v1", "workspace"))
+    assert found.same == [("base", "sums"), ("base", "legs"), ("sums", "legs")]
+    assert (found.differences, found.warnings) == ([], [told])
+    assert compare(*sides("v1", "workspace"), models=["base"]).warnings == []
+    with pytest.raises(
+        RevisionError, match="leave nothing of what both have evaluated: sums on legs.\n" + re.escape(told)
+    ):
+        compare(*sides(":base", ":sums"), datasets=["sums"])
+    repository.run("git", "commit", "-qam", "the chain is broken")
+    with pytest.raises(RevisionError, match=r"HEAD: sums on sums left out.*`git checkout HEAD` .*, then `dvc repro`"):
+        compare(*sides("v1", "HEAD"), models=["sums"], datasets=["sums"])
 
 
 def change(repository, change_params, message, **results):
@@ -419,9 +484,9 @@ def test_outside_a_repository_it_says_where_to_run_it(tmp_path, monkeypatch):
         compare(*sides("workspace", "workspace"))
 
 
-def test_in_a_subfolder_it_says_where_to_run_it(repository, monkeypatch):
+def test_in_a_subfolder_nothing_is_compared(repository, monkeypatch):
     monkeypatch.chdir(repository.folder / "src")
-    with pytest.raises(RevisionError, match="run it in the project's root: cd "):
+    with pytest.raises(RevisionError, match="src is not the project's root"):
         compare(*sides("v1", "better"))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smolmath.params.core import read_params
-from smolmath.running.graph import load_stages
+from smolmath.params.core import ParamsError, read_params
+from smolmath.running.graph import load_stages, stages_of
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "smolmath"
@@ -119,3 +119,11 @@ def test_our_reading_of_dvc_yaml_is_dvcs_own(stages, demo_folder, tmp_path):
         assert set(ours.deps) - {"params.yaml"} == their_deps - {"params.yaml"}, name
         assert set(ours.outs) == {out.def_path for out in theirs[name].outs}, name
         assert ours.cmd == theirs[name].cmd, name
+
+
+@pytest.mark.parametrize("text", ["", "stages: 5", "stages: {a: 1}", "<<<<<<< HEAD\nstages:\n=======\n", "- stages"])
+def test_a_broken_dvc_yaml_is_said_with_its_mend(text):
+    with pytest.raises(
+        ParamsError, match=r"dvc\.yaml holds no stages: settle its merge, or .*: git checkout dvc\.yaml"
+    ):
+        stages_of(text, {})

@@ -1,6 +1,7 @@
 """Bad params get one clear error: which key, what it holds, what is allowed."""
 
 import copy
+import math
 
 import pytest
 
@@ -91,6 +92,9 @@ CASES = {
     "unknown TRL field": (
         "phases.sums.grpo.learning_rat", 1e-6, "the installed trl.GRPOConfig has no such field. Did you mean 'learning_rate'?"),
     "TRL field of a wrong type": ("phases.sums.grpo.learning_rate", "1e-6", "'1e-6' is a str; expected: a valid number."),
+    "negative learning rate": (
+        "phases.sums.grpo.learning_rate", -1, "phases.sums.grpo.learning_rate: -1 is not allowed: it should be greater than 0."),
+    "share above 1": ("phases.sums.grpo.top_p", 1.5, "phases.sums.grpo.top_p: 1.5 is not allowed: it should be less than or equal to 1."),
     "field that smolmath owns": (
         "phases.legs.sft.per_device_train_batch_size", 8, "smolmath owns this field. Set hardware.micro_batch"),
     "W&B project under the phase": ("phases.legs.sft.report_to", "wandb", "Set tracking.wandb instead."),
@@ -115,6 +119,36 @@ def test_a_mistake_is_named_with_its_key_and_its_mend(demo, case):
     put(demo, dotted, value)
     mistakes = check_params(demo)
     assert any(message in mistake for mistake in mistakes), "\n".join(mistakes)
+
+
+def numbers(value, *path):
+    """(path, number) of each in nested values."""
+    if isinstance(value, bool) or not isinstance(value, dict | list | int | float):
+        return []
+    if isinstance(value, int | float):
+        return [(path, value)]
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return [found for key, inner in items for found in numbers(inner, *path, key)]
+
+
+@pytest.mark.parametrize("recipe", ["demo", "gsm8k"])
+def test_no_number_may_be_less_than_nothing_or_no_number_at_all(recipe, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    params = read_params(f"recipes/{recipe}.yaml")
+    accepted = []
+    for (*path, last), number in numbers(params):
+        holder = params
+        for key in path:
+            holder = holder[key]
+        for bad in [-1, *([math.nan, math.inf] if isinstance(number, float) else [])]:
+            holder[last] = bad
+            accepted += [] if check_params(params) else [(*path, last, bad)]
+        holder[last] = number
+    assert {key for key in accepted if key[:1] != ("datasets",)} == {
+        ("phases", phase, "rewards", reward, -1)  # a reward may be a penalty
+        for phase in params["phases"]
+        for reward in params["phases"][phase].get("rewards", {})
+    }
 
 
 def test_one_mistake_gives_one_line(demo):

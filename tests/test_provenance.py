@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from typer.testing import CliRunner
 
 from smolmath.cli import app
 from smolmath.running.hashes import content_hash
-from smolmath.running.lockfile import read_lock
-from smolmath.studies.provenance.trail import TrailError, trail, upstream
+from smolmath.running.lockfile import read_lock, upstream
+from smolmath.studies.provenance.trail import TrailError, trail
 from smolmath.studies.provenance.verify import verify
 from tests.conftest import Project, committed, new_project
 
@@ -182,6 +183,42 @@ def test_an_edited_out_is_named_with_the_file_that_differs(workspace):
     assert done.exit_code == 1
     assert "wrong" in done.output
     assert "(second.txt)" in done.output
+
+
+@pytest.mark.parametrize("content", [b"tampered", b"[1]", b"\xff\xfe", b'{"accuracy": 1}'])
+@pytest.mark.parametrize("out", ["metrics/one.json", "gathered.txt"])
+def test_an_edited_file_is_wrong_whatever_it_holds(workspace, out, content):
+    recorded = Path(out).read_bytes()
+    Path(out).unlink()
+    Path(out).write_bytes(content)
+    done = smolmath("verify")
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert f"{out}: dvc.lock records {md5(recorded).hexdigest()}" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("out", ["models/one", "metrics/one.json"])
+def test_a_cache_that_holds_something_else_names_no_file(workspace, out):
+    claimed = next(
+        made.outs[out] for made in read_lock(Path("dvc.lock").read_text(), "it").values() if out in made.outs
+    )
+    cached = Path(".dvc/cache/files/md5", claimed[:2], claimed[2:])
+    cached.parent.mkdir(exist_ok=True)
+    cached.unlink(missing_ok=True)
+    cached.write_bytes(b"\xffcorrupt")
+    subprocess.run(["rm", "-r", out], check=True)
+    Path(out).write_text("a file, and no folder")
+    done = smolmath("verify", out)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "wrong" in done.output
+
+
+def test_what_params_no_longer_name_is_not_verified_unless_it_is_asked_for(workspace):
+    Path("params.yaml").write_text("datasets: {rows: {n: 3}}\nphases: {two: {rate: 1.0e-4}}\n")
+    Path("models/one/second.txt").unlink()
+    Path("models/one/second.txt").write_text("tampered")
+    found = verify([], {**PARAMS, "phases": {"two": {"rate": 1e-4}}})
+    assert {finding.stage for finding in found} == {"fetch@rows", "gather", "other"}
+    assert smolmath("verify", "models/one").exit_code == 1
 
 
 def test_a_broken_chain_is_wrong(workspace):

@@ -46,7 +46,7 @@ def test_using_a_recipe_says_what_changes_and_what_is_left_over_and_removes_noth
     done = CliRunner().invoke(app, ["recipe", "use", "gsm8k"])
     assert done.exit_code == 0
     assert "model.source: shipped → hub" in done.output
-    assert "--prune removes them): 1 stages of dvc.lock, metrics/train/sums.csv, models/sums" in done.output
+    assert "(smolmath prune removes it): 1 stages of dvc.lock, 0 entries of the journal, models/sums" in done.output
     assert read_params() == read_params(ROOT / "recipes" / "gsm8k.yaml")
     assert (workspace / "models" / "sums").is_dir()
 
@@ -59,6 +59,31 @@ def test_pruning_removes_the_leftovers_and_their_entries_alone(workspace):
     lock = (workspace / "dvc.lock").read_text()
     assert "train@sums" not in lock
     assert lock.startswith("schema: '2.0'\nstages:\n  base:\n    cmd: x\n    outs:\n    - path: models/base\n")
+
+
+def test_prune_removes_what_todays_params_no_longer_name_and_what_else_lies_there_stays(workspace):
+    stays = [
+        "data/processed/sums/a",
+        "metrics/eval/base/sums.json",
+        "models/mine/a",
+        "models/README.md",
+        "metrics/x.csv",
+    ]
+    goes = ["data/processed/old/a", "metrics/eval/old/sums.json", "metrics/train/old.csv", "journal/train@old/1.json"]
+    for name in (*stays, *goes, "journal/train@sums/of-no-run.json"):
+        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / name).write_text("x")
+    lock = (workspace / "dvc.lock").read_text()
+    (workspace / "dvc.lock").write_text(lock + lock[lock.index("  train@sums") :].replace("sums", "old"))
+    said = CliRunner().invoke(app, ["prune", "--dry"]).output
+    outs = "data/processed/old, metrics/eval/old/sums.json, metrics/train/old.csv"
+    assert said == f"Would remove: 1 stages of dvc.lock, 2 entries of the journal, {outs}\n"
+    assert (workspace / "models" / "sums").is_dir()
+    assert CliRunner().invoke(app, ["prune"]).output == said.replace("Would remove", "Removed")
+    assert (workspace / "dvc.lock").read_text() == lock
+    assert [name for name in (*stays, *goes) if (workspace / name).exists()] == stays
+    assert not (workspace / "metrics" / "eval" / "old").exists()
+    assert CliRunner().invoke(app, ["prune"]).output == "Nothing is left over.\n"
 
 
 def test_a_misspelt_recipe_names_the_nearest_and_changes_nothing(workspace):

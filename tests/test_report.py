@@ -115,29 +115,18 @@ def write_evaluation(model, dataset="sums", **changed):
 
 def retained(measure, before, after, *, se, p, k=4):
     """What summarize says of the two models."""
-    difference = after - before
     Path("metrics").mkdir(exist_ok=True)
-    base = Retained("base", "sums", measure, k, 320, before, before - 0.02, before + 0.02)
-    sums = Retained(
-        "sums",
-        "sums",
-        measure,
-        k,
-        320,
-        after,
-        after - 0.02,
-        after + 0.02,
-        "base",
-        difference,
-        se,
-        difference - 2 * se,
-        difference + 2 * se,
-        9,
-        3,
-        p,
-        p,
-    )
-    write_retention(Path("metrics/retention.csv"), [base, sums])
+    write_retention(Path("metrics/retention.csv"), rows_of("sums", measure, before, after, se=se, p=p, k=k))
+
+
+def rows_of(dataset, measure, before, after, *, se, p, k=4):
+    difference = after - before
+    ends = [(value - 0.02, value + 0.02) for value in (before, after)]
+    change = ("base", difference, se, difference - 2 * se, difference + 2 * se, 9, 3, p, p)
+    return [
+        Retained("base", dataset, measure, k, 320, before, *ends[0]),
+        Retained("sums", dataset, measure, k, 320, after, *ends[1], *change),
+    ]
 
 
 def write_tables(model):
@@ -184,6 +173,30 @@ def test_a_fall_is_called_a_fall_and_a_change_that_is_not_significant_is_called_
         "no clear difference to sampled accuracy on sums: 67.5 ± 1.4 % before, 70.0 ± 1.0 % after (+2.5 ± 1.5" in html
     )
     assert "p = 0.07)." in html
+
+
+def test_a_loss_stands_out_as_a_gain_does_whatever_the_measure_and_the_dataset(workspace):
+    write_evaluation("base", accuracy=0.81, mean_at_k=0.675, mean_at_k_se=0.014)
+    write_evaluation("sums", accuracy=0.19, mean_at_k=0.68, mean_at_k_se=0.01)
+    params = Path("params.yaml").read_text().replace("datasets: [sums]", "datasets: [sums, legs, more]")
+    Path("params.yaml").write_text(params)
+    for dataset, after in (("legs", 0.4), ("more", 0.9)):
+        write_evaluation("base", dataset)
+        write_evaluation("sums", dataset, mean_at_k=after)
+    rows = [
+        *rows_of("sums", "mean_at_k", 0.675, 0.68, se=0.015, p=0.8),
+        *rows_of("sums", "accuracy", 0.81, 0.19, se=0.03, p=1e-9, k=1),
+        *rows_of("legs", "mean_at_k", 0.5, 0.4, se=0.02, p=1e-5),
+        *rows_of("more", "mean_at_k", 0.5, 0.9, se=0.02, p=1e-9),
+    ]
+    write_retention(Path("metrics/retention.csv"), rows)
+    html = page()
+    found = re.findall(r'<div class="finding (\w+)">\n<p>(.*?)</p>', html)
+    assert [kind for kind, _ in found] == ["even", "down", "down"]
+    assert "no clear difference to sampled accuracy on sums" in found[0][1]
+    assert "lowered greedy accuracy on sums from 81.0 ± 1.3 % to 19.0 ± 1.3 %" in found[1][1]
+    assert "lowered sampled accuracy on legs from 50.0 ± 1.0 % to 40.0 ± 1.0 %" in found[2][1]
+    assert "Elsewhere: more +40.0 ± 2.0 points (50.0 ± 1.0 % → 90.0 ± 1.0 %)." in html
 
 
 def test_without_a_summary_since_the_evaluation_nothing_is_compared(workspace):
@@ -249,7 +262,7 @@ def test_every_completion_is_there_greedy_first_with_its_verdict_and_rewards(wor
 
 
 def test_a_page_has_room_for_so_many_completions_and_says_which_it_shows(workspace):
-    (found,) = browse(["base", "sums"], ["sums"], most=8)  # 2 models × 2 completions each: 2 problems
+    (found,) = browse(["base", "sums"], ["sums"], {}, most=8)  # 2 models × 2 completions each: 2 problems
     assert [problem["id"] for problem in found.problems] == ["p1", "p2"]
     assert found.of == 3
     assert all(len(answers) == 2 for answers in found.models.values())
@@ -377,9 +390,9 @@ def test_a_broken_table_stops_the_report_and_is_named(workspace):
         write_report()
 
 
-def test_outside_a_repository_the_report_says_where_to_run_it(tmp_path, monkeypatch):
+def test_outside_a_project_there_is_nothing_to_report_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ReportError, match=r"holds no dvc\.yaml\. Run the report from the repository's root\."):
+    with pytest.raises(ReportError, match=r"holds no dvc\.yaml, so it is no project"):
         write_report()
 
 

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from smolmath.cli import app
+from smolmath.commands.solve import solve
 from smolmath.params.core import read_params
 from tests.conftest import ROOT
 
@@ -351,3 +352,10 @@ def test_at_a_terminal_reasoning_is_dim_and_comes_while_the_completion_is_writte
     solve.until("cut off after 400 tokens")
     assert time.monotonic() - began > 0.3
     assert solve.ended() == 0
+
+
+def test_the_examples_of_help_are_sessions_of_the_docs_whose_answers_are_shown():
+    examples = [line.strip() for line in solve.__doc__.splitlines() if line.strip().startswith('smolmath solve "')]
+    shown = (ROOT / "docs" / "using.md").read_text().splitlines()
+    assert len(examples) == 2
+    assert {f"$ {example}" for example in examples} <= {*shown}

@@ -7,6 +7,7 @@ after one is said by `interruptible`.
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -26,8 +27,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:  # `… | head`, which typer ends quietly
             raise
-        except (SmolmathError, OSError) as error:
+        except SmolmathError as error:
             fail(str(error))
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error))
         except KeyboardInterrupt as stop:
             print("".join(["\ninterrupted", *(f": {word}" for word in stop.args), "."]), file=sys.stderr)
             raise typer.Exit(130) from None  # as shells expect
@@ -44,7 +47,16 @@ def interruptible(left: str) -> Iterator[None]:
 
 def fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
+    if root := root_above():
+        print(f"Run it in the project's root: cd {root}", file=sys.stderr)
     raise typer.Exit(1)
+
+
+def root_above() -> Path | None:
+    """The root of the project that holds this folder, if it is not that root itself."""
+    here = Path.cwd()
+    found = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
+    return None if found == here else found
 
 
 def show(parts: Iterable[Any], unbroken: type | tuple[()] = ()) -> None:

@@ -28,10 +28,10 @@ def inspect(
     Where no layout fits, the `columns` to paste into params.yaml are proposed; --columns shows what they read.
     """
     from smolmath.commands.inspection import inspect_dataset, inspection_tables
-    from smolmath.running.lockfile import workspace_lock
+    from smolmath.running.lockfile import producer, workspace_lock
     from smolmath.studies.provenance.show import as_json as trail_json
     from smolmath.studies.provenance.show import trail_parts
-    from smolmath.studies.provenance.trail import is_place_of_results, producer, trail
+    from smolmath.studies.provenance.trail import is_place_of_results, trail
 
     lock = workspace_lock()
     dataset = target.startswith("data/") and producer(lock, Path(target).as_posix()) is not None

@@ -33,20 +33,16 @@ def show_differences(name: str) -> None:
 @app.command("use")
 def use(
     name: str,
-    prune: Annotated[
-        bool, typer.Option(help="Remove what the new params no longer name, dvc.lock entries too.")
-    ] = False,
+    prune: Annotated[bool, typer.Option(help="And `smolmath prune`: what the new params no longer name.")] = False,
 ) -> None:
     """Put a recipe in place of params.yaml."""
-    from smolmath.running import recipes
+    from smolmath.running import leftovers
+    from smolmath.running.recipes import use_recipe
 
-    _print_changes(recipes.use_recipe(name))
+    _print_changes(use_recipe(name))
     params = read_params()
-    left = recipes.prune(params) if prune else recipes.leftovers(params)
-    if left:
-        outs = sorted(out for outs in left.values() for out in outs)
-        done = "Removed" if prune else f"Left over from before (smolmath recipe use {name} --prune removes them)"
-        print(f"{done}: {len(left)} stages of dvc.lock, {', '.join(outs)}")
+    if left := leftovers.prune(params) if prune else leftovers.leftovers(params):
+        print(f"{'Removed' if prune else 'Left over from before (smolmath prune removes it)'}: {left}")
 
 
 def _print_changes(changes: list[tuple[str, str, str]]) -> None:

@@ -37,9 +37,9 @@ def solve(
 ) -> None:
     """Ask a trained model: its reasoning as it comes, then the answer.
 
-    smolmath solve "3 + 4 - 2 = ?"
-    smolmath solve "3 + 4 - 2 = ?" --samples 8 --model base
-    smolmath solve --file questions.jsonl --save solutions.jsonl
+    smolmath solve "Now, how many legs are there in total if you have 1 bird, 2 ducks, 1 elephant?"
+    smolmath solve "State the final answer to the following arithmetic problem: 9 + 8 - 5 + 7 =" --model sums
+    smolmath solve --file questions.jsonl --samples 8 --save solutions.jsonl
     """
     with loading(model):
         from smolmath.using.solving.files import append_row
@@ -70,7 +70,7 @@ def _questions(question: str | None, file: Path | None) -> "list[Question]":
             raise QuestionError("name a question or --file, not both.")
         return read_questions(file)
     if question is None and sys.stdin.isatty():
-        raise QuestionError('name a question, e.g. smolmath solve "3 + 4 - 2 = ?", or --file.')
+        raise QuestionError('name a question, smolmath solve "QUESTION", or --file.')
     if question is None or question == "-":
         question = sys.stdin.buffer.read().decode(errors="surrogateescape").strip("\r\n")
     check_question(question)

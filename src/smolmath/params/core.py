@@ -24,9 +24,9 @@ class ParamsError(SmolmathError):
 
 
 class Strict(BaseModel):
-    """Base of every params model: no unknown keys, no silent conversion ("3" is not 3), no change after reading."""
+    """Base of every params model: no unknown keys, no silent conversion ("3" is not 3), no inf, no change later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -69,7 +69,7 @@ class SftPhase(PhaseParams):
 class RewardParams(BaseModel):
     """A reward with options of its own, which are keyword arguments of its function."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
     weight: float
 

@@ -8,9 +8,9 @@ import ast
 import importlib.util
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from smolmath.params.core import ParamsError, listing, nearest
 
@@ -64,6 +64,15 @@ OWNED: dict[str, str] = {
     **dict.fromkeys(["deepspeed", "fsdp", "fsdp_config", "ddp_find_unused_parameters"], "hardware.accelerate"),
     **dict.fromkeys(["completion_only_loss", "assistant_only_loss", "dataset_text_field"], _SMOLMATH_DECIDES),
 }
+# What numbers may be, since TRL and torch look at few of them, and only when a phase begins. All others: 0 or more.
+_ANY, _FROM_0, _FROM_1, _ABOVE_0 = Field(), Field(ge=0), Field(ge=1), Field(gt=0)
+_RANGES = {
+    **dict.fromkeys(["learning_rate", "temperature", "repetition_penalty", "adam_epsilon"], _ABOVE_0),
+    **dict.fromkeys(["adam_beta1", "adam_beta2"], Field(ge=0, lt=1)),
+    **dict.fromkeys(["top_p", "top_entropy_quantile"], Field(gt=0, le=1)),
+    **dict.fromkeys(["max_completion_length", "max_length", "num_iterations", "steps_per_generation"], _FROM_1),
+    **dict.fromkeys(["entropy_coef", "entropy_coef_min", "entropy_coef_max", "local_rank", "max_steps"], _ANY),
+}
 _OWNED_PREFIXES = {
     "hub_": "nothing: stages never push",
     "push_to_hub": "nothing: stages never push",
@@ -92,8 +101,21 @@ def check_trl_fields(method: Literal["sft", "grpo"], values: dict[str, Any], dot
             except ValidationError as error:
                 expected = listing({e["msg"].removeprefix("Input should be ") for e in error.errors()})
                 mistakes.append(f"{key}: {value!r} is a {type(value).__name__}; expected: {expected}.")
+                continue
+            if isinstance(value, int | float) and (why := _out_of_range(name, value)):
+                mistakes.append(f"{key}: {value!r} is not allowed: {why}.")
     if mistakes:
         raise ParamsError("\n".join(mistakes))
+
+
+def _out_of_range(name: str, value: float) -> str:
+    """What is wrong with a number, in pydantic's words; the empty string if nothing is."""
+    allowed = TypeAdapter(Annotated[float, _RANGES.get(name, _FROM_0), Field(allow_inf_nan=False)])
+    try:
+        allowed.validate_python(float(value))
+    except ValidationError as error:
+        return error.errors()[0]["msg"].replace("Input", "it", 1)
+    return ""
 
 
 @cache

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from smolmath.params.core import lookup
+from smolmath.params.core import ParamsError, lookup
 
 _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
@@ -32,21 +33,48 @@ class Stage:
 
 def load_stages(params: Mapping[str, Any], dvc_yaml: Path | str = "dvc.yaml") -> dict[str, Stage]:
     """Every stage of dvc.yaml by address, foreach and matrix unrolled."""
+    return stages_of(Path(dvc_yaml).read_text(encoding="utf-8"), params)
+
+
+def stages_of(dvc_yaml: str, params: Mapping[str, Any]) -> dict[str, Stage]:
+    """Likewise, of dvc.yaml's text. Raises: ParamsError if it is broken, or the params lack what it names."""
     stages: dict[str, Stage] = {}
-    for name, body in YAML(typ="safe").load(Path(dvc_yaml).read_text(encoding="utf-8"))["stages"].items():
+    for name, body in _bodies(dvc_yaml).items():
         for address, template, scope in _unrolled(name, body, params):
             stages[address] = Stage(
                 name=address,
                 cmd=_fill(template["cmd"], scope),
                 deps=tuple(_fill(dep, scope) for dep in template.get("deps", [])),
                 params=tuple(_fill(key, scope) for key in template.get("params", [])),
-                outs=tuple(
-                    _fill(next(iter(out)) if isinstance(out, Mapping) else out, scope)
-                    for kind in ("outs", "metrics", "plots")
-                    for out in template.get(kind, [])
-                ),
+                outs=tuple(_fill(out, scope) for out in _outs(template)),
             )
     return stages
+
+
+def out_patterns(dvc_yaml: Path | str = "dvc.yaml") -> list[str]:
+    """The outs of every stage as globs, whatever the params: `models/*`, `metrics/eval/*/*.json`."""
+    bodies = _bodies(Path(dvc_yaml).read_text(encoding="utf-8")).values()
+    return [_TEMPLATE.sub("*", out) for body in bodies for out in _outs(body.get("do", body)) if _TEMPLATE.search(out)]
+
+
+def _bodies(dvc_yaml: str) -> dict[str, Any]:
+    """Stage -> its body as written. Raises: ParamsError."""
+    try:
+        bodies = YAML(typ="safe").load(dvc_yaml)["stages"]
+    except (YAMLError, KeyError, TypeError):
+        bodies = None
+    if not isinstance(bodies, dict) or not all(isinstance(body, dict) for body in bodies.values()):
+        raise ParamsError("dvc.yaml holds no stages: settle its merge, or put it back: git checkout dvc.yaml.")
+    return bodies
+
+
+def _outs(template: Mapping[str, Any]) -> list[str]:
+    """Paths of its outs, metrics and plots."""
+    return [
+        next(iter(out)) if isinstance(out, Mapping) else out
+        for kind in ("outs", "metrics", "plots")
+        for out in template.get(kind, [])
+    ]
 
 
 def _unrolled(

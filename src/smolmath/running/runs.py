@@ -33,6 +33,7 @@ from smolmath.running.energy import EnergyMeter
 from smolmath.running.graph import Stage, load_stages
 from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.journal import git_state, write_journal
+from smolmath.running.leftovers import remove, remove_strays
 from smolmath.running.params import HardwareParams
 from smolmath.running.progress import print_whatever_it_is
 
@@ -140,7 +141,10 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
     with ending_well(name):
         refuse_foreign_checkout()
         params = read_params()
-        run = StageRun(find_stage(name, params), params)
+        stage = find_stage(name, params)
+        refuse_holes(params, stage)
+        remove_strays(params, stage)
+        run = StageRun(stage, params)
         run.state.mkdir(parents=True, exist_ok=True)
         waiting = time.monotonic()
         with held(run.state), _claimed(run, gpus) if gpus else nullcontext():
@@ -186,8 +190,8 @@ def ending_well(name: str) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _exit(
-            f"{name}: no space left on a disk ({error}), and nothing was published. Make room (`dvc gc --workspace` "
-            "drops results of other versions) and run `dvc repro` again."
+            f"{name}: no space left on a disk ({error}), and nothing was published. Make room (`dvc gc --workspace "
+            "--all-commits` drops results that no commit names) and run `dvc repro` again."
         )
 
 
@@ -255,6 +259,22 @@ def find_stage(name: str, params: dict[str, Any]) -> Stage:
     return stages[name]
 
 
+def refuse_holes(params: Mapping[str, Any], stage: Stage) -> None:
+    """Raises: StageError if a folder that the stage reads lacks an out, as `dvc repro --allow-missing` leaves it."""
+    outs = {out: made.name.split("@")[0] for made in load_stages(params).values() for out in made.outs}
+    lacking = {
+        out: maker
+        for out, maker in outs.items()
+        if any(out.startswith(f"{dep}/") for dep in stage.deps) and not Path(out).exists()
+    }
+    if lacking:
+        makers = " ".join(sorted({*lacking.values()}))
+        raise StageError(
+            f"{stage.name}: {next(iter(lacking))} is not here, and it reads the whole folder. Where a remote has "
+            f"them: `dvc pull {makers}`. Else make them: `dvc repro` without --allow-missing."
+        )
+
+
 @contextmanager
 def held(state: Path, what: str = "the same stage on the same inputs") -> Iterator[None]:
     """The state directory's lock: killing `dvc` leaves its stage running, and two equal experiments would share it.
@@ -278,14 +298,6 @@ def held(state: Path, what: str = "the same stage on the same inputs") -> Iterat
 def lock_of(state: Path) -> Path:
     """The lock file of a state directory; whoever holds it uses the directory."""
     return state.with_suffix(".lock")
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a folder or nothing."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _exit(message: str, status: int = 1) -> NoReturn:

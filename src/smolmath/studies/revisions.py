@@ -5,7 +5,8 @@ made with is read from dvc.lock too, and not from params.yaml, which may have be
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from smolmath.errors import SmolmathError
-from smolmath.running.lockfile import Recorded, read_lock
+from smolmath.params.core import ParamsError
+from smolmath.running.graph import stages_of
+from smolmath.running.lockfile import Recorded, named, outdated, read_lock
 from smolmath.running.repository import dvc_repo, knows_git
 
 WORKSPACE = "workspace"
@@ -55,19 +60,39 @@ class Revision:
 
     @cached_property
     def lock(self) -> dict[str, Recorded]:
-        """Stage -> its entry in dvc.lock."""
+        """Stage -> its entry in dvc.lock, of the stages that its params.yaml names."""
+        return named_lock(self._lock(), self.text("params.yaml"), self.text("dvc.yaml"), self.name)
+
+    def _lock(self) -> str:
         try:
-            text = self._read("dvc.lock").decode()
+            return self._read("dvc.lock").decode()
         except FileNotFoundError:
             raise RevisionError(
                 f"{self.name} holds no dvc.lock: nothing was run. Run `dvc repro` and commit."
             ) from None
-        return read_lock(text, self.name)
 
     def evaluated(self) -> list[tuple[str, str]]:
-        """(model, dataset) of each evaluation that dvc.lock records, in its order."""
-        paths = [path.split("/") for path in verdict_hashes(self.lock)]
-        return [(path[2], path[3].removesuffix(".parquet")) for path in paths]
+        """(model, dataset) of each evaluation that dvc.lock records of today's weights, in its order."""
+        return [pair for pair in evaluations(self.lock) if pair not in self.outdated]
+
+    @cached_property
+    def outdated(self) -> dict[tuple[str, str], str]:
+        """(model, dataset) of each evaluation of weights or problems that were made again since -> what those are."""
+        return outdated_evaluations(self.lock)
+
+    def left_out(self, pairs: Collection[tuple[str, str]]) -> list[str]:
+        """Of the (model, dataset) that are asked for, those outdated, in words with the command that brings them."""
+        asked = {pair: why for pair, why in self.outdated.items() if pair in pairs}
+        return [
+            f"{self.name}: {', '.join(f'{model} on {dataset}' for model, dataset in group)} left out, evaluated with "
+            f"{why}. {self._there()}`dvc repro` evaluates again."
+            for why in dict.fromkeys(asked.values())
+            for group in [[pair for pair, reason in asked.items() if reason == why]]
+        ]
+
+    def _there(self) -> str:
+        """How to get to this version, where one isn't there already."""
+        return "" if self.name == WORKSPACE else f"`git checkout {self.name}` (or `dvc exp apply {self.name}`), then "
 
     def predictions(self, model: str, dataset: str) -> Predictions:
         """Raises: RevisionError if they were not made, are in neither cache nor remote, or cannot be read."""
@@ -75,6 +100,8 @@ class Revision:
         if generate is None or evaluate is None:
             there = ", ".join(f"{model} on {dataset}" for model, dataset in self.evaluated()) or "nothing"
             raise RevisionError(f"{self.name} has no evaluation of {model} on {dataset}. It has {there}.")
+        if told := self.left_out([(model, dataset)]):
+            raise RevisionError(told[0])
         params = generate.params
         if lacking := {"prompt", "evaluate.sampling", "model.dtype"} - params.keys():
             raise RevisionError(
@@ -109,8 +136,8 @@ class Revision:
             return read_parquet(content, columns)
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
             raise RevisionError(
-                f"{path} of {self.name} cannot be read ({error}). Remove it from here and from DVC's cache, then "
-                "`dvc pull`, or write it again: dvc repro -s -f on its stage."
+                f"{path} of {self.name} is no table that smolmath reads ({error}). Make it again: {self._there()}"
+                "`dvc repro --force` on its stage."
             ) from None
 
     @cached_property
@@ -126,7 +153,7 @@ class Revision:
                 "this folder is no DVC repository: run it in the project, after `git init` and `dvc init`."
             ) from None
         if Path(repo.root_dir) != Path.cwd():
-            raise RevisionError(f"run it in the project's root: cd {repo.root_dir}")
+            raise RevisionError(f"{Path.cwd()} is not the project's root.")
         if self.name != WORKSPACE and not knows_git(repo):
             raise RevisionError(
                 f"{self.name!r} would be a commit, and DVC knows no Git repository here: a ZIP download is none, and "
@@ -176,19 +203,26 @@ class Revision:
     def _local(self, path: str) -> bytes | None:
         """A file that dvc.lock records, from the workspace or from DVC's cache; None if it is in neither.
 
-        Raises: RevisionError if the workspace holds another file than its dvc.lock records.
+        Raises: RevisionError if the workspace, or the cache, holds another file than dvc.lock records.
         """
         md5 = next((stage.outs[path] for stage in self.lock.values() if path in stage.outs), None)
-        if self.name == WORKSPACE and Path(path).is_file():
-            content = Path(path).read_bytes()
-            if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-                raise RevisionError(
-                    f"{path} is not what dvc.lock records, so it cannot be said what it was made with. Put the "
-                    "recorded one back: dvc checkout. Or bring both up to date: dvc repro."
-                )
-            return content
+        here = Path(path).read_bytes() if self.name == WORKSPACE and Path(path).is_file() else None
+        if here is not None and (md5 is None or _md5(here) == md5):
+            return here
         cached = Path(self._repo.cache.local.oid_to_path(md5)) if md5 else None
-        return cached.read_bytes() if cached and cached.is_file() else None
+        content = cached.read_bytes() if cached and cached.is_file() else None
+        if cached and content is not None and _md5(content) != md5:
+            raise RevisionError(
+                f"{path} of {self.name} is damaged in DVC's cache: cut off, or edited through a link. Remove it: "
+                f"rm {os.path.relpath(cached)}. Then `dvc pull --force`, where a remote has it. Else make it again: "
+                f"{self._there()}`dvc repro`."
+            )
+        if here is not None:
+            raise RevisionError(
+                f"{path} is not what dvc.lock records, so it cannot be said what it was made with. Put the "
+                "recorded one back: dvc checkout. Or bring both up to date: dvc repro."
+            )
+        return content
 
     def _fetched(self, path: str) -> bytes:
         """A file by DVC, which knows folders and remotes."""
@@ -207,6 +241,39 @@ class Revision:
             f"pushed it: `dvc fetch --all-commits {path}`. Else make it again: git checkout {self.name}, `dvc repro`, "
             "and back."
         )
+
+
+def named_lock(lock: str, params: str, dvc_yaml: str, name: str) -> dict[str, Recorded]:
+    """What `name`'s dvc.lock records of the stages that its params.yaml and dvc.yaml name, by the files' texts.
+
+    Raises: LockError, RevisionError if one cannot be read.
+    """
+    recorded = read_lock(lock, name)
+    try:
+        return named(recorded, stages_of(dvc_yaml, YAML(typ="safe", pure=True).load(params)))
+    except (YAMLError, ParamsError, KeyError, TypeError) as error:
+        raise RevisionError(
+            f"params.yaml and dvc.yaml of {name} cannot be read together ({' '.join(str(error).split())}), so nobody "
+            "can say which results of its dvc.lock still count. `smolmath check` there says what is wrong."
+        ) from None
+
+
+def evaluations(lock: Mapping[str, Recorded]) -> list[tuple[str, str]]:
+    """(model, dataset) of each evaluation that a dvc.lock records, in its order."""
+    paths = [path.split("/") for path in verdict_hashes(lock)]
+    return [(path[2], path[3].removesuffix(".parquet")) for path in paths]
+
+
+def outdated_evaluations(lock: Mapping[str, Recorded]) -> dict[tuple[str, str], str]:
+    """(model, dataset) of each evaluation whose chain is broken -> in words, what was made again since."""
+    links = {
+        (model, dataset): outdated(lock, lock[f"evaluate@{model}-{dataset}"]) for model, dataset in evaluations(lock)
+    }
+    return {pair: f"another {link[0]} than {link[1].stage} has written since" for pair, link in links.items() if link}
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def verdict_hashes(stages: Mapping[str, Recorded]) -> dict[str, str]:

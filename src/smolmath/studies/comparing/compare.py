@@ -6,6 +6,7 @@ from typing import Any
 
 from smolmath.evaluation.paired import Paired, UnpairedError, compare_verdicts
 from smolmath.evaluation.uncertainty import holm
+from smolmath.params.core import listing, nearest
 from smolmath.studies.revisions import (
     COMPLETION_COLUMNS,
     PROBLEM_COLUMNS,
@@ -14,6 +15,7 @@ from smolmath.studies.revisions import (
     Revision,
     RevisionError,
     completions_path,
+    evaluations,
     problems_path,
 )
 from smolmath.studies.wording import is_clear, p_text, signed
@@ -103,7 +105,7 @@ def compare(
     Raises: RevisionError if something is missing; UnpairedError if problems, prompt or sampling differ.
     """
     tests: list[tuple[Predictions, Predictions, Paired]] = []
-    result = Comparison(a.name, b.name, [], [])
+    result = Comparison(a.name, b.name, [], [], warnings=_left_out(a, b, models, datasets))
     for model_a, model_b, dataset in _pairs(a, b, models, datasets):
         before, after = a.revision.predictions(model_a, dataset), b.revision.predictions(model_b, dataset)
         refuse_other_terms(before, after)
@@ -207,6 +209,11 @@ def _flips(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) ->
 
 def _pairs(a: Side, b: Side, models: Sequence[str], datasets: Sequence[str]) -> list[tuple[str, str, str]]:
     """(model of A, model of B, dataset) to compare."""
+    for side in (a, b):
+        known = dict.fromkeys(model for model, _ in evaluations(side.revision.lock))
+        if side.model is not None and side.model not in known:
+            words = f"{side.name}: no model {side.model!r} is known there.{nearest(side.model, known)}"
+            raise RevisionError(f"{words} It has evaluated: {listing(known)}.")
     has_a, has_b = a.revision.evaluated(), b.revision.evaluated()
     if a.model or b.model:
         model_a, model_b = a.model or b.model, b.model or a.model
@@ -216,21 +223,35 @@ def _pairs(a: Side, b: Side, models: Sequence[str], datasets: Sequence[str]) -> 
         pairs = [(model_a, model_b, dataset) for dataset in shared]
     else:
         pairs = [(model, model, dataset) for model, dataset in has_b if (model, dataset) in has_a]
+    told = "".join(f"\n{line}" for line in _left_out(a, b, models, datasets))
     if pairs and not (
         chosen := [p for p in pairs if (not models or p[1] in models) and (not datasets or p[2] in datasets)]
     ):
         words = ", ".join(f"{model} on {dataset}" for _, model, dataset in pairs)
-        raise RevisionError(f"--model and --dataset leave nothing of what both have evaluated: {words}.")
+        raise RevisionError(f"--model and --dataset leave nothing of what both have evaluated: {words}.{told}")
     if not pairs:
         raise RevisionError(
             f"nothing to compare: {_in_words(a, has_a)}; {_in_words(b, has_b)}. Evaluate one model on one dataset "
-            "in both (evaluate.models, evaluate.datasets)."
+            f"in both (evaluate.models, evaluate.datasets).{told}"
         )
     return chosen
 
 
+def _left_out(a: Side, b: Side, models: Sequence[str], datasets: Sequence[str]) -> list[str]:
+    """What either side has evaluated and does not count, of what was asked for."""
+    found: dict[str, None] = {}
+    for side, other in ((a, b), (b, a)):
+        asked = [side.model or other.model] if side.model or other.model else models
+        pairs = [
+            p for p in side.revision.outdated if (not asked or p[0] in asked) and (not datasets or p[1] in datasets)
+        ]
+        found |= dict.fromkeys(side.revision.left_out(pairs))
+    return list(found)
+
+
 def _in_words(side: Side, has: Sequence[tuple[str, str]]) -> str:
-    return f"{side.name} has {', '.join(f'{model} on {dataset}' for model, dataset in has) or 'no evaluation'}"
+    words = [f"{model} on {dataset}" for model, dataset in has if side.model in (None, model)]
+    return f"{side.name} has {', '.join(words) or 'no evaluation'}"
 
 
 def _warnings(a: Predictions, b: Predictions) -> list[str]:

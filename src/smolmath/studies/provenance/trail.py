@@ -12,7 +12,7 @@ from typing import Any
 
 from smolmath.errors import SmolmathError
 from smolmath.running.hashes import content_hash, file_hashes, listing_hash
-from smolmath.running.lockfile import Recorded, workspace_lock
+from smolmath.running.lockfile import Recorded, producer, upstream, workspace_lock
 from smolmath.running.repository import GitError, dvc_repo, git, git_bytes
 
 
@@ -73,40 +73,10 @@ def trail(path: str) -> Trail:
     )
 
 
-def producer(lock: Mapping[str, Recorded], path: str) -> Recorded | None:
-    """The stage that `path` is an out of."""
-    return next((recorded for recorded in lock.values() if path in recorded.outs), None)
-
-
 def is_place_of_results(lock: Mapping[str, Recorded], path: str) -> bool:
     """Whether the pipeline writes where `path` lies: models, metrics, results, data."""
     top = Path(path).parts[:1]
     return len(Path(path).parts) > 1 and any(Path(out).parts[:1] == top for made in lock.values() for out in made.outs)
-
-
-def upstream(lock: Mapping[str, Recorded], made: Recorded) -> list[Recorded]:
-    """All that `made` depends on and itself, each after what it reads."""
-    found: dict[str, Recorded] = {}
-
-    def visit(recorded: Recorded) -> None:
-        if recorded.stage in found:
-            return
-        for other in lock.values():
-            if other is not recorded and any(_reads(recorded, out) for out in other.outs):
-                visit(other)
-        found[recorded.stage] = recorded
-
-    visit(made)
-    return list(found.values())
-
-
-def _reads(recorded: Recorded, out: str) -> bool:
-    """Whether a stage depends on an out, on the folder that it lies in, or on a file in it."""
-    return any(
-        dep == out or out.startswith(f"{dep}/") or dep.startswith(f"{out}/")
-        for dep in recorded.deps
-        if not dep.startswith(("src/", "stages/"))
-    )
 
 
 def journal_entry(recorded: Recorded) -> dict[str, Any] | None:
@@ -173,9 +143,9 @@ def listing(lock: Mapping[str, Recorded], folder: str) -> dict[str, str] | None:
 
 
 def cached_listing(folder_hash: str) -> dict[str, str] | None:
-    """Path -> hash of a folder's files, from DVC's cache; None where it is not there."""
+    """Path -> hash of a folder's files, from DVC's cache; None where it is not there, or the hash is a file's."""
     path = _cached(folder_hash)
-    if path is None:
+    if path is None or not folder_hash.endswith(".dir"):
         return None
     return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))}
 
@@ -189,6 +159,7 @@ def _recorded_listing(folder: str, recorded: str) -> dict[str, str] | None:
 
 
 def _cached(md5: str) -> Path | None:
+    """Where DVC's cache has it whole; None where it has not, or holds something else under that name."""
     from dvc.exceptions import NotDvcRepoError
 
     try:
@@ -196,7 +167,7 @@ def _cached(md5: str) -> Path | None:
             path = Path(repo.cache.local.oid_to_path(md5))
     except NotDvcRepoError:
         return None
-    return path if path.is_file() else None
+    return path if path.is_file() and content_hash(path) == md5.removesuffix(".dir") else None
 
 
 def _manifest(fetched: Recorded) -> dict[str, Any]:

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smolmath.params.core import lookup_or_none
+from smolmath.running.graph import load_stages
 from smolmath.running.hashes import content_hash, file_hashes, listing_hash
-from smolmath.running.lockfile import Recorded, workspace_lock
+from smolmath.running.lockfile import Recorded, named, producer, upstream, workspace_lock, written_since
 from smolmath.studies.provenance.trail import (
     TrailError,
     cached_listing,
     code_at,
     journal_entry,
     listing,
-    producer,
-    upstream,
 )
 
 SHOWN = 3  # files of a folder that are named
@@ -38,18 +37,21 @@ class Finding:
 
 
 def verify(paths: Sequence[str], params: Mapping[str, Any]) -> list[Finding]:
-    """Look at the named outs, or at every one, and at all that they depend on.
+    """Look at the outs that are asked for, or at every one of params.yaml's, and at all that they depend on.
 
-    What is not in the workspace is `missing` where it was named, and no finding where it only lies on the way.
+    What is not in the workspace is `missing` where it was asked for, and no finding where it only lies on the way.
 
     Raises: TrailError for a path that no stage is recorded as having made; LockError.
     """
-    lock = workspace_lock()
-    if not lock:
+    recorded_of_all = workspace_lock()
+    if not recorded_of_all:
         raise TrailError("there is no dvc.lock, so nothing is claimed. Run `dvc repro`.")
-    named = [Path(path).as_posix() for path in paths] or [out for made in lock.values() for out in made.outs]
+    lock = named(recorded_of_all, load_stages(params))
+    asked = [Path(path).as_posix() for path in paths]
+    if any(producer(lock, path) is None for path in asked):  # of a phase that is gone, perhaps
+        lock = recorded_of_all
     stages: dict[str, Recorded] = {}
-    for name in named:
+    for name in asked or [out for made in lock.values() for out in made.outs]:
         made = producer(lock, name)
         if made is None:
             raise TrailError(f"{name}: no stage is recorded as having made it. `dvc stage list` shows what there is.")
@@ -57,18 +59,18 @@ def verify(paths: Sequence[str], params: Mapping[str, Any]) -> list[Finding]:
     findings = []
     for recorded in stages.values():
         for out, recorded_hash in recorded.outs.items():
-            findings += _out(recorded, out, recorded_hash, named=bool(paths) and out in named)
+            findings += _out(recorded, out, recorded_hash, asked=out in asked)
         findings += _chain(lock, recorded)
         findings += _inputs(lock, recorded, params)
     return findings
 
 
-def _out(recorded: Recorded, out: str, claimed: str, *, named: bool) -> list[Finding]:
+def _out(recorded: Recorded, out: str, claimed: str, *, asked: bool) -> list[Finding]:
     try:
         found = content_hash(Path(out))
     except FileNotFoundError:
         detail = "not here; dvc pull, where a remote has it"
-        return [Finding(recorded.stage, out, "missing", detail)] if named else []
+        return [Finding(recorded.stage, out, "missing", detail)] if asked else []
     if found == claimed:
         return [Finding(recorded.stage, out, "ok")]
     return [
@@ -78,7 +80,7 @@ def _out(recorded: Recorded, out: str, claimed: str, *, named: bool) -> list[Fin
 
 def _which(out: str, claimed: str) -> str:
     """Which files of a folder differ, where DVC's cache has its listing."""
-    listed = cached_listing(claimed)
+    listed = cached_listing(claimed) if Path(out).is_dir() else None
     if listed is None:
         return ""
     here = file_hashes(Path(out))
@@ -90,12 +92,11 @@ def _which(out: str, claimed: str) -> str:
 def _chain(lock: Mapping[str, Recorded], recorded: Recorded) -> list[Finding]:
     """Whether what the stage read is what is recorded of the stages that wrote it."""
     findings = []
+    for dep, made in written_since(lock, recorded):
+        detail = f"it read {recorded.deps[dep]}, and {made.stage} has written {made.outs[dep]} since: run `dvc repro`"
+        findings.append(Finding(recorded.stage, f"read {dep}", "wrong", detail))
     for dep, claimed in recorded.deps.items():
-        if made := producer(lock, dep):
-            if made.outs[dep] != claimed:
-                detail = f"it read {claimed}, and {made.stage} has written {made.outs[dep]} since: run `dvc repro`"
-                findings.append(Finding(recorded.stage, f"read {dep}", "wrong", detail))
-        elif _holds_outs(lock, dep):
+        if producer(lock, dep) is None and _holds_outs(lock, dep):
             files = listing(lock, dep)
             here = content_hash(Path(dep)) if Path(dep).exists() else None
             known = {here, *([] if files is None else [listing_hash(files)])} - {None}

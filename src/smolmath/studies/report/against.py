@@ -4,10 +4,9 @@ import re
 from dataclasses import dataclass
 
 from smolmath.errors import SmolmathError
-from smolmath.running.lockfile import read_lock
 from smolmath.running.repository import git
 from smolmath.studies.comparing.compare import Comparison, Side, compare
-from smolmath.studies.revisions import WORKSPACE, Revision, verdict_hashes
+from smolmath.studies.revisions import WORKSPACE, Revision, named_lock, verdict_hashes
 
 LOOKED_AT = 20  # commits that touched dvc.lock; a fifth of a second each
 
@@ -47,8 +46,9 @@ def against_parent() -> Against | None:
 
 
 def _recorded(commit: str) -> dict[str, str]:
-    """The hashes of a commit's verdicts; none where it removed dvc.lock, or left a broken one."""
+    """The hashes of a commit's verdicts; none where it lacks a file that says which, or left a broken one."""
     try:
-        return verdict_hashes(read_lock(git("show", f"{commit}:dvc.lock"), commit))
+        lock, params, dvc_yaml = (git("show", f"{commit}:{name}") for name in ("dvc.lock", "params.yaml", "dvc.yaml"))
+        return verdict_hashes(named_lock(lock, params, dvc_yaml, commit))
     except SmolmathError:
         return {}

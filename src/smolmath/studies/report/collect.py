@@ -5,6 +5,7 @@ read stops the report, with the file named: a page with a hole in it would be ta
 """
 
 import csv
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from smolmath.params.core import load_section, lookup, lookup_or_none, read_para
 from smolmath.params.evaluate import EvaluateParams
 from smolmath.params.phases import Phase, load_phase_params
 from smolmath.running.graph import load_stages
-from smolmath.running.lockfile import workspace_lock
+from smolmath.running.lockfile import Recorded, named, workspace_lock
 from smolmath.running.repository import GitError, git
 from smolmath.studies.provenance.trail import journal_entry
 from smolmath.studies.report.against import Against, against_parent
 from smolmath.studies.report.completions import Browsed, browse
 from smolmath.studies.report.data import DatasetRows, dataset_rows
 from smolmath.studies.results import Evaluation, ReportError, put_back, read_evaluation
+from smolmath.studies.revisions import outdated_evaluations
 from smolmath.tags import Tags
 
 
@@ -56,6 +58,7 @@ class Report:
     max_completion_tokens: int
     phases: dict[str, Phase]
     evaluations: dict[tuple[str, str], Evaluation | None]  # (model, dataset), all that evaluate names
+    outdated: dict[tuple[str, str], str]  # those of weights or problems that were made again since -> which
     curves: dict[str, Curve | None]  # phase -> curve
     data: list[DatasetRows]
     retained: dict[tuple[str, str, str], Retained]  # (model, dataset, measure)
@@ -77,27 +80,36 @@ def collect() -> Report:
     Raises: ParamsError, RecordsError or ReportError naming the file that cannot be read.
     """
     if not Path("dvc.yaml").is_file():
-        raise ReportError(f"{Path.cwd()} holds no dvc.yaml. Run the report from the repository's root.")
+        raise ReportError(f"{Path.cwd()} holds no dvc.yaml, so it is no project to report on.")
     params = read_params()
     evaluate = load_section(params, "evaluate", EvaluateParams)
     phases = {name: _on_its_dataset(load_phase_params(params, name), params) for name in lookup(params, "phases")}
     tags = Tags(lookup(params, "prompt.reasoning_tag"), lookup(params, "prompt.answer_tag"))
     pairs = [(model, dataset) for dataset in evaluate.datasets for model in evaluate.models]
+    stages = load_stages(params)
+    lock = named(workspace_lock(), stages)
+    outdated = outdated_evaluations(lock)
     return Report(
         models=evaluate.models,
         datasets=evaluate.datasets,
         max_completion_tokens=evaluate.sampling.max_completion_tokens,
         phases=phases,
-        evaluations={pair: read_evaluation(Path("metrics/eval", pair[0], f"{pair[1]}.json")) for pair in pairs},
+        evaluations={
+            (model, dataset): None
+            if (model, dataset) in outdated
+            else read_evaluation(Path("metrics/eval", model, f"{dataset}.json"))
+            for model, dataset in pairs
+        },
+        outdated=outdated,
         curves={name: read_curve(Path("metrics/train", f"{name}.csv")) for name in phases},
         data=[dataset_rows(name, entry) for name, entry in lookup(params, "datasets").items()],
         retained=read_retention(Path("metrics/retention.csv")),
-        browsed=browse(evaluate.models, evaluate.datasets),
+        browsed=browse(evaluate.models, evaluate.datasets, outdated),
         tags=tags,
         against=against_parent(),
         git=read_git(),
         params_text=Path("params.yaml").read_text(encoding="utf-8"),
-        stages=_stages(params),
+        stages=_stages(params, stages, lock),
     )
 
 
@@ -129,10 +141,9 @@ def read_git() -> GitState:
     return GitState(sha, subject, len(changed.splitlines()), "")
 
 
-def _stages(params: dict[str, Any]) -> list[StageFacts]:
-    lock = workspace_lock()
+def _stages(params: dict[str, Any], stages: Iterable[str], lock: Mapping[str, Recorded]) -> list[StageFacts]:
     found = []
-    for name in load_stages(params):
+    for name in stages:
         made = lock.get(name)
         changed = [key for key, value in made.params.items() if lookup_or_none(params, key) != value] if made else []
         found.append(StageFacts(stage=name, entry=journal_entry(made) if made else None, changed_params=changed))

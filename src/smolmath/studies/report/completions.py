@@ -4,7 +4,7 @@ import base64
 import gzip
 import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,18 @@ class Browsed:
     missing: list[str]  # what is not here, and which command makes it
 
 
-def browse(models: Sequence[str], datasets: Sequence[str], most: int = MOST) -> list[Browsed]:
+def browse(
+    models: Sequence[str], datasets: Sequence[str], outdated: Mapping[tuple[str, str], str], most: int = MOST
+) -> list[Browsed]:
     """At most `most` completions and `MOST_BYTES` in all: as many problems of each dataset, by id, for every model.
+
+    Args: outdated: (model, dataset) to leave out -> why.
 
     Raises: RecordsError if a table is there but cannot be read.
     """
     paths = [_paths(model, dataset)[0] for model in models for dataset in datasets]
     most = min(most, MOST_BYTES // _mean_bytes([path for path in paths if path.is_file()]))
-    return [_browsed(models, dataset, most // len(datasets)) for dataset in datasets]
+    return [_browsed(models, dataset, outdated, most // len(datasets)) for dataset in datasets]
 
 
 def packed(found: Sequence[Browsed], tags: Tags) -> str:
@@ -54,10 +58,15 @@ def packed(found: Sequence[Browsed], tags: Tags) -> str:
     return base64.b64encode(gzip.compress(plain, compresslevel=9, mtime=0)).decode()
 
 
-def _browsed(models: Sequence[str], dataset: str, most: int) -> Browsed:
+def _browsed(models: Sequence[str], dataset: str, outdated: Mapping[tuple[str, str], str], most: int) -> Browsed:
     problems_path = Path("data/split", dataset, "test.parquet")
-    paths = {model: _paths(model, dataset) for model in models}
+    paths = {model: _paths(model, dataset) for model in models if (model, dataset) not in outdated}
     missing = [
+        f"{model} on {dataset} was answered with {outdated[model, dataset]}: run dvc repro."
+        for model in models
+        if (model, dataset) in outdated
+    ]
+    missing += [
         f"{path} is not here: run dvc repro, or dvc pull where a remote has it."
         for path in dict.fromkeys([*(path for pair in paths.values() for path in pair), problems_path])
         if not path.is_file()

@@ -1,7 +1,7 @@
 """What the numbers say: changes against a model's init, paired by problem, and the sentences that head the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smolmath.studies.report.collect import Report
 from smolmath.studies.results import Evaluation
@@ -40,6 +40,11 @@ class Change:
         return is_clear(self.p)
 
     @property
+    def kind(self) -> str:
+        """up, down, or even."""
+        return "even" if not self.sure else "up" if self.points > 0 else "down"
+
+    @property
     def size(self) -> str:
         """+29.6 ± 1.5"""
         return f"{signed(self.points)}\u00a0±\u00a0{self.points_se:.1f}"
@@ -47,30 +52,34 @@ class Change:
 
 @dataclass(frozen=True)
 class Finding:
-    """One phase's sentence, and what it did to the other datasets; `kind` is up, down, even or missing."""
+    """One sentence on what a phase did, and the softer ones below it; `kind` is up, down, even or missing."""
 
     phase: str
     kind: str
     sentence: str
-    elsewhere: str
+    elsewhere: str = ""
 
 
-def score(evaluation: Evaluation | None) -> Score | None:
+def score(evaluation: Evaluation | None, measure: str | None = None) -> Score | None:
+    """By `measure`, or by samples where there are some; None where it was not measured."""
     if evaluation is None:
         return None
-    if evaluation.mean_at_k is not None and evaluation.mean_at_k_se is not None:
+    if measure != "accuracy" and evaluation.mean_at_k is not None and evaluation.mean_at_k_se is not None:
         counted = f"n\u00a0=\u00a0{evaluation.n} problems × {evaluation.k}\u00a0samples"
         return Score(evaluation.mean_at_k, evaluation.mean_at_k_se, "mean_at_k", counted)
     return Score(evaluation.accuracy, evaluation.accuracy_se, "accuracy", f"n\u00a0=\u00a0{evaluation.n} problems")
 
 
-def change(report: Report, model: str, dataset: str) -> Change | None:
-    """`model` against its init on `dataset`; None for the base, or where the two were not evaluated the same way."""
+def change(report: Report, model: str, dataset: str, measure: str | None = None) -> Change | None:
+    """`model` against its init on `dataset`; None for the base, or where the two were not evaluated the same way.
+
+    Args: measure: as in `score`.
+    """
     init = report.init_of(model)
     if init is None:
         return None
-    before = score(report.evaluations.get((init, dataset)))
-    after = score(report.evaluations.get((model, dataset)))
+    before = score(report.evaluations.get((init, dataset)), measure)
+    after = score(report.evaluations.get((model, dataset)), measure)
     if before is None or after is None or before.measure != after.measure:
         return None
     start, found = (report.retained.get((name, dataset, after.measure)) for name in (init, model))
@@ -85,19 +94,40 @@ def change(report: Report, model: str, dataset: str) -> Change | None:
 
 
 def findings(report: Report) -> list[Finding]:
-    """One finding per phase, in the recipe's order."""
-    return [_finding(report, name) for name in report.phases]
+    """What each phase did to its own dataset, in the recipe's order; then each loss of its elsewhere, as loudly."""
+    return [finding for name in report.phases for finding in _findings(report, name)]
 
 
-def _finding(report: Report, name: str) -> Finding:
+def _findings(report: Report, name: str) -> list[Finding]:
     phase = report.phases[name]
     what = f"{METHODS[phase.method]} on {phase.dataset}"
     if name != phase.dataset:
         what += f" ({name})"
     lacking = [model for model in (phase.init, name) if report.evaluations.get((model, phase.dataset)) is None]
-    found = change(report, name, phase.dataset)
-    if found is None:
-        return Finding(name, "missing", f"{what}: {_why_missing(report, lacking, phase.dataset)}", "")
+    own, *others = [phase.dataset, *(dataset for dataset in report.datasets if dataset != phase.dataset)]
+    changes = _changes(report, name, own)
+    if not changes:
+        return [Finding(name, "missing", f"{what}: {_why_missing(report, lacking, own)}")]
+    first, *rest = [Finding(name, found.kind, _sentence(what, own, found)) for found in changes]
+    found = [replace(first, elsewhere=_elsewhere(report, name, others)), *rest]
+    return found + [
+        Finding(name, "down", _sentence(what, dataset, lost))
+        for dataset in others
+        for lost in _changes(report, name, dataset)
+        if lost.kind == "down"
+    ]
+
+
+def _changes(report: Report, name: str, dataset: str) -> list[Change]:
+    """By samples where there are some; and by the greedy completions, where these say otherwise for sure."""
+    first, greedy = (change(report, name, dataset, measure) for measure in (None, "accuracy"))
+    found = [] if first is None else [first]
+    if greedy and (first is None or (greedy.sure and greedy.kind != first.kind)):
+        found.append(greedy)
+    return found
+
+
+def _sentence(what: str, dataset: str, found: Change) -> str:
     before, after = percent(found.before.value, found.before.se), percent(found.after.value, found.after.se)
     counted = found.after.counted
     if counted != found.before.counted:
@@ -105,14 +135,8 @@ def _finding(report: Report, name: str) -> Finding:
     words = f"{found.size} points, {counted}, {_p(found)}"
     if found.sure:
         verb = "raised" if found.points > 0 else "lowered"
-        sentence = f"{what} {verb} {found.after.kind} on {phase.dataset} from {before} to {after} ({words})."
-    else:
-        sentence = (
-            f"{what} made no clear difference to {found.after.kind} on {phase.dataset}: {before} before, {after} "
-            f"after ({words})."
-        )
-    kind = "even" if not found.sure else "up" if found.points > 0 else "down"
-    return Finding(name, kind, sentence, _elsewhere(report, name, phase.dataset))
+        return f"{what} {verb} {found.after.kind} on {dataset} from {before} to {after} ({words})."
+    return f"{what} made no clear difference to {found.after.kind} on {dataset}: {before} before, {after} after ({words})."
 
 
 def _p(found: Change) -> str:
@@ -126,15 +150,17 @@ def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
         return f"cannot be compared: {' and '.join(unlisted)} is not among evaluate.models."
     if not lacking:
         return f"cannot be compared on {dataset}: not summarized since it was evaluated. Run dvc repro."
+    if why := next((report.outdated[model, dataset] for model in lacking if (model, dataset) in report.outdated), ""):
+        return f"last evaluated with {why} ({' and '.join(lacking)} on {dataset}): run dvc repro."
     return f"not evaluated yet ({' and '.join(lacking)} on {dataset}): run dvc repro."
 
 
-def _elsewhere(report: Report, name: str, own: str) -> str:
+def _elsewhere(report: Report, name: str, others: Sequence[str]) -> str:
     """What a phase did to the datasets it was not trained on: a gain at home may be a loss elsewhere."""
     words = []
-    for dataset in report.datasets:
-        found = change(report, name, dataset) if dataset != own else None
-        if found is not None:
+    for dataset in others:
+        found = change(report, name, dataset)
+        if found is not None and found.kind != "down":  # losses have sentences of their own
             before, after = percent(found.before.value, found.before.se), percent(found.after.value, found.after.se)
             doubt = "" if found.sure else f", not clear: {_p(found)}"
             words.append(f"{dataset} {found.size}\u00a0points ({before} → {after}{doubt})")

@@ -45,8 +45,8 @@ def explained(phase: str, state: Path) -> Iterator[None]:
         if _out_of_space(error, state):
             raise StageError(
                 f"{phase}: no space left to write ({_first_line(error)}). The last whole checkpoint is kept. Make "
-                "room (`smolmath work` lists states of other versions, `dvc gc --workspace` drops their results) and "
-                "run `dvc repro`, which goes on from there."
+                "room (`smolmath work` lists states of other versions, `dvc gc --workspace --all-commits` drops what "
+                "no commit names) and run `dvc repro`, which goes on from there."
             ) from error
         if processes() > 1 and any(text in str(error) for text in LOST):
             raise LostProcessError(f"{phase}: another of its processes is gone ({_first_line(error)}).") from error

@@ -7,8 +7,7 @@ from pathlib import Path
 from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table
 from smolmath.running.hashes import content_hash
-from smolmath.running.lockfile import Recorded, workspace_lock
-from smolmath.studies.provenance.trail import producer
+from smolmath.running.lockfile import Recorded, producer, workspace_lock
 from smolmath.using.publishing.origin import Origin
 
 LONGEST = 2000  # characters of a question and its completion that a card shows

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from smolmath.running.leftovers import remove
 from smolmath.running.lockfile import workspace_lock
-from smolmath.running.runs import remove
 from smolmath.using.publishing.files import Files, PublishError, checked_name, may_be_ours
 
 CONVERTER = "convert_hf_to_gguf.py"

@@ -11,8 +11,8 @@ from typing import Any
 
 from smolmath.params.core import lookup_or_none
 from smolmath.running.hashes import content_hash
-from smolmath.running.lockfile import Recorded, workspace_lock
-from smolmath.studies.provenance.trail import Trail, producer, trail
+from smolmath.running.lockfile import Recorded, producer, workspace_lock
+from smolmath.studies.provenance.trail import Trail, trail
 from smolmath.studies.provenance.verify import verify
 from smolmath.studies.results import Evaluation, read_evaluation
 from smolmath.using.publishing import licences

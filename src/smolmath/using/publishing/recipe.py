@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from smolmath.running.lockfile import Recorded
-from smolmath.studies.provenance.trail import Trail, upstream
+from smolmath.running.lockfile import Recorded, upstream
+from smolmath.studies.provenance.trail import Trail
 
 PATHS = ("path", "tokenizer")  # keys that hold one
 

@@ -47,7 +47,7 @@ def find_model(asked: str | None, params: Mapping[str, Any] | None = None) -> Fo
     if asked is None:
         asked = next((name for name in reversed(known) if has_weights(Path("models", name))), None)
         if asked is None:
-            raise ModelError("no model has been made here yet. Run: make demo, or dvc repro (or dvc pull models).")
+            raise ModelError("no model has been made here yet. Run: make demo, or dvc repro (or dvc pull base train).")
     path, name = Path(asked), asked.rstrip("/").removeprefix("models/")
     if name in known:
         folder = Path("models", name)

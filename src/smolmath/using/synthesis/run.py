@@ -25,8 +25,9 @@ from smolmath.prompts import chat_prompt
 from smolmath.records import RecordsError, read_manifest, write_manifest
 from smolmath.running.devices import claimed_gpus
 from smolmath.running.hashes import content_hash, fingerprint
+from smolmath.running.leftovers import remove
 from smolmath.running.params import HardwareParams
-from smolmath.running.runs import held, main_workspace, remove
+from smolmath.running.runs import held, main_workspace
 from smolmath.running.work import SYNTHESIS
 from smolmath.using.solving.models import FoundModel, find_model
 from smolmath.using.synthesis.problems import Asked, SynthesisError, counts_in_words, problems_of
