@@ -25,6 +25,12 @@ class FoundModel:
     dtype: str  # of its weights, as torch names it
     max_completion_tokens: int  # the project's limit in evaluation
 
+    @property
+    def public_name(self) -> str:
+        """Its name for others: of a path that begins outside the project, the last part."""
+        outside = self.name.startswith(("/", "~", ".."))
+        return self.folder.resolve().name if outside else self.name
+
     @cached_property
     def context(self) -> int:
         """Tokens that it can read, prompt and completion together."""
