@@ -67,7 +67,17 @@ def taking_models() -> Iterator[ModelHub]:
                 return self._json({"error": "You need the write role to do this"}, 403)
             return self._asked(path, body)
 
-        do_GET = do_POST = do_PUT = _handle
+        do_GET = do_POST = do_PUT = do_HEAD = _handle
+
+        def _file(self, repository: Repository, commit: str, name: str) -> None:
+            files = next(files for files in repository.branches.values() if commit_of(files) == commit)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(files[name])))
+            self.send_header("ETag", f'"{hashlib.sha1(files[name]).hexdigest()}"')
+            self.send_header("X-Repo-Commit", commit)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(files[name])
 
         def _asked(self, path: str, body: bytes) -> None:
             if path == "/api/repos/create":
@@ -82,6 +92,13 @@ def taking_models() -> Iterator[ModelHub]:
             if name is None:
                 return self._json({"error": "Repository not found"}, 404, "RepoNotFound")
             repository, rest = hub.repositories[name], path.split(name, 1)[1]
+            if found := re.fullmatch(r"/resolve/([0-9a-f]{40})/(.+)", rest):
+                return self._file(repository, found[1], found[2])
+            if rest == "/refs":
+                branches = [
+                    {"name": n, "ref": f"refs/heads/{n}", "targetCommit": "0" * 40} for n in repository.branches
+                ]
+                return self._json({"branches": branches, "converts": [], "tags": []})
             if found := re.fullmatch(r"/branch/(.+)", rest):
                 if found[1] in repository.branches:
                     return self._json({"error": "Reference already exists"}, 409)
@@ -97,8 +114,9 @@ def taking_models() -> Iterator[ModelHub]:
             if self.command == "GET" and (found := re.fullmatch(r"(?:/revision/(.+))?", rest)):
                 files = repository.branches[found[1] or "main"]
                 siblings = [{"rfilename": file} for file in files]
-                sha = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
-                return self._json({"id": name, "sha": sha, "private": repository.private, "siblings": siblings})
+                return self._json(
+                    {"id": name, "sha": commit_of(files), "private": repository.private, "siblings": siblings}
+                )
             return self._json({"error": f"nothing at {path}"}, 404)
 
         def _upload(self, one: dict[str, object]) -> dict[str, object]:
@@ -120,7 +138,7 @@ def taking_models() -> Iterator[ModelHub]:
                 elif line["key"] == "deletedFile":
                     del files[value["path"]]
             repository.branches[branch] = files
-            oid = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+            oid = commit_of(files)
             self._json({"success": True, "commitUrl": f"{hub.address}/{name}/commit/{oid}", "commitOid": oid})
 
         def _chunks(self) -> bytes:
@@ -152,6 +170,10 @@ def taking_models() -> Iterator[ModelHub]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def commit_of(files: dict[str, bytes]) -> str:
+    return hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
 
 
 def preupload(asked: dict[str, object], files: dict[str, bytes]) -> dict[str, object]:
