@@ -28,7 +28,7 @@ from smolmath.using.publishing.markdown import code, escaped, fenced
 from smolmath.using.publishing.recipe import public
 from smolmath.using.publishing.snippets import snippets
 from tests.conftest import ROOT
-from tests.model_hub import READER, WRITER, taking_models
+from tests.model_hub import BY_XET, READER, WRITER, taking_models
 
 DEMO = read_params(ROOT / "recipes" / "demo.yaml")
 LORA = {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
@@ -844,6 +844,20 @@ def test_a_push_that_breaks_off_leaves_the_repository_as_it_was_and_can_be_repea
     hub.requests.clear()
     assert smolmath("push", "me/sums", "--model", "sums").exit_code == 0
     assert not [path for _, path, _, _ in hub.requests if path.startswith("/lfs/")]  # the weights are there already
+
+
+def test_large_files_go_by_xet_which_is_the_clients_default(workspace, hub, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert done.exit_code == 0, done.output
+    assert hub.repositories["me/sums"].branches["main"]["model.safetensors"] == BY_XET
+    weights = Path("models/sums/model.safetensors").read_bytes()
+    to_store = [(headers, body) for _, path, headers, body in hub.requests if path.startswith("/xet/")]
+    assert sum(len(body) for _, body in to_store) > 0.5 * len(weights)
+    assert not any(WRITER in repr(headers) for headers, _ in to_store)
+    assert not any(path.startswith("/lfs/") for _, path, _, _ in hub.requests)
 
 
 def test_what_a_first_push_that_fails_has_made_is_said(workspace, hub):
