@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.generation import BaseStreamer
 from transformers.utils import logging as hf_logging
@@ -29,7 +28,7 @@ class ChatReader:
         """Raises: StageError if the template is none, or refuses the chat (some know no system message)."""
         try:
             return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
-        except (TemplateError, TypeError) as error:
+        except Exception as error:  # a template is a program of the model's: anything may go wrong in it
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             hint = " or empty prompt.system in params.yaml" if prompt[0]["role"] == "system" else ""
             raise StageError(
