@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,13 @@ from smolmath.params.core import read_params
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.lockfile import read_lock
+from smolmath.using.publishing.card import Subject, model_card
 from smolmath.using.publishing.files import MANIFEST, PublishError, checked_name, model_files
 from smolmath.using.publishing.markdown import code, escaped, fenced
+from smolmath.using.publishing.origin import origin_of
 from smolmath.using.publishing.recipe import public
 from smolmath.using.publishing.snippets import snippets
+from smolmath.using.solving.models import find_model
 from tests.conftest import ROOT
 from tests.model_hub import BY_XET, READER, WRITER, taking_models
 
@@ -335,6 +339,23 @@ def test_the_card_of_an_exported_folder_is_kept_with_what_was_edited(workspace):
     done = smolmath("export", "again", "--model", "out")
     assert "the card is the folder's own README.md" in done.output
     assert Path("again/README.md").read_text() == edited
+
+
+def test_commands_on_a_card_are_quoted_for_a_shell(workspace):
+    """Names of phases and folders may hold anything, and a card's commands are copied to a prompt."""
+    params = read_params()
+    found = find_model("sums", params)
+    origin = origin_of(found.folder, params)
+    run = origin.trail.last
+    evil = replace(run, recorded=replace(run.recorded, stage="train@x; touch hacked"))
+    trail = replace(origin.trail, path="models/x; touch hacked", runs=[*origin.trail.runs[:-1], evil])
+    subject = Subject("out dir/$(x)", found.prompt, True, 1, 96, None, "")
+    card = model_card(subject, replace(origin, trail=trail))
+    for command in ("dvc repro 'train@x; touch hacked'", "smolmath verify 'models/x; touch hacked'"):
+        assert f"\n{command}\n" in card
+    assert "\nvllm serve 'out dir/$(x)'\n" in card
+    adapter = model_card(replace(subject, adapter_base="me/x y"), None)
+    assert "\nvllm serve 'me/x y' --enable-lora --lora-modules '$(x)=out dir/$(x)'\n" in adapter
 
 
 def test_a_long_question_is_wrapped_in_the_cards_code_and_still_the_same():

@@ -110,7 +110,7 @@ class Revision:
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
             raise RevisionError(
                 f"{path} of {self.name} cannot be read ({error}). Remove it from here and from DVC's cache, then "
-                "`dvc pull`, or write it again: dvc repro -s -f on its stage."
+                "`dvc pull`, or make it again: dvc repro."
             ) from None
 
     @cached_property
