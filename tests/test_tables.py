@@ -1,12 +1,14 @@
 import csv
 import gzip
 import json
+import re
+import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from smolmath.data.tables import TableError, column_names, count_rows, read_rows
+from smolmath.data.tables import MAX_LINE, TableError, column_names, count_rows, read_rows
 
 ROWS = [{"question": "1+1", "answer": "2", "extra": None}, {"question": "über\n2", "answer": "3", "extra": "x"}]
 
@@ -74,6 +76,31 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
 def test_an_unknown_ending_says_what_is_read(tmp_path):
     with pytest.raises(TableError, match=r"takes \.parquet, \.jsonl and \.csv"):
         column_names(tmp_path / "rows.xlsx")
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl", "rows.csv.gz", "rows.csv"])
+def test_an_endless_line_is_refused_before_it_fills_the_memory(tmp_path, name):
+    """Half a gigabyte of one line, which gzip keeps in half a megabyte: no more than a line's limit is read."""
+    path = tmp_path / name
+    with gzip.open(path, "wb", 1) if name.endswith(".gz") else path.open("wb") as file:
+        file.write(b'{"question": "' if "jsonl" in name else b"question\n")
+        for _ in range(8):
+            file.write(b" " * (1 << 26))
+    tracemalloc.start()
+    with pytest.raises(TableError, match=rf"{re.escape(name)}: a line of more than 67,108,864 characters"):
+        list(read_rows(path, None))
+    assert tracemalloc.get_traced_memory()[1] < 5 * MAX_LINE
+    tracemalloc.stop()
+
+
+def test_an_endless_cell_of_many_lines_is_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    with path.open("w") as file:
+        file.write('question,answer\n1,"')
+        for _ in range(70):
+            file.write("x" * (1 << 20) + "\n")
+    with pytest.raises(TableError, match=r"rows\.csv:2: a quoted cell begins in this row and is not closed in it"):
+        list(read_rows(path, None))
 
 
 def test_a_gz_that_is_no_gzip_is_named(tmp_path):

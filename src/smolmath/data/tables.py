@@ -13,8 +13,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, AnyStr, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from smolmath.errors import SmolmathError
 KINDS = (".parquet", ".jsonl", ".json", ".csv")
 MAX_CELL_LINES = 200  # of a csv row; one of more is looked at
 BATCH_ROWS, BATCH_BYTES = 2_000, 4_000_000  # of a batch, whichever comes first
+MAX_LINE = 1 << 26  # bytes or characters; a gzip file of a few kB may hold one line that fills the memory
 
 Row = tuple[int, dict[str, Any] | None, str]  # row number from 0, row, ""; or number, None, why it can't be read
 # From one row to before another; None: to the end. Of a jsonl file (`can_seek`) bytes: the lines that begin there.
@@ -230,7 +232,7 @@ def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 def _json_batches(path: Path, columns: tuple[str, ...] | None, span: Span) -> Iterator[Batch]:
     first, size, lines = 0, 0, []
     with _binary(path) as file:
-        for line in _lines(file, span):
+        for line in _lines(path, file, span):
             if not (line := line.removeprefix(b"\xef\xbb\xbf").strip()):
                 continue
             lines.append(line)
@@ -242,16 +244,23 @@ def _json_batches(path: Path, columns: tuple[str, ...] | None, span: Span) -> It
         yield Batch(first, len(lines), columns, lines)
 
 
-def _lines(file: BinaryIO, span: Span) -> Iterator[bytes]:
-    """The lines that begin within a span of bytes."""
+def _lines(path: Path, file: BinaryIO, span: Span) -> Iterator[bytes]:
+    """The lines that begin within a span of bytes. Raises: TableError at one that is too long."""
     start, stop = span
     at = 0
     if start:
         file.seek(start - 1)
-        at = start - 1 + len(file.readline())  # of the line before, or its end alone
-    while (stop is None or at < stop) and (line := file.readline()):
+        at = start - 1 + len(_line(path, file))  # of the line before, or its end alone
+    while (stop is None or at < stop) and (line := _line(path, file)):
         yield line
         at += len(line)
+
+
+def _line(path: Path, file: IO[AnyStr]) -> AnyStr:
+    line = file.readline(MAX_LINE + 1)
+    if len(line) > MAX_LINE:
+        raise TableError(f"{path}: a line of more than {MAX_LINE:,} characters. Remove or break it.")
+    return line
 
 
 def _arrow_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -294,10 +303,10 @@ _JSON_TYPES = {str: "text", int: "number", float: "number", bool: "true or false
 
 
 def _csv_batches(path: Path, columns: tuple[str, ...] | None) -> Iterator[Batch]:
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(MAX_LINE)
     with _binary(path) as file, io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
         # strict: a quote that is never closed would swallow the rest of the file as one cell
-        reader = csv.reader(text, strict=True)
+        reader = csv.reader(iter(partial(_line, path, text), ""), strict=True)
         try:
             header = next(filter(None, reader), [])
         except csv.Error as error:
