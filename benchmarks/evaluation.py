@@ -150,8 +150,8 @@ def peer(options: argparse.Namespace) -> Generate:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"  # as `hardware.device: auto` has it
-    model = AutoModelForCausalLM.from_pretrained(options.model).to(device).eval()
-    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    model = AutoModelForCausalLM.from_pretrained(options.model, trust_remote_code=False).to(device).eval()
+    tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=False)
 
     def generate(chats: list[list[Message]]) -> list[dict[str, Any]]:
         completions = []

@@ -245,8 +245,8 @@ def peer(params: dict) -> None:
 
     phase, grpo = params["phases"][PHASE], params["phases"][PHASE]["grpo"]
     torch.set_num_threads(params["hardware"]["threads"])
-    model = AutoModelForCausalLM.from_pretrained("models/base", dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained("models/base")
+    model = AutoModelForCausalLM.from_pretrained("models/base", dtype=torch.float32, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained("models/base", trust_remote_code=False)
 
     def prompt(row: dict) -> dict:
         system = {"role": "system", "content": params["prompt"]["system"]}

@@ -18,7 +18,7 @@ from typing import Any
 
 from smolagents import ChatMessage, CodeAgent, LogLevel, MessageRole, Model, tool
 
-from smolmath.using.agents import MathReasonerTool, load_agent_model
+from smolmath.using.agents import CodeExecutor, MathReasonerTool, load_agent_model
 
 STOCK = Path(__file__).with_name("stock.csv")
 TASK = "How much fruit is in stock? Work out the movements of each shelf with math_reasoner, then add the shelves up."
@@ -70,7 +70,7 @@ def count_stock(reasoner: MathReasonerTool, brain: Model) -> Any:
         brain,
         max_steps=6,
         verbosity_level=LogLevel.ERROR,
-        executor_kwargs={"timeout_seconds": None},  # else the code fails that asks a slow model for over 30 seconds
+        executor=CodeExecutor(),  # the agent's code sees the tools' answers, and nothing of what is behind them
     )
     return agent.run(TASK)
 

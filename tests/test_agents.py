@@ -21,8 +21,10 @@ from tests.conftest import ROOT
 
 smolagents = pytest.importorskip("smolagents")  # the environment of `make test-vllm` has none
 
+from smolagents.local_python_executor import InterpreterError  # noqa: E402
+
 import smolmath.using.agents.models as agent_models  # noqa: E402  # needs it
-from smolmath.using.agents import AgentError, MathReasonerTool, load_agent_model  # noqa: E402
+from smolmath.using.agents import AgentError, CodeExecutor, MathReasonerTool, load_agent_model  # noqa: E402
 from smolmath.using.agents.run import make_agent, run_agent  # noqa: E402
 
 BASE = "bases/calc"
@@ -160,6 +162,61 @@ def test_a_code_agents_code_cannot_import_what_it_likes(tool):
     outcome, _ = done("code", tool, "<code>\nimport os\n</code>", "<code>\nfinal_answer(1)\n</code>")
     assert "Import of os is not allowed" in outcome.steps[0].error
     assert outcome.answer == 1
+
+
+FRAME = "g = (i for i in [1])\n"
+ATTACKS = [
+    '(math_reasoner.reasoner.model.folder / "../../etc/hostname").read_text()',
+    'math_reasoner.reasoner.engine.model.save_pretrained("written")',
+    'math_reasoner.save("written", make_gradio_app=False)',
+    'math_reasoner.from_code(\'open("written", "w")\')',
+    "math_reasoner.solutions.clear()",
+    "math_reasoner.forward",
+    "math_reasoner.__closure__[0].cell_contents",
+    "getattr(math_reasoner, '__clo' + 'sure__')",
+    "getattr(math_reasoner, '_' + '_globals__')",
+    "list(map(getattr, [math_reasoner], ['__globals__']))",
+    "math_reasoner.__getattribute__('__closure__')",
+    "math_reasoner.__class__.__mro__",
+    "type(math_reasoner).mro()",
+    "final_answer.__globals__",
+    "'{0.__closure__}'.format(math_reasoner)",
+    "'{0.__globals__[__builtins__]}'.format(math_reasoner)",
+    "('{0.__clo' + 'sure__}').format(math_reasoner)",
+    "'{0.__closure__}'.format_map({'0': math_reasoner})",
+    "getattr('{0.__closure__}', 'format')(math_reasoner)",
+    "list(map(str.format, ['{0.__closure__}'], [math_reasoner]))",
+    "f'{math_reasoner.__closure__}'",
+    FRAME + "g.gi_frame.f_locals['authorized_imports'].append('os')\nimport os",
+    FRAME + "getattr(g, 'gi_' + 'frame').f_back",
+    FRAME + "g.gi_code.co_consts",
+    "try:\n    math_reasoner(question=5)\nexcept Exception as e:\n    final_answer(e.obj)",
+    "try:\n    1 / 0\nexcept Exception as e:\n    final_answer(e.__traceback__.tb_frame)",
+    "class Q(str):\n    def strip(self):\n        return open\nmath_reasoner(question=Q('1'))",
+    "math_reasoner(question={'question': '1'})",
+    "from random import _os\n_os.listdir('/')",
+    "import random\nrandom._os.listdir('/')",
+    "import queue\nqueue.threading._os",
+    "import os",
+    "open('/etc/hostname').read()",
+    "setattr(math_reasoner, '__call__', print)",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_from_a_code_agents_code_nothing_of_ours_is_reached(tool, attack, tmp_path, monkeypatch):
+    """Attributes, closures, dunders, frames, formats: each fails, reaches no file and leaves nothing for the next step."""
+    monkeypatch.chdir(tmp_path)
+    executor = CodeExecutor()
+    executor.send_tools({"math_reasoner": tool, "final_answer": smolagents.FinalAnswerTool()})
+    executor('before = 1 + 1\nassert "{:.1f} {}".format(before, "a") == "2.0 a"')
+    before = set(executor.authorized_imports)
+    with pytest.raises(InterpreterError, match=r"Forbidden|has no attribute|not allowed|must be text"):
+        executor(attack)
+    assert set(executor.authorized_imports) == before
+    assert list(tmp_path.iterdir()) == []
+    assert tool.solutions == []
+    assert executor(f"math_reasoner({SUM!r})").output == answer(tool, SUM)
 
 
 def test_a_question_that_cannot_be_asked_is_told_to_the_agent(tool):

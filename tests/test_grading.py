@@ -1,6 +1,8 @@
 """`smolmath grade`: verdicts in order whatever the number of workers, a true summary, and clear words on bad files."""
 
 import json
+import os
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,6 +111,24 @@ def test_rows_that_cannot_be_graded_are_named_and_counted(tmp_path):
     assert "not graded: row 3: label is 'perhaps', neither true nor false" in done.output
     assert "not graded: row 4: not JSON" in done.output
     assert len(graded(tmp_path / "rows.jsonl.graded.jsonl")) == 1
+
+
+@pytest.mark.parametrize("out", ["c.jsonl", "./c.jsonl", "link.jsonl", "hard.jsonl", "c"])
+def test_the_file_that_is_graded_is_not_replaced(tmp_path, monkeypatch, out):
+    """By whatever name, nor by what is written on the way to another."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("c.partial" if out == "c" else "c.jsonl")
+    text = json.dumps({"completion": "4", "reference_answer": "4"}) + "\n"
+    source = Path("c.jsonl")
+    source.write_text(text)
+    Path("link.jsonl").symlink_to("c.jsonl")
+    os.link("c.jsonl", "hard.jsonl")
+    if out == "c":
+        os.link("c.jsonl", path)
+    done = CliRunner().invoke(app, ["grade", "c.jsonl", "--out", out, "--workers", "1"])
+    assert done.exit_code == 1
+    assert f"error: {Path(out)} would replace the file that is graded. Name another with --out." in done.output
+    assert source.read_text() == text
 
 
 def test_a_file_that_is_not_there_is_an_error_of_one_line(tmp_path):

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 from tests.conftest import ROOT
@@ -156,6 +157,34 @@ def test_a_question_that_cannot_be_asked_is_told_in_its_place(tab, question, mes
     assert tab.locator(".refused p").first.inner_text().startswith(message)
     ask(tab, "hostile")  # and the page goes on
     wait_for(tab, "done")
+
+
+JOIN = "/gradio_api/queue/join"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "status"),
+    [
+        ("POST", "/gradio_api/upload", {}, b"x" * 1000, 404),  # of any size, from any site
+        ("POST", "/gradio_api/run/ask", {}, b"{}", 404),
+        ("GET", "/gradio_api/file=/etc/hostname", {}, b"", 404),
+        ("GET", "/gradio_api/proxy=https://example.org/", {}, b"", 404),
+        ("GET", "/docs", {}, b"", 404),  # FastAPI's, whose scripts lie on a CDN
+        ("GET", "/redoc", {}, b"", 404),
+        ("GET", "/openapi.json", {}, b"", 404),
+        ("GET", "/monitoring", {}, b"", 404),
+        ("POST", JOIN, {"Origin": "https://evil.example"}, b"{}", 403),
+        ("POST", JOIN, {"Origin": "null"}, b"{}", 403),
+        ("POST", JOIN, {}, b" " * (1 << 20) + b"{}", 413),
+        ("POST", JOIN, {}, iter([b"{}"]), 413),  # in chunks, whose sum nobody says
+        ("GET", "/", {}, b"", 200),
+    ],
+)
+def test_the_page_is_all_that_is_served(standin, method, path, headers, body, status):
+    answer = httpx.request(method, standin.address + path, headers=headers, content=body)
+    assert answer.status_code == status
+    if status != 200:
+        assert len(answer.content) < 100
 
 
 def test_it_fits_a_phone_and_follows_light_and_dark(chromium, standin):

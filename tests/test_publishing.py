@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,15 @@ from smolmath.params.core import read_params
 from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.lockfile import read_lock
-from smolmath.using.publishing.files import PublishError, checked_name, may_be_ours, model_files
+from smolmath.using.publishing.card import Subject, model_card
+from smolmath.using.publishing.files import MANIFEST, PublishError, checked_name, model_files
 from smolmath.using.publishing.markdown import code, escaped, fenced
+from smolmath.using.publishing.origin import origin_of
 from smolmath.using.publishing.recipe import public
 from smolmath.using.publishing.snippets import snippets
+from smolmath.using.solving.models import find_model
 from tests.conftest import ROOT
-from tests.model_hub import READER, WRITER, taking_models
+from tests.model_hub import BY_XET, READER, WRITER, taking_models
 
 DEMO = read_params(ROOT / "recipes" / "demo.yaml")
 LORA = {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
@@ -197,7 +201,9 @@ def hub(monkeypatch):
     import huggingface_hub
 
     with taking_models() as served:
+        files = served.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", served.address)
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setenv("HF_TOKEN", WRITER)
@@ -335,6 +341,23 @@ def test_the_card_of_an_exported_folder_is_kept_with_what_was_edited(workspace):
     assert Path("again/README.md").read_text() == edited
 
 
+def test_commands_on_a_card_are_quoted_for_a_shell(workspace):
+    """Names of phases and folders may hold anything, and a card's commands are copied to a prompt."""
+    params = read_params()
+    found = find_model("sums", params)
+    origin = origin_of(found.folder, params)
+    run = origin.trail.last
+    evil = replace(run, recorded=replace(run.recorded, stage="train@x; touch hacked"))
+    trail = replace(origin.trail, path="models/x; touch hacked", runs=[*origin.trail.runs[:-1], evil])
+    subject = Subject("out dir/$(x)", found.prompt, True, 1, 96, None, "")
+    card = model_card(subject, replace(origin, trail=trail))
+    for command in ("dvc repro 'train@x; touch hacked'", "smolmath verify 'models/x; touch hacked'"):
+        assert f"\n{command}\n" in card
+    assert "\nvllm serve 'out dir/$(x)'\n" in card
+    adapter = model_card(replace(subject, adapter_base="me/x y"), None)
+    assert "\nvllm serve 'me/x y' --enable-lora --lora-modules '$(x)=out dir/$(x)'\n" in adapter
+
+
 def test_a_long_question_is_wrapped_in_the_cards_code_and_still_the_same():
     from smolmath.params.prompt import PromptParams
 
@@ -357,9 +380,10 @@ def test_an_export_holds_these_files_with_the_models_bytes(workspace):
     names = sorted(path.name for path in Path("some/out").iterdir())
     assert names == [
         "README.md", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors",
-        "smolmath.json", "tokenizer.json", "tokenizer_config.json",
+        "smolmath-files.json", "smolmath.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
-    for name in names[1:]:
+    assert json.loads(Path("some/out", MANIFEST).read_text()) == {"files": names}
+    for name in set(names) - {"README.md", MANIFEST}:
         assert Path("some/out", name).read_bytes() == Path("models/sums", name).read_bytes()
         assert not Path("some/out", name).is_symlink()
     assert [path.name for path in Path("some").iterdir()] == ["out"]
@@ -406,12 +430,33 @@ def test_what_lies_at_the_place_of_an_export_is_not_lost(workspace):
         assert smolmath("export", out, "--model", "sums").exit_code == 0
         assert "--force replaces" in smolmath("export", out, "--model", "sums").output
     Path("empty/config.json").write_text("of before")
-    Path("empty/adapter_config.json").write_text("of before")
     for out in ("empty", "out.zip"):
         assert smolmath("export", out, "--model", "sums", "--force").exit_code == 0
     assert Path("empty/config.json").read_text() != "of before"
-    assert not Path("empty/adapter_config.json").exists()
     assert not list(Path().glob(".*part"))
+
+
+def test_force_removes_what_an_export_has_written_and_nothing_else(workspace):
+    """Not even files of names that an export may write: somebody's own weights, a LICENSE, another zip."""
+    arguments = ("--model", "sums", "--adapter-only", "--base", "me/calc")
+    assert smolmath("export", "out", *arguments).exit_code == 0
+    assert smolmath("export", "out", "--model", "sums", "--force").exit_code == 0
+    assert not Path("out/adapter_config.json").exists()  # a single one would make transformers put it on the weights
+    Path("out/LICENSE").write_text("somebody's")
+    done = smolmath("export", "out", "--model", "sums", "--force")
+    assert "error: out holds other things (LICENSE), which no export has written" in done.output
+    Path("own").mkdir()
+    Path("own/model.safetensors").write_text("years of work")
+    Path("own/model.gguf").write_text("years of work")
+    assert (
+        "holds other things (model.gguf, model.safetensors)"
+        in smolmath("export", "own", "--model", "sums", "--force").output
+    )
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        archive.writestr("me.jpg", b"")
+    assert "photos.zip is no earlier export" in smolmath("export", "photos.zip", "--model", "sums", "--force").output
+    assert Path("own/model.safetensors").read_text() == "years of work"
+    assert zipfile.ZipFile("photos.zip").namelist() == ["me.jpg"]
 
 
 def test_an_export_that_breaks_off_leaves_the_earlier_one_and_no_part(workspace, monkeypatch):
@@ -454,10 +499,66 @@ def test_weights_that_are_not_whole_are_not_published(workspace):
 
 def test_only_what_loads_without_running_code_is_published(workspace):
     shutil.copytree("models/sums", "mine")
-    for name in ("pytorch_model.bin", "modeling_evil.py", "optimizer.pt", ".env"):
+    for name in (
+        "pytorch_model.bin", "modeling_evil.py", "optimizer.pt", ".env", "tokenizer.pkl", "tokenizer_code.py",
+        "tokenizer.json.bak", "LICENSE.pkl", "tokenizer_config.json.py",
+    ):  # fmt: skip
         Path("mine", name).write_text("x")
-    assert not {"pytorch_model.bin", "modeling_evil.py", "optimizer.pt", ".env"} & model_files(Path("mine")).keys()
-    assert not may_be_ours("thesis.txt")
+    assert model_files(Path("mine")).keys() == model_files(Path("models/sums")).keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("LICENSE", "NOTICE.md", "tokenizer.json", "README.md"),
+        *("adapter", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
+    ],
+)
+def test_no_link_is_followed_out_of_the_folder(workspace, hub, name):
+    shutil.copytree("models/sums", "mine")
+    if name == "adapter":
+        Path("mine/adapter").rename("secret")
+    else:
+        Path("secret").write_text('{"password": "opensesame"}')
+        Path("mine", name).unlink(missing_ok=True)
+    Path("mine", name).symlink_to(Path("secret").resolve())
+    only = ["--adapter-only", "--base", "me/calc"] if "adapter" in name else []
+    for command in (("export", "out"), ("export", "out.zip"), ("push", "me/mine")):
+        done = smolmath(*command, "--model", "mine", *only)
+        assert done.exit_code == 1
+        assert f"error: mine/{name} is a link, and links are not published" in done.output
+    assert hub.repositories == {}
+    assert not Path("out").exists()
+
+
+def test_links_into_dvcs_cache_and_into_the_hub_clients_are_the_files_they_stand_for(workspace):
+    """DVC links with `cache.type: symlink`, the hub's client always."""
+    cache, blobs, snapshot = (
+        Path("cache/files/md5/ab"),
+        Path("models--me--x/blobs"),
+        Path("models--me--x/snapshots/c0"),
+    )
+    for folder in (cache, blobs, snapshot):
+        folder.mkdir(parents=True)
+    shutil.copytree("models/sums", "mine")
+    for number, path in enumerate(sorted(Path("mine").glob("*.*"))):
+        stored = cache / f"{number:030x}"
+        shutil.copyfile(path, blobs / f"{number:040x}")
+        (snapshot / path.name).symlink_to(f"../../blobs/{number:040x}")
+        path.rename(stored)
+        path.symlink_to(stored.resolve())
+    for folder in (Path("mine"), snapshot):
+        assert model_files(folder).keys() == model_files(Path("models/sums")).keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("LICENSE", b"\x80\x04\x95pickle"), ("tokenizer_config.json", b"\x80\x04")]
+)
+def test_a_file_that_is_not_what_its_name_says_is_not_published(workspace, name, content):
+    shutil.copytree("models/sums", "mine")
+    Path("mine", name).write_bytes(content)
+    with pytest.raises(PublishError, match=f"mine/{name} is no (text|json) file"):
+        model_files(Path("mine"))
 
 
 # --- plain transformers and peft
@@ -673,7 +774,7 @@ def test_a_push_sends_these_bytes_in_one_commit_and_the_token_only_as_authorizat
     for name, path in model_files(Path("models/sums")).items():
         assert sent[name] == path.read_bytes(), name
     assert 'pipeline("text-generation", model="me/sums")' in sent["README.md"].decode()
-    assert sorted(sent) == sorted([".gitattributes", "README.md", *model_files(Path("models/sums"))])
+    assert sorted(sent) == sorted([".gitattributes", "README.md", MANIFEST, *model_files(Path("models/sums"))])
     for method, path, headers, body in hub.requests:
         others = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         assert WRITER not in path + repr(others) + repr(body), (method, path)
@@ -698,12 +799,12 @@ def test_a_whole_model_after_an_adapter_leaves_no_adapter_behind_and_other_files
     sent = hub.repositories["me/sums"].branches["main"]
     assert json.loads(sent["adapter_config.json"])["base_model_name_or_path"] == "me/calc"
     assert yaml.safe_load(sent["README.md"].decode().split("---\n")[1])["base_model"] == "me/calc"
-    sent["picture.png"] = b"somebody's"
+    sent["picture.png"] = sent["LICENSE"] = b"somebody's"
     done = smolmath("push", "me/sums", "--model", "sums")
     assert "removed adapter_config.json, which an earlier push had left" in done.output
     sent = hub.repositories["me/sums"].branches["main"]
     assert not {"adapter_config.json", "adapter_model.safetensors"} & sent.keys()
-    assert sent["picture.png"] == b"somebody's"
+    assert sent["picture.png"] == sent["LICENSE"] == b"somebody's"
 
 
 def test_an_adapter_is_not_pushed_with_a_base_that_nobody_else_has(workspace, hub):
@@ -764,6 +865,37 @@ def test_a_push_that_breaks_off_leaves_the_repository_as_it_was_and_can_be_repea
     hub.requests.clear()
     assert smolmath("push", "me/sums", "--model", "sums").exit_code == 0
     assert not [path for _, path, _, _ in hub.requests if path.startswith("/lfs/")]  # the weights are there already
+
+
+def test_large_files_go_by_xet_which_is_the_clients_default(workspace, hub, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert done.exit_code == 0, done.output
+    assert hub.repositories["me/sums"].branches["main"]["model.safetensors"] == BY_XET
+    weights = Path("models/sums/model.safetensors").read_bytes()
+    to_store = [(headers, body) for _, path, headers, body in hub.requests if path.startswith("/xet/")]
+    assert sum(len(body) for _, body in to_store) > 0.5 * len(weights)
+    assert not any(WRITER in repr(headers) for headers, _ in to_store)
+    assert not any(path.startswith("/lfs/") for _, path, _, _ in hub.requests)
+
+
+def test_what_a_first_push_that_fails_has_made_is_said(workspace, hub):
+    hub.breaks_at = "/commit/"
+    done = smolmath("push", "me/sums", "--model", "sums", "--revision", "v2")
+    assert done.exit_code == 1
+    made = "the push has only made the empty repository me/sums and the branch v2."
+    assert f"Nothing was published: {made}" in done.output
+    assert "Nothing was published: me/sums is as it was." in smolmath("push", "me/sums", "--model", "sums").output
+
+
+def test_an_adapter_that_no_listed_push_has_left_is_warned_of_and_left_alone(workspace, hub):
+    assert smolmath("push", "me/sums", "--model", "base").exit_code == 0
+    hub.repositories["me/sums"].branches["main"]["adapter_config.json"] = b"{}"
+    done = smolmath("push", "me/sums", "--model", "sums")
+    assert "warning: adapter_config.json: there, and of no push that lists its files" in done.stderr
+    assert "adapter_config.json" in hub.repositories["me/sums"].branches["main"]
 
 
 def test_a_card_that_the_hub_refuses_is_said_to_be(workspace, hub):

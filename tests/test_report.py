@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import html
 import json
 import re
 import shutil
@@ -19,7 +20,8 @@ from smolmath.studies.report.completions import browse
 from smolmath.studies.report.page import duration, facts_by_value, write_report
 from smolmath.studies.report.panels import panels, smoothed, smoothing_window
 from smolmath.studies.results import ReportError, read_evaluation
-from smolmath.studies.wording import percent, signed
+from smolmath.studies.wording import percent, repro, signed
+from tests.conftest import ROOT
 
 PARAMS = """
 seed: 1
@@ -374,9 +376,28 @@ def test_a_broken_file_stops_the_report_and_is_named(workspace, path, text, mess
 def test_a_broken_list_in_an_evaluation_stops_the_report_and_is_named(workspace):
     write_evaluation("sums", pass_at_k=None)
     with pytest.raises(
-        ReportError, match=r"sums\.json: no list under pass_at_k. Write it again: dvc repro -s -f evaluate@sums-sums"
+        ReportError, match=r"sums\.json: no list under pass_at_k. Remove it and run: dvc repro evaluate@sums-sums"
     ):
         write_report()
+
+
+def test_commands_that_the_page_advises_are_quoted_for_a_shell(workspace):
+    """A name of params.yaml may hold anything, and the page's words are copied to a prompt."""
+    name = "x; touch hacked"
+    write("params.yaml", PARAMS.replace("models: [base, sums]", f"models: [base, sums, {name!r}]"))
+    page = html.unescape(write_report().read_text(encoding="utf-8"))
+    assert f"run <code>dvc repro 'evaluate@{name}-sums'</code>" in page
+    assert repro(f"train@{name}") == f"dvc repro 'train@{name}'"
+    assert repro("train@sums") == "dvc repro train@sums"
+
+
+def test_no_advice_goes_past_the_check_of_names():
+    """`dvc repro -s` runs a stage without `check`, and a name of params.yaml is then the shell's."""
+    advice = [path for path in (ROOT / "src").rglob("*.*") if path.suffix in (".py", ".j2", ".js")]
+    found = [
+        path for path in advice if re.search(r"dvc repro (-f )?-s", path.read_text().replace("`dvc repro -s -f`", ""))
+    ]
+    assert found == []
 
 
 def test_an_evaluation_that_is_newer_than_the_summary_is_not_compared(workspace):

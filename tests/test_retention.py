@@ -87,6 +87,8 @@ def test_a_broken_matrix_is_named(tmp_path):
     with pytest.raises(RetentionError, match="no retention matrix"):
         read_retention(path)
     path.write_text("model,dataset\nbase,sums\n")
-    with pytest.raises(RetentionError, match=r"retention\.csv: no retention matrix .* dvc repro -s -f summarize"):
+    with pytest.raises(
+        RetentionError, match=r"retention\.csv: no retention matrix .* Remove it and run: dvc repro summarize"
+    ):
         read_retention(path)
     assert read_retention(tmp_path / "nothing.csv") == {}

@@ -96,6 +96,30 @@ def test_a_file_of_questions_is_answered_saved_and_what_cannot_be_asked_is_named
     assert "\nanswer: 12\n\n" in printed
 
 
+def test_half_a_surrogate_pair_in_one_of_many_questions_is_told_and_the_others_are_answered(smolmath, tmp_path):
+    questions, saved = tmp_path / "q.jsonl", tmp_path / "s.jsonl"
+    questions.write_text('{"question": "\\ud800?"}\n' + json.dumps({"id": "\ud800", "question": SUM}))
+    for more in ([], ["--json"]):
+        done = smolmath("solve", "--file", str(questions), "--model", "base", "--save", str(saved), *more, code=1)
+        assert f"error: {questions}:1: the question is not valid UTF-8." in done.stderr
+        assert "error: 1 of 2 questions could not be asked." in done.stderr
+    assert [json.loads(line)["answer"] for line in saved.read_text().splitlines()] == ["12", "12"]
+    refused, answered = map(json.loads, done.stdout.splitlines())
+    assert refused["question"] == "\ud800?"
+    assert (answered["id"], answered["answer"]) == ("\ud800", "12")
+
+
+def test_solutions_are_not_saved_among_the_questions(smolmath, tmp_path):
+    questions = tmp_path / "q.jsonl"
+    questions.write_text(json.dumps({"question": SUM}))
+    done = smolmath("solve", "--file", str(questions), "--model", "base", "--save", str(questions), code=1)
+    assert (
+        done.stderr
+        == f"error: {questions} holds the questions: solutions would stand among them. Name another with --save.\n"
+    )
+    assert questions.read_text() == json.dumps({"question": SUM})
+
+
 def test_a_text_file_has_a_question_on_each_line(smolmath, tmp_path):
     (tmp_path / "q.txt").write_text(f"{SUM}\n\n7 - 9 =\n")
     done = smolmath("solve", "--file", str(tmp_path / "q.txt"), "--json", "--max-tokens", "3")
@@ -121,6 +145,9 @@ def test_a_cut_off_completion_says_so_and_that_it_has_no_answer(smolmath):
         ([SUM, "--model", "legs"], None, "legs: models/legs holds no weights. Run: dvc repro train@legs (or dvc pull models/legs)."),
         ([SUM, "--samples", "2", "--temperature", "0"], None, "several samples of a greedy completion are all the same"),
         ([], "1 + " * 25_000, "the question is too long: with the system prompt it has"),
+        ([SUM, "--temperature", "inf"], None, "a temperature of inf: it can be 0, which is greedy, or 0.01 to 100."),
+        ([SUM, "--samples", "1000000"], None, "1,000,000 samples: 1 to 1,024 are drawn of a question."),
+        ([SUM, "--seed", str(2**64)], None, "a seed of 18446744073709551616: it can be 0 to 2**63 - 1."),
         (["-"], b"\xff", "the question is not valid UTF-8."),
         ([SUM, "--save", "."], None, ".: cannot be written (Is a directory). Name another file."),
     ],

@@ -1,6 +1,7 @@
 """A model that is asked: how it is found, what its parts are, when questions are refused, what lies in a saved file."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -15,6 +16,7 @@ from rich.console import Console
 from smolmath.answers import grade
 from smolmath.engines import Completion, Sampling
 from smolmath.engines.transformers import _Pieces
+from smolmath.errors import StageError
 from smolmath.evaluation.generation import generate_batches, read_completions
 from smolmath.params.core import ParamsError, read_params
 from smolmath.params.evaluate import SamplingParams
@@ -252,12 +254,39 @@ def test_samples_repeat_with_their_seed(reasoner):
         (" \n\t", {}, r"the question is empty"),
         ("\udcff?", {}, r"the question is not valid UTF-8"),
         ("1 + 1", {"samples": 2}, r"several samples of a greedy completion are all the same: set a temperature"),
+        ("1 + 1", {"temperature": float("inf")}, r"a temperature of inf: it can be 0, which is greedy, or 0.01 to 100"),
+        ("1 + 1", {"temperature": float("nan")}, r"a temperature of nan: it can be 0"),
+        ("1 + 1", {"temperature": 1e-300}, r"a temperature of 1e-300: it can be 0"),
+        ("1 + 1", {"temperature": 1.0, "samples": 10**9}, r"1,000,000,000 samples: 1 to 1,024 are drawn of a question"),
+        ("1 + 1", {"samples": 0}, r"0 samples: 1 to 1,024 are drawn"),
+        ("1 + 1", {"seed": 2**64}, r"a seed of 18446744073709551616: it can be 0 to 2\*\*63 - 1"),
         ("1 + " * 25_000, {}, r"the question is too long: with the system prompt it has \d+,\d+ tokens, and .+calc reads 512"),
     ],
 )  # fmt: skip
 def test_a_question_that_cannot_be_asked_is_refused(reasoner, question, settings, message):
     with pytest.raises(QuestionError, match=message):
         reasoner.solve(question, **settings)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for message in messages %}{{ raise_exception('no system messages here') }}{% endfor %}",
+         "its chat template can't write this chat (no system messages here). Mend it or empty prompt.system"),
+        ("{% for message in %}", "its chat template can't write this chat (Expected an expression"),
+        ("{{ messages[9].content.x }}", "its chat template can't write this chat ("),
+        ("{{ 1 // 0 }}", "its chat template can't write this chat (integer division or modulo by zero"),
+        ("{{ range(10 ** 9) }}", "its chat template can't write this chat (Range too big"),
+        ("", "the tokenizer has no chat template"),
+    ],
+)  # fmt: skip
+def test_a_chat_template_that_cannot_be_used_is_told_in_one_line(params, tmp_path, template, message):
+    shutil.copytree(CALC, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(template)
+    with pytest.raises(StageError) as told:
+        Reasoner.load(str(tmp_path / "model"), params).solve("1 + 1")
+    assert str(told.value).startswith(f"{tmp_path / 'model'}: {message}")
+    assert "\n" not in str(told.value)
 
 
 def test_a_completion_that_the_context_ends_is_told_as_cut_off(reasoner):

@@ -176,7 +176,7 @@ def peer(params: dict[str, Any], *, dtype: str) -> None:
     small = hardware["device"] == "cpu"
     grpo = {name: value for name, value in phase["grpo"].items() if name in CLASSIC}
     sequences = phase["prompts_per_step"] * grpo["num_generations"]
-    tokenizer = AutoTokenizer.from_pretrained("models/base")
+    tokenizer = AutoTokenizer.from_pretrained("models/base", trust_remote_code=False)
     system = {"role": "system", "content": params["prompt"]["system"]}
     problems = datasets.Dataset.from_parquet(f"data/split/{PHASE}/train.parquet", cache_dir="peer-cache").map(
         lambda row: {"prompt": [system, {"role": "user", "content": row["question"]}]}
@@ -191,7 +191,9 @@ def peer(params: dict[str, Any], *, dtype: str) -> None:
         return scored
 
     trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained("models/base", dtype=getattr(torch, dtype)),
+        model=AutoModelForCausalLM.from_pretrained(
+            "models/base", dtype=getattr(torch, dtype), trust_remote_code=False
+        ),
         reward_funcs=[knowing_the_end(reward) for reward in reward_functions(list(phase["rewards"]))],
         args=GRPOConfig(
             output_dir="peer",

@@ -186,9 +186,7 @@ def _check(path: Path, schema: pa.Schema) -> None:
     except FileNotFoundError:
         raise RecordsError(f"{path} does not exist. Run: dvc repro (or dvc pull, where a remote has it)") from None
     except pa.ArrowInvalid as error:
-        raise RecordsError(
-            f"{path} is no readable parquet file ({error}). Run: dvc repro -s -f on its stage"
-        ) from None
+        raise RecordsError(f"{path} is no readable parquet file ({error}). Remove it and run: dvc repro") from None
     if lacking := [name for name in schema.names if name not in found.names]:
         raise RecordsError(
             f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(found.names)}. Another version wrote "

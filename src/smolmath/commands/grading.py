@@ -77,11 +77,14 @@ def grade_file(
         workers: processes, each with a judge of its own; 1 grades in this one.
         tags: tag names of the response format.
 
-    Raises: GradingError if a column is missing; TableError if the file is unreadable.
+    Raises: GradingError if a column is missing, or the verdicts would replace what is graded; TableError if the file
+        is unreadable.
     """
     named = _find_columns(path, columns)
     summary = Summary()
     partial = out.with_name(out.name + ".partial")
+    if any(one.exists() and one.samefile(path) for one in (out, partial)):
+        raise GradingError(f"{out} would replace the file that is graded. Name another with --out.")
     partial.parent.mkdir(parents=True, exist_ok=True)
     chunks = _chunks(path, named, summary)
     with (

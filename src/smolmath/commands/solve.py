@@ -1,6 +1,5 @@
 """`smolmath solve`: questions from the command line, stdin or a file, answered one after the other."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -46,6 +45,8 @@ def solve(
 
         questions = _questions(question, file)
         if save is not None:
+            if file is not None and save.exists() and save.samefile(file):
+                fail(f"{save} holds the questions: solutions would stand among them. Name another with --save.")
             append_row(save, None)  # a file that can't be written must not be found out after minutes
         reasoner, sampling = _load(model, samples, temperature, max_tokens, seed)
     failed = 0
@@ -83,12 +84,13 @@ def _load(
     from smolmath.engines import Sampling
     from smolmath.params.core import load_section, read_params
     from smolmath.params.evaluate import SamplingParams
-    from smolmath.using.solving.reasoner import Reasoner
+    from smolmath.using.solving.reasoner import Reasoner, check_drawing
 
     params = read_params()
     evaluated = load_section(params, "evaluate.sampling", SamplingParams)
     if temperature is None:
         temperature = 0.0 if samples == 1 else evaluated.temperature
+    check_drawing(samples=samples, temperature=temperature, seed=seed)  # before the model is loaded
     sampling = Sampling(
         temperature=temperature,
         top_p=evaluated.top_p if temperature else 1.0,
@@ -106,7 +108,7 @@ def _solve(
 
     Raises: QuestionError if it can't and is from no file; SaveError.
     """
-    from smolmath.using.solving.files import append_row, now, solution_row
+    from smolmath.using.solving.files import append_row, json_line, now, solution_row
     from smolmath.using.solving.reasoner import QuestionError
     from smolmath.using.solving.show import Stream, print_solution, printable
 
@@ -128,13 +130,13 @@ def _solve(
             raise
         print(f"error: {asked.place}: {error}", file=sys.stderr, flush=True)
         if as_json:
-            print(json.dumps({"id": asked.id, "question": asked.text, "error": str(error)}, ensure_ascii=False))
+            print(json_line({"id": asked.id, "question": asked.text, "error": str(error)}))
         return False
     row = solution_row(asked, solution, reasoner.model.name, sampling)
     if save is not None:
         append_row(save, {"time": now(), **row})
     if as_json:
-        print(json.dumps(row, ensure_ascii=False), flush=True)
+        print(json_line(row), flush=True)
         return True
     if solution.samples > 1:
         stream.write(solution.completion)

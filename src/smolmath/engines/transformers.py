@@ -1,6 +1,7 @@
 """Generation with transformers: prompts padded on the left and generated together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +25,16 @@ class ChatReader:
         self.tokenizer = tokenizer
 
     def render(self, prompt: Sequence[Message]) -> str:
-        return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
+        """Raises: StageError if the template is none, or refuses the chat (some know no system message)."""
+        try:
+            return str(self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # a template is a program of the model's: anything may go wrong in it
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            hint = " or empty prompt.system in params.yaml" if prompt[0]["role"] == "system" else ""
+            raise StageError(
+                f"{self.tokenizer.name_or_path}: its chat template can't write this chat ({reason}). Mend it{hint}, "
+                "or use another model."
+            ) from None
 
     def count_tokens(self, text: str) -> int:
         # verbose: of a text that is longer than the model reads it would print a warning
@@ -45,7 +55,7 @@ class TransformersEngine(ChatReader):
         device = device_of(hardware)
         # Processors compute bf16 and fp16 several times slower than fp32, in which the same weights are exact.
         arithmetic = torch.float32 if device == "cpu" else getattr(torch, dtype)
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=arithmetic, use_safetensors=True)
+        loaded = load_model(model, dtype=arithmetic)
         loaded.to(device).eval()
         return cls(loaded, load_tokenizer(model))
 
@@ -131,16 +141,37 @@ class _Pieces(BaseStreamer):  # type: ignore[misc]  # transformers' class is Any
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
 
+def load_model(folder: Path, **options: Any) -> Any:
+    """A directory's model, by transformers' own code. Raises: StageError if it has to bring code along."""
+    with no_code_of(folder):
+        return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, **options)
+
+
+@contextmanager
+def no_code_of(folder: Path) -> Iterator[None]:
+    """Else transformers asks at the terminal, for 15 seconds, whether to run what the directory holds."""
+    try:
+        yield
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise StageError(
+            f"{folder}: works with code of its own alone (auto_map in one of its files), and code of a model is never "
+            "run. Use a model that transformers itself knows."
+        ) from None
+
+
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model directory, made to agree with its generation config on how a completion ends.
 
     Converted models are seen whose tokenizer names the wrong end token, or none to pad with; the generation config,
     which `generate` stops by, is then believed. Padding may share the end token: TRL masks by position, not by value,
     so the end token is learnt all the same.
-    Raises: StageError if it has no chat template.
+    Raises: StageError if it has no chat template, or has to bring code along.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.chat_template is None:
+    with no_code_of(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if not tokenizer.chat_template:
         raise StageError(f"{folder}: the tokenizer has no chat template. Use an instruct model, or add one to it.")
     if (folder / "generation_config.json").is_file():
         ends = GenerationConfig.from_pretrained(folder).eos_token_id

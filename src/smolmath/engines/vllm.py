@@ -31,6 +31,7 @@ class VllmEngine(ChatReader):
             gpu_memory_utilization=hardware.gpu_memory,
             enforce_eager=on_cpu,  # compiling pays on a GPU; on a CPU it costs minutes
             disable_log_stats=True,
+            trust_remote_code=False,
         )
         self._names = itertools.count()
 

@@ -87,7 +87,7 @@ def read_retention(path: Path) -> dict[tuple[str, str, str], Retained]:
         except (ValidationError, UnicodeDecodeError, csv.Error) as error:
             why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise RetentionError(
-                f"{path}: no retention matrix ({why}). Write it again: dvc repro -s -f summarize"
+                f"{path}: no retention matrix ({why}). Remove it and run: dvc repro summarize"
             ) from None
     return {(row.model, row.dataset, row.measure): row for row in rows}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smolmath.errors import SmolmathError
+from smolmath.studies.wording import repro
 
 
 class ReportError(SmolmathError):
@@ -85,9 +86,14 @@ def _is_list_of(value: Any, numbers: tuple[str, ...]) -> bool:
     )
 
 
+def made_again(path: Path, stage: str) -> str:
+    """What to do about a broken out. Not `dvc repro -s -f`: that goes past the check of params.yaml's names."""
+    return f"Remove it and run: {repro(stage)}"
+
+
 def _evaluate_again(path: Path) -> str:
     """What to do about metrics/eval/MODEL/DATASET.json."""
-    return f"Write it again: dvc repro -s -f evaluate@{path.parent.name}-{path.stem}"
+    return made_again(path, f"evaluate@{path.parent.name}-{path.stem}")
 
 
 def _is_number(value: Any) -> bool:

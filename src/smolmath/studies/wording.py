@@ -1,6 +1,13 @@
 """Numbers as people read them, the same in a comparison, the report, a search and a model's card."""
 
+import shlex
+
 METHODS = {"grpo": "GRPO", "sft": "SFT"}
+
+
+def repro(stage: str) -> str:
+    """repro("train@sums") -> "dvc repro train@sums"; quoted for a shell, since a name may hold anything."""
+    return f"dvc repro {shlex.quote(stage)}"
 
 
 def is_clear(p: float) -> bool:

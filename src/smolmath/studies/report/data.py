@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smolmath.studies.results import ReportError, read_json
+from smolmath.studies.results import ReportError, made_again, read_json
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _revision(path: Path) -> str:
         return str(commit)
     files = manifest.get("files")
     if not isinstance(files, list):
-        raise ReportError(f"{path}: no list of files. Write it again: dvc repro -s -f fetch@{path.parent.name}")
+        raise ReportError(f"{path}: no list of files. {made_again(path, f'fetch@{path.parent.name}')}")
     hashes = sorted(str(file.get("sha256")) for file in files if isinstance(file, dict))
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
@@ -57,5 +57,5 @@ def _manifest(folder: Path, stage: str) -> dict[str, Any]:
     if manifest is None:
         return {"rows": None, "rejected_by_reason": {}}
     if not isinstance(manifest.get("rows"), dict) or not isinstance(manifest.get("rejected_by_reason"), dict):
-        raise ReportError(f"{path}: no counts of rows. Write it again: dvc repro -s -f {stage}@{folder.name}")
+        raise ReportError(f"{path}: no counts of rows. {made_again(path, f'{stage}@{folder.name}')}")
     return manifest

@@ -15,7 +15,7 @@ from smolmath.studies.report.findings import change, findings, score
 from smolmath.studies.report.panels import panels, smoothing_note
 from smolmath.studies.report.plots import Plot, draw_panel, draw_pass_at_k, draw_retention
 from smolmath.studies.results import Evaluation
-from smolmath.studies.wording import METHODS, duration, p_text, percent, signed
+from smolmath.studies.wording import METHODS, duration, p_text, percent, repro, signed
 
 TEMPLATE = "index.html.j2"
 # Journal keys with a column of their own or a table of their own; the rest of an entry's plain values are its notes.
@@ -83,6 +83,7 @@ def render(report: Report, retention: Plot | None, passes: list[Plot], curves: l
         machines=facts_by_value(report.stages, "machine"),
         packages=facts_by_value(report.stages, "packages"),
         notes=notes,
+        repro=repro,
         total_s=sum(stage.entry.get("seconds", 0) for stage in report.stages if stage.entry),
     )
 
@@ -138,11 +139,11 @@ def _phase_curves(report: Report, name: str) -> PhaseCurves:
     phase, curve = report.phases[name], report.curves[name]
     title = f"{name}: {METHODS[phase.method]} on {phase.dataset}, from {phase.init}"
     if curve is None:
-        return PhaseCurves(name, title, "", [], f"Not trained yet: run dvc repro train@{name}.")
+        return PhaseCurves(name, title, "", [], f"Not trained yet: run {repro(f'train@{name}')}.")
     drawn = [draw_panel(name, panel) for panel in panels(phase, curve, _validation_problems(report, name))]
     if not drawn:
         return PhaseCurves(
-            name, title, "", [], f"metrics/train/{name}.csv holds no steps: run dvc repro train@{name}."
+            name, title, "", [], f"metrics/train/{name}.csv holds no steps: run {repro(f'train@{name}')}."
         )
     return PhaseCurves(name, title, smoothing_note(len(curve.steps)), drawn, "")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import GenerationConfig
 
-from smolmath.engines.transformers import device_of, eos_ids, load_tokenizer
+from smolmath.engines.transformers import device_of, eos_ids, load_model, load_tokenizer
 from smolmath.errors import StageError
 from smolmath.params.core import listing, nearest
 from smolmath.params.phases import LoraParams
@@ -29,10 +29,7 @@ def load_for_training(folder: Path, hardware: HardwareParams, *, dtype: str = "f
     if hardware.threads:
         torch.set_num_threads(threads_of_each(hardware.threads))
     tokenizer = load_tokenizer(folder)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, attn_implementation=hardware.attention
-    )
-    return model, tokenizer
+    return load_model(folder, dtype=torch.float32, attn_implementation=hardware.attention), tokenizer
 
 
 def _refuse_missing_flash_attention(hardware: HardwareParams, dtype: str) -> None:

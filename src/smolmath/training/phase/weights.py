@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers import TrainerCallback
 
+from smolmath.engines.transformers import load_model
 from smolmath.running.launch.config import SHARDED
 from smolmath.training.phase.ranks import is_first
 
@@ -33,9 +34,8 @@ def save_weights(trainer: Any, folder: Path) -> None:
 def load_weights(init: Path, folder: Path) -> Any:
     """The model whose weights `save_weights` has put into `folder`, in fp32; of a LoRA: the adapter on `init`."""
     if not (folder / "adapter_config.json").is_file():
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    base = AutoModelForCausalLM.from_pretrained(init, dtype=torch.float32, use_safetensors=True)
-    return PeftModel.from_pretrained(base, folder)
+        return load_model(folder, dtype=torch.float32)
+    return PeftModel.from_pretrained(load_model(init, dtype=torch.float32), folder)
 
 
 class LastWeightsCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here

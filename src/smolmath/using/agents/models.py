@@ -91,7 +91,7 @@ class _Vllm(_PlainRoles, smolagents.VLLMModel):  # type: ignore[misc]
 
 def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion_tokens: int) -> smolagents.Model:
     import smolmath.kernels  # noqa: F401  # before torch
-    from smolmath.engines.transformers import device_of, load_tokenizer
+    from smolmath.engines.transformers import device_of, load_tokenizer, no_code_of
 
     if hardware.threads:
         import torch
@@ -99,12 +99,14 @@ def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion
         torch.set_num_threads(hardware.threads)
     device = device_of(hardware)
     tokenizer = load_tokenizer(model.folder)  # first: without a chat template nothing need be loaded
-    loaded = _Transformers(
-        model_id=str(model.folder),
-        device_map=device,
-        max_new_tokens=max_completion_tokens,
-        model_kwargs={"dtype": "float32" if device == "cpu" else model.dtype, "use_safetensors": True},
-    )
+    with no_code_of(model.folder):
+        loaded = _Transformers(
+            model_id=str(model.folder),
+            device_map=device,
+            trust_remote_code=False,
+            max_new_tokens=max_completion_tokens,
+            model_kwargs={"dtype": "float32" if device == "cpu" else model.dtype, "use_safetensors": True},
+        )
     loaded.tokenizer = tokenizer  # the same end tokens as everywhere in smolmath
     return loaded
 
@@ -126,6 +128,7 @@ def _by_vllm(model: FoundModel, hardware: HardwareParams) -> smolagents.Model:
         "gpu_memory_utilization": hardware.gpu_memory,
         "enforce_eager": on_cpu,
         "disable_log_stats": True,
+        "trust_remote_code": False,
     }
     return _Vllm(model_id=str(model.folder), model_kwargs=settings, use_tqdm=False)
 

@@ -8,6 +8,7 @@ import smolagents
 from smolagents.utils import AgentGenerationError
 
 from smolmath.using.agents.errors import AgentError
+from smolmath.using.agents.executor import CodeExecutor
 from smolmath.using.agents.models import describe
 from smolmath.using.agents.tool import MathReasonerTool
 from smolmath.using.solving.reasoner import Solution
@@ -44,15 +45,13 @@ def make_agent(
 ) -> smolagents.MultiStepAgent:
     """A silent smolagents agent: `tool` calls its tools by JSON, `code` by Python.
 
-    Code runs in this process, by smolagents' own interpreter: it imports a few harmless modules and sees no files, yet
-    is no sandbox, as smolagents says itself.
+    Code runs in this process, by smolagents' own interpreter (executor.py): it imports a few harmless modules, sees no
+    files and nothing of ours, yet is no sandbox, as smolagents says itself.
     """
     settings = {"tools": tools, "model": model, "max_steps": max_steps, "verbosity_level": smolagents.LogLevel.OFF}
     if kind == "tool":
         return smolagents.ToolCallingAgent(**settings)
-    # smolagents' limit of 30 seconds doesn't stop the code: it waits for its end and then throws the result away. A
-    # model on a CPU may need longer, and what runs in this thread can be stopped by Ctrl-C.
-    return smolagents.CodeAgent(**settings, executor_kwargs={"timeout_seconds": None})
+    return smolagents.CodeAgent(**settings, executor=CodeExecutor())
 
 
 def run_agent(

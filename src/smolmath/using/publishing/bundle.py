@@ -17,7 +17,9 @@ from smolmath.using.publishing.files import (
     check_has_adapter,
     checked_name,
     model_files,
+    no_link,
     parameters,
+    with_manifest,
 )
 from smolmath.using.publishing.origin import Origin, origin_of, sampling_of
 from smolmath.using.solving.models import FoundModel
@@ -66,12 +68,13 @@ def bundle(
         files = model_files(model.folder)
     own = model.folder / CARD
     if origin is None and own.is_file():  # of a folder that was exported, and perhaps edited
-        files[CARD] = own
+        files[CARD] = no_link(own)
         warnings = [f"the card is the folder's own {CARD}"]
     else:
         subject = _subject(model, origin, files, called=called, adapter_base=base, licence=licence)
         files[CARD] = model_card(subject, origin).encode()
         warnings = _warnings(subject, origin)
+    files = with_manifest(files)
     return Bundle({checked_name(name): files[name] for name in sorted(files)}, warnings)
 
 

@@ -1,6 +1,7 @@
 """The model card: README.md with the hub's metadata on top, made of what is recorded. One model, one card's bytes."""
 
 import io
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def model_card(subject: Subject, origin: Origin | None) -> str:
     )  # fmt: skip
     environment.filters |= {
         "md": escaped, "code": code, "fenced": fenced, "duration": duration, "percent": percent, "yaml": yaml_text,
-        "thousands": "{:,}".format, "public_path": public_path,
+        "thousands": "{:,}".format, "public_path": public_path, "shell": shlex.quote,
     }  # fmt: skip
     text = environment.get_template(TEMPLATE).render(
         subject=subject,

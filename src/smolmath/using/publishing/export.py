@@ -13,7 +13,7 @@ from pathlib import Path
 
 from smolmath.running.leftovers import remove
 from smolmath.running.lockfile import workspace_lock
-from smolmath.using.publishing.files import Files, PublishError, checked_name, may_be_ours
+from smolmath.using.publishing.files import MANIFEST, Files, PublishError, checked_name, listed_in, with_manifest
 
 CONVERTER = "convert_hf_to_gguf.py"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
@@ -51,15 +51,28 @@ def check_out(out: Path, *, force: bool) -> None:
             raise PublishError(f"{out} is a folder. Name a zip that is not there.")
         if out.exists() and not force:
             raise PublishError(f"{out} is there already. --force replaces it.")
+        if out.exists() and not _is_export(out):
+            raise PublishError(f"{out} is no earlier export. Name a zip that is not there.")
         return
     if out.exists() and not out.is_dir():
         raise PublishError(f"{out} is a file. Name a folder, or a zip (….zip).")
     inside = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    foreign = [name for name in inside if not may_be_ours(name) and not name.endswith(".gguf")]
-    if foreign:
-        raise PublishError(f"{out} holds other things ({', '.join(foreign[:3])}). Name another folder.")
+    manifest = out / MANIFEST
+    ours = listed_in(manifest.read_bytes()) if manifest.is_file() else set()
+    if foreign := [name for name in inside if name not in ours or (out / name).is_dir()]:
+        raise PublishError(
+            f"{out} holds other things ({', '.join(foreign[:3])}), which no export has written. Name another folder."
+        )
     if inside and not force:
         raise PublishError(f"{out} is not empty. --force replaces what an earlier export has left there.")
+
+
+def _is_export(archive: Path) -> bool:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return set(opened.namelist()) == listed_in(opened.read(MANIFEST))
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return False
 
 
 def find_converter(named: Path | None) -> Path:
@@ -105,7 +118,7 @@ def with_gguf(files: Files, name: str, converter: Path, beside: Path) -> Iterato
         if done.returncode or not out.is_file():
             words = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-3:]
             raise PublishError(f"{converter} failed (exit code {done.returncode}): {' / '.join(words)}")
-        yield {**files, out.name: out}
+        yield with_manifest({**files, out.name: out})
 
 
 def _write_folder(files: Files, part: Path) -> None:

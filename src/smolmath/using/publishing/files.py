@@ -1,6 +1,10 @@
-"""The files that a model is published as: those that plain transformers, peft and vLLM load, and no others."""
+"""The files that a model is published as: those that plain transformers, peft and vLLM load, and no others.
+
+By whole names and by what is in them, never by following a link: what lies in a model's folder may be anybody's.
+"""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
@@ -9,13 +13,19 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from smolmath.data.bases import WANTED
 from smolmath.errors import SmolmathError
 
 CARD = "README.md"
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+MANIFEST = "smolmath-files.json"  # what a push or an export has written, and may therefore remove
 WEIGHTS = ("config.json", "*.safetensors", "*.safetensors.index.json")  # what an adapter is published without
-LICENCES = ("LICENSE*", "NOTICE*")
+PUBLISHED = (
+    *WEIGHTS, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "smolmath.json",
+    *(f"{name}{suffix}" for name in ("LICENSE", "LICENCE", "NOTICE") for suffix in ("", ".txt", ".md")),
+)  # fmt: skip
+_TEXT = {"", ".txt", ".md", ".jinja"}
+_IN_DVCS_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 Files = dict[str, Path | bytes]  # path inside the repository -> where its bytes lie, or the bytes
 
@@ -29,7 +39,7 @@ def model_files(folder: Path) -> Files:
 
     Raises: PublishError if weights are missing or not whole.
     """
-    files = _matching(folder, (*WANTED, *LICENCES))
+    files = _matching(folder, PUBLISHED)
     _check_shards(folder, files)
     _check_weights(files)
     return files
@@ -44,15 +54,41 @@ def adapter_files(folder: Path, name: str, *, base: str, revision: str | None) -
     Raises: PublishError if the model was not trained with LoRA.
     """
     check_has_adapter(folder, name)
-    configured = json.loads((folder / "adapter" / ADAPTER[0]).read_text(encoding="utf-8"))
+    own = no_link(folder / "adapter")
+    configured = json.loads(no_link(own / ADAPTER[0]).read_text(encoding="utf-8"))
     configured |= {"base_model_name_or_path": base, "revision": revision}
-    files = {
-        file: path for file, path in _matching(folder, (*WANTED, *LICENCES)).items() if not _matches(file, WEIGHTS)
-    }
+    files = {file: path for file, path in _matching(folder, PUBLISHED).items() if not _matches(file, WEIGHTS)}
     files[ADAPTER[0]] = (json.dumps(configured, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    files[ADAPTER[1]] = folder / "adapter" / ADAPTER[1]
+    files[ADAPTER[1]] = no_link(own / ADAPTER[1])
     _check_weights(files)
     return files
+
+
+def with_manifest(files: Files) -> Files:
+    """The files, and one that lists them."""
+    listed = json.dumps({"files": sorted({*files, MANIFEST})}, indent=1) + "\n"
+    return {**files, MANIFEST: listed.encode()}
+
+
+def listed_in(manifest: bytes) -> set[str]:
+    """The names in a manifest; none if it is no manifest."""
+    try:
+        names = json.loads(manifest)["files"]
+    except (ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def no_link(path: Path) -> Path:
+    """The path, unless it is a link. Raises: PublishError then: it would publish a file of somewhere else.
+
+    DVC and the hub's client link into stores of theirs, which is as good as a file.
+    """
+    target = path.resolve()
+    of_hub = target.parent.name == "blobs" and target.parent.parent in path.absolute().parents
+    if path.is_symlink() and not (_IN_DVCS_CACHE.search(target.as_posix()) or of_hub):
+        raise PublishError(f"{path} is a link, and links are not published. Put the file itself there, or nothing.")
+    return path
 
 
 def check_has_adapter(folder: Path, name: str) -> None:
@@ -61,11 +97,6 @@ def check_has_adapter(folder: Path, name: str) -> None:
             f"{name} has no adapter: {folder / 'adapter'} is not there. Only a phase with `lora` in params.yaml has "
             "one; leave out --adapter-only to publish the whole model."
         )
-
-
-def may_be_ours(name: str) -> bool:
-    """Whether a file of this name may come from an earlier push or export."""
-    return _matches(name, (*WANTED, *ADAPTER, CARD, *LICENCES))
 
 
 def sizes(files: Mapping[str, Path | bytes]) -> dict[str, int]:
@@ -91,7 +122,23 @@ def checked_name(name: str) -> str:
 
 
 def _matching(folder: Path, patterns: Iterable[str]) -> Files:
-    return {path.name: path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()}
+    found: Files = {}
+    for path in (path for pattern in patterns for path in sorted(folder.glob(pattern))):
+        if no_link(path).is_file():
+            _check_kind(path)
+            found[path.name] = path
+    return found
+
+
+def _check_kind(path: Path) -> None:
+    """Raises: PublishError for a file that is not of the kind that its name says."""
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix in _TEXT:
+            path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise PublishError(f"{path} is no {path.suffix[1:] or 'text'} file ({error}). Mend or remove it.") from None
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 
 from smolmath.params.prompt import PromptParams
@@ -43,9 +44,9 @@ def snippets(
     return Snippets(
         transformers=_filled(f"import re\n{loaded}{PLAIN}", words),
         vllm_serve=(
-            f"vllm serve {adapter_base} --enable-lora --lora-modules {name}={called}"
+            shlex.join(["vllm", "serve", adapter_base, "--enable-lora", "--lora-modules", f"{name}={called}"])
             if adapter_base
-            else f"vllm serve {called}"
+            else shlex.join(["vllm", "serve", called])
         ),
         vllm_client=_filled(
             CLIENT,

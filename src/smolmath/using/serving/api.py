@@ -1,143 +1,153 @@
-"""transformers' OpenAI-compatible server, held to one model that answers as evaluation had it answer.
+"""An OpenAI-compatible server of one model, which answers as evaluation had it answer.
 
-Departures from `transformers serve models/x`, each because a client would be misled:
+Not transformers' own (`transformers serve`), whose parts would all have to be replaced: it reads prompts in the event
+loop, takes a chat template and a generation config from any request, seeds one generator for all requests, goes on
+for clients that have left, and ignores or fails on much of what a client may ask. Here OpenAI's own types say what is
+written, requests.py what is heard, and writing.py does the work.
 
-- The model is loaded as evaluation loads it (float32 on a processor, the same end tokens), goes by its phase's name,
-  and no request can load another one.
-- Temperature counts. The server samples only where the model's generation config says `do_sample`; here a request
-  without a temperature has 1.0, one with 0 is greedy, and no top_k or repetition penalty of a base model's applies.
+- The model is loaded as evaluation loads it, goes by its phase's name, and no request can load another one.
+- A request without a temperature has 1.0, one with 0 is greedy; no top_k or repetition penalty applies.
 - A chat without a system message gets the one of training, also for `base`, whose own template has none.
-- A prompt that the model can't read is refused (400) instead of filling the memory, `max_completion_tokens` is heard,
-  `n` above 1 is refused instead of ignored, and errors have OpenAI's form.
+- What can't be had is refused (400) instead of ignored, in OpenAI's form.
 """
 
-from typing import Any
+import asyncio
+import copy
+import json
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
 
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
-from jinja2 import TemplateError
-from transformers import GenerationConfig
-from transformers.cli.serving.chat_completion import ChatCompletionHandler
-from transformers.cli.serving.completion import CompletionHandler
-from transformers.cli.serving.model_manager import ModelManager
-from transformers.cli.serving.response import ResponseHandler
-from transformers.cli.serving.server import build_server
-from transformers.cli.serving.transcription import TranscriptionHandler
-from transformers.cli.serving.utils import GenerateManager, GenerationState
-from transformers.utils import logging
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
-from smolmath.engines.transformers import TransformersEngine, eos_ids
+from smolmath.engines.transformers import TransformersEngine
 from smolmath.prompts import with_default_system
+from smolmath.using.serving.replies import ChatReply, Reply, ResponseReply, TextReply
+from smolmath.using.serving.requests import ChatRequest, CompletionRequest, Refused, ResponseRequest
+from smolmath.using.serving.writing import Writer
 from smolmath.using.solving.models import FoundModel
 
-_NOT_FOR_ONE_MODEL = ("/load_model", "/reset", "/v1/audio/transcriptions")
+MOST_BYTES = 1 << 20  # of a request's body
+Result = TypeVar("Result")
+_CLIENT_LEFT = 499  # nginx's number, which nobody receives
 
 
 def model_server(model: FoundModel, engine: TransformersEngine) -> FastAPI:
     """The server's app: /v1/chat/completions, /v1/completions, /v1/responses, /v1/models, /health."""
-    logging.set_verbosity_error()  # it warns of every request that one came
-    tokenizer = engine.tokenizer
+    tokenizer = copy.deepcopy(engine.tokenizer)
     tokenizer.chat_template = with_default_system(tokenizer.chat_template, model.prompt.system)
-    engine.model.generation_config = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
-        eos_token_id=sorted(eos_ids(engine.model, tokenizer)),
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    models, generation = _OneModel(model.name, engine), _Generation(model.context)
-    app: FastAPI = build_server(
-        models,
-        _Chat(models, generation),
-        completion_handler=CompletionHandler(models, generation),
-        response_handler=ResponseHandler(models, generation),
-        transcription_handler=TranscriptionHandler(models, generation),
-        generation_state=generation,
-    )
-    app.router.routes[:] = [route for route in app.router.routes if _path(route) not in _NOT_FOR_ONE_MODEL]
+    writer = Writer(TransformersEngine(engine.model, tokenizer), model.context)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)  # FastAPI's pages load scripts from elsewhere
+    name = model.public_name
+    listed = {"id": name, "object": "model", "created": 0, "owned_by": "smolmath"}
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [listed]}
+
+    @app.get("/v1/models/{asked:path}")
+    async def retrieve(asked: str) -> dict[str, Any]:
+        if asked != name:
+            raise Refused(
+                f"model: {asked[:200]!r} is not here. The one that is served is {name!r}.",
+                status=404, param="model", code="model_not_found",
+            )  # fmt: skip
+        return listed
+
+    async def answered(request: Request, kind: type[Any], replies: type[Reply]) -> Response:
+        asked, prompt = await writer.read(await _body(request), kind, name)
+        reply = replies(writer, asked, prompt, name)
+        if asked.stream:
+            return _Stream(_with_errors(reply.events()), media_type="text/event-stream")
+        whole = await _unless_left(request.receive, reply.whole())
+        return Response(status_code=_CLIENT_LEFT) if whole is None else JSONResponse(whole)
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        return await answered(request, ChatRequest, ChatReply)
+
+    @app.post("/v1/completions")
+    async def complete(request: Request) -> Response:
+        return await answered(request, CompletionRequest, TextReply)
+
+    @app.post("/v1/responses")
+    async def respond(request: Request) -> Response:
+        return await answered(request, ResponseRequest, ResponseReply)
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> JSONResponse:
+        return JSONResponse(_in_openai_form(error), status_code=error.status)
 
     @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> JSONResponse:
-        return _error(error.status_code, error.detail)
+    async def no_such_page(request: Request, error: HTTPException) -> JSONResponse:
+        said = f"{request.method} {request.url.path[:200]}: {error.detail}."
+        return JSONResponse(_in_openai_form(Refused(said)), status_code=error.status_code)
 
-    @app.exception_handler(TemplateError)
-    async def unfit(request: Request, error: TemplateError) -> JSONResponse:
-        return _error(400, f"the messages don't fit the model's chat template: {error}")
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=_CLIENT_LEFT)
 
     return app
 
 
-def _error(status: int, message: str) -> JSONResponse:
-    """In OpenAI's form, which is the only one that its client shows to people."""
-    return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status_code=status)
+async def _body(request: Request) -> bytes:
+    """Raises: Refused if it is too large, or is said to be no JSON: what a page of another site may send unasked."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refused("the body must be sent as Content-Type: application/json.", status=415)
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise Refused(f"the body has more than {MOST_BYTES:,} bytes.", status=413)
+    return bytes(body)
 
 
-def _path(route: Any) -> str | None:
-    return getattr(route, "path", None)
+class _Stream(StreamingResponse):
+    """A stream that ends when its reader has left, also while it waits for its turn."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await _unless_left(receive, self.stream_response(send))
+        finally:
+            await self.body_iterator.aclose()  # type: ignore[attr-defined]  # it is an async generator
 
 
-class _OneModel(ModelManager):  # type: ignore[misc]  # transformers' classes are Any here
-    """The server's models: the one that is loaded, by its name."""
-
-    def __init__(self, name: str, engine: TransformersEngine) -> None:
-        self._name, self._engine = name, engine
-        super().__init__(force_model=name)
-
-    @staticmethod
-    def process_model_name(model_id: str) -> str:
-        return model_id  # no revision is added to it
-
-    def load_model_and_processor(self, model_id_and_revision: str, *_: Any, **__: Any) -> tuple[Any, Any]:
-        return self._engine.model, self._engine.tokenizer
-
-    def get_gen_models(self) -> list[dict[str, Any]]:
-        return [{"id": self._name, "object": "model", "created": 0, "owned_by": "smolmath"}]
+async def _with_errors(events: AsyncGenerator[str, None]) -> AsyncGenerator[str]:
+    """A stream whose error is told in it: its status has been sent."""
+    async with aclosing(events):
+        try:
+            async for event in events:
+                yield event
+        except Refused as error:
+            yield f"data: {json.dumps(_in_openai_form(error))}\n\n"
 
 
-class _Chat(ChatCompletionHandler):  # type: ignore[misc]
-    async def handle_request(self, body: dict[str, Any], request_id: str) -> Any:
-        messages = body.get("messages")
-        if not messages or not all(isinstance(message, dict) and "role" in message for message in messages):
-            raise HTTPException(422, "messages: a list of at least one {role, content}.")
-        if body.get("n") not in (None, 1):
-            raise HTTPException(422, "n: this server writes one completion a request. Ask several times.")
-        limit = body.pop("max_completion_tokens", None)
-        return await super().handle_request(body if limit is None else body | {"max_tokens": limit}, request_id)
+async def _unless_left(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """What comes of the work, or None if the client has left before: then it is cancelled."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return await working if working.done() else None
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait({working, leaving})
 
 
-class _Generation(GenerationState):  # type: ignore[misc]
-    def __init__(self, context: int) -> None:
-        super().__init__()
-        self._manager = _WithinContext(context)
-
-    def get_manager(self, model_id: str, use_cb: bool = False) -> "_WithinContext":
-        return self._manager
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
-class _WithinContext(GenerateManager):  # type: ignore[misc]
-    """Generates one request after the other, none beyond what the model can read."""
-
-    def __init__(self, context: int) -> None:
-        super().__init__()
-        self._context = context
-
-    def generate_streaming(
-        self, model: Any, processor: Any, inputs: Any, gen_config: Any, request_id: str, response_parser: Any = None
-    ) -> Any:
-        self._cut(inputs, gen_config)
-        return super().generate_streaming(model, processor, inputs, gen_config, request_id, response_parser)
-
-    async def generate_non_streaming(
-        self, model: Any, processor: Any, inputs: Any, gen_config: Any, request_id: str
-    ) -> Any:
-        self._cut(inputs, gen_config)
-        return await super().generate_non_streaming(model, processor, inputs, gen_config, request_id)
-
-    def _cut(self, inputs: Any, gen_config: Any) -> None:
-        prompt = inputs["input_ids"].shape[-1]
-        if prompt >= self._context:
-            raise HTTPException(
-                400, f"the prompt has {prompt:,} tokens; prompt and completion together may have {self._context:,}."
-            )
-        gen_config.max_new_tokens = min(gen_config.max_new_tokens or self._context, self._context - prompt)
+def _in_openai_form(error: Refused) -> dict[str, Any]:
+    """The only one whose message OpenAI's client shows to people."""
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}

@@ -4,6 +4,7 @@ Completions are shown as text whatever they hold: every piece of one is escaped 
 """
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -18,9 +19,18 @@ from smolmath.using.solving.reasoner import Reasoner
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 import gradio as gr
 from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _EXAMPLES = 4
 _MOST_SAMPLES = 16
+_MOST_BYTES = 1 << 20  # of what a browser sends
+_READ = re.compile(
+    r"/((assets|static|svelte)/.*|config|favicon\.ico|theme\.css|"
+    r"gradio_api/(queue/data|heartbeat/\w+|startup-events|info|app_id|theme\.css))?"
+)
+_SENT = {"/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/cancel", "/gradio_api/reset"}
 
 
 def page(reasoners: Sequence[Reasoner]) -> FastAPI:
@@ -70,10 +80,35 @@ def page(reasoners: Sequence[Reasoner]) -> FastAPI:
     theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
                            font_mono=["ui-monospace", "monospace"])  # fmt: skip
     app: FastAPI = gr.mount_gradio_app(
-        FastAPI(), blocks, path="/", footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False,
-        theme=theme, css_paths=[Path(__file__).with_name("page.css")],
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None), blocks, path="/", footer_links=[], run_history=False,
+        ssr_mode=False, pwa=False, mcp_server=False, theme=theme, css_paths=[Path(__file__).with_name("page.css")],
     )  # fmt: skip
+    app.add_middleware(_ThePageAlone)
     return app
+
+
+class _ThePageAlone:
+    """What this page's browser asks of gradio, and nothing else that gradio can do, as taking anybody's files."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refused := _refused(scope["method"], scope["path"], Headers(scope=scope))):
+            await PlainTextResponse(*refused)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _refused(method: str, path: str, headers: Headers) -> tuple[str, int] | None:
+    if not (path in _SENT if method == "POST" else method in ("GET", "HEAD") and _READ.fullmatch(path)):
+        return "not here", 404
+    if method != "POST":
+        return None
+    if "origin" in headers and headers["origin"].partition("://")[2] != headers.get("host"):
+        return "this page alone may ask", 403
+    length = headers.get("content-length", "")
+    return None if length.isdecimal() and int(length) <= _MOST_BYTES else ("too large, or of no said length", 413)
 
 
 class _Running:

@@ -21,7 +21,7 @@ def vllm_command(model: FoundModel, hardware: HardwareParams, host: str, port: i
     repetition penalty and top_k would apply to requests that name none. What was trained here carries its template.
     """
     command = [
-        *("vllm", "serve", str(model.folder), "--served-model-name", model.name),
+        *("vllm", "serve", str(model.folder), "--served-model-name", model.public_name),
         *("--host", host, "--port", str(port), "--dtype", model.dtype),
         *("--generation-config", "vllm", "--gpu-memory-utilization", str(hardware.gpu_memory)),
         *("--tensor-parallel-size", str(hardware.vllm_tensor_parallel)),

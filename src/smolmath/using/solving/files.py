@@ -84,6 +84,16 @@ def solution_row(asked: Question, solution: Solution, model: str, sampling: Samp
     return row | {"model": model, "sampling": asdict(sampling)}
 
 
+def json_line(row: Mapping[str, Any]) -> str:
+    """The row as JSON that can be encoded: in ASCII where a file's id or question holds half of a surrogate pair."""
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return json.dumps(row)
+    return line
+
+
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -95,7 +105,7 @@ def append_row(path: Path, row: Mapping[str, Any] | None) -> None:
     Args: row: None only looks whether the file can be written, and makes it.
     Raises: SaveError if it can't.
     """
-    line = b"" if row is None else json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    line = b"" if row is None else json_line(row).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+", buffering=0) as file:

@@ -1,6 +1,7 @@
 """A model by name: a phase of this project, a directory in Hugging Face layout, or an id on the hub."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,12 @@ class FoundModel:
     prompt: PromptParams  # what it was trained with, where it says so; else the project's
     dtype: str  # of its weights, as torch names it
     max_completion_tokens: int  # the project's limit in evaluation
+
+    @property
+    def public_name(self) -> str:
+        """Its name for others: of a path that begins outside the project, the last part."""
+        outside = self.name.startswith(("/", "~", ".."))
+        return self.folder.resolve().name if outside else self.name
 
     @cached_property
     def context(self) -> int:
@@ -53,7 +60,8 @@ def find_model(asked: str | None, params: Mapping[str, Any] | None = None) -> Fo
         folder = Path("models", name)
         if not has_weights(folder):
             stage = name if name == "base" else f"train@{name}"
-            raise ModelError(f"{name}: {folder} holds no weights. Run: dvc repro {stage} (or dvc pull {folder}).")
+            make, pull = shlex.join(["dvc", "repro", stage]), shlex.join(["dvc", "pull", str(folder)])
+            raise ModelError(f"{name}: {folder} holds no weights. Run: {make} (or {pull}).")
     elif _is_folder(path):
         folder = path
         if not has_weights(folder):

@@ -16,6 +16,8 @@ from smolmath.running.params import HardwareParams
 from smolmath.using.solving.models import FoundModel, ModelError, find_model
 from smolmath.using.solving.parts import split_parts
 
+MOST_SAMPLES = 1024  # of a question: they are drawn together
+
 
 class QuestionError(SmolmathError):
     """A question that can't be asked."""
@@ -85,13 +87,11 @@ class Reasoner:
             max_completion_tokens: evaluation's limit if not named.
             history: earlier messages of a conversation, without the system prompt.
             write: is given the completion piece by piece, as it comes; of a single sample only.
-        Raises: QuestionError if the question is empty, or with the completion doesn't fit the model.
+        Raises: QuestionError if the question is empty, or with the completion doesn't fit the model, or it can't be
+            drawn so.
         """
         check_question(question)
-        if samples > 1 and temperature == 0:
-            raise QuestionError(
-                "several samples of a greedy completion are all the same: set a temperature, e.g. 1.0."
-            )
+        check_drawing(samples=samples, temperature=temperature, seed=seed)
         wanted = max_completion_tokens or self.model.max_completion_tokens
         room = self.room(question, history)
         if room < 1:
@@ -134,6 +134,18 @@ class Reasoner:
             finished=shown.finish_reason == "stop",
             tokens=sum(one.tokens for one in completions),
         )
+
+
+def check_drawing(*, samples: int, temperature: float, seed: int) -> None:
+    """Raises: QuestionError if completions can't be drawn so: torch would fail, or take all memory."""
+    if samples > 1 and temperature == 0:
+        raise QuestionError("several samples of a greedy completion are all the same: set a temperature, e.g. 1.0.")
+    if not (temperature == 0 or 0.01 <= temperature <= 100):  # nan too
+        raise QuestionError(f"a temperature of {temperature:g}: it can be 0, which is greedy, or 0.01 to 100.")
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise QuestionError(f"{samples:,} samples: 1 to {MOST_SAMPLES:,} are drawn of a question.")
+    if not 0 <= seed < 2**63:
+        raise QuestionError(f"a seed of {str(seed)[:40]}: it can be 0 to 2**63 - 1.")
 
 
 def check_question(question: str) -> None:

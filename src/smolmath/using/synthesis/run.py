@@ -30,6 +30,7 @@ from smolmath.running.params import HardwareParams
 from smolmath.running.runs import held, main_workspace
 from smolmath.running.work import SYNTHESIS
 from smolmath.using.solving.models import FoundModel, find_model
+from smolmath.using.solving.reasoner import check_drawing
 from smolmath.using.synthesis.problems import Asked, SynthesisError, counts_in_words, problems_of
 from smolmath.using.synthesis.results import NAME, Drawn, completion_rows, write_result
 
@@ -77,6 +78,7 @@ def synthesize(wanted: Wanted) -> Summary:
     Raises: SynthesisError, ModelError, StageError and others for what a person can mend; without a single kept
     completion too, and then nothing is written.
     """
+    check_drawing(samples=wanted.samples, temperature=wanted.temperature, seed=wanted.seed)
     params = read_params()
     model = find_model(wanted.model, params)
     asked = problems_of(wanted.target, params, side=wanted.side, limit=wanted.limit, columns=wanted.columns)
