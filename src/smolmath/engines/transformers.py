@@ -11,6 +11,7 @@ from transformers.utils import logging as hf_logging
 
 from smolmath.engines import Completion, Sampling
 from smolmath.errors import StageError
+from smolmath.kernels import arithmetic
 from smolmath.prompts import Message
 from smolmath.running.params import HardwareParams
 
@@ -43,9 +44,7 @@ class TransformersEngine(ChatReader):
         if hardware.threads:
             torch.set_num_threads(hardware.threads)
         device = device_of(hardware)
-        # Processors compute bf16 and fp16 several times slower than fp32, in which the same weights are exact.
-        arithmetic = torch.float32 if device == "cpu" else getattr(torch, dtype)
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=arithmetic, use_safetensors=True)
+        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=arithmetic(dtype, device), use_safetensors=True)
         loaded.to(device).eval()
         return cls(loaded, load_tokenizer(model))
 

@@ -7,6 +7,7 @@ import torch
 
 from smolmath.engines.transformers import device_of
 from smolmath.errors import StageError
+from smolmath.kernels import arithmetic
 from smolmath.params.phases import GrpoPhase, Phase
 from smolmath.running.params import HardwareParams
 from smolmath.training.phase.ranks import processes
@@ -26,6 +27,7 @@ def shared_arguments(phase: Phase, *, seed: int, dtype: str, hardware: HardwareP
         )
     if device_of(hardware) == "cuda" and dtype == "bfloat16" and not torch.cuda.is_bf16_supported():
         raise StageError("model.dtype: this GPU has no bfloat16. Set it to float16 or float32.")
+    computed = arithmetic(dtype, device_of(hardware))
     sequences = phase.completions_per_step if isinstance(phase, GrpoPhase) else phase.examples_per_step
     if sequences % processes():
         raise StageError(
@@ -40,8 +42,8 @@ def shared_arguments(phase: Phase, *, seed: int, dtype: str, hardware: HardwareP
         "gradient_accumulation_steps": share // micro_batch,
         "seed": seed,
         "data_seed": seed,
-        "bf16": dtype == "bfloat16",
-        "fp16": dtype == "float16",
+        "bf16": computed == "bfloat16",
+        "fp16": computed == "float16",
         "use_cpu": device_of(hardware) == "cpu",
         "logging_steps": 1,
         "save_strategy": "steps",
