@@ -1,5 +1,6 @@
 """Which kernels a CPU computes by, and in which type."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from smolmath.errors import StageError
 from smolmath.kernels import BF16_UNITS, arithmetic
 from smolmath.training.phase.arguments import shared_arguments
 from smolmath.training.phase.models import load_for_training, lora_config
@@ -74,6 +76,15 @@ def test_training_on_a_cpu_asks_for_no_type_that_the_processor_lacks(tmp_path, p
     processor_with(*units)
     arguments = shared_arguments(GRPO, seed=1, dtype=dtype, hardware=HARDWARE, state=tmp_path)
     assert (arguments["bf16"], arguments["fp16"]) == (bf16, False)
+
+
+@pytest.mark.parametrize("optim", ["adamw_8bit", "paged_adamw_8bit", "adamw_bnb_8bit", "lion_8bit"])
+def test_an_optimiser_of_bitsandbytes_is_refused_by_its_name_where_that_is_missing(tmp_path, monkeypatch, optim):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else real(name))
+    phase = GRPO.model_copy(update={"grpo": GRPO.grpo | {"optim": optim}})
+    with pytest.raises(StageError, match=rf"grpo.optim: {optim} is bitsandbytes', which is not installed.*uv pip"):
+        shared_arguments(phase, seed=1, dtype="float32", hardware=HARDWARE, state=tmp_path)
 
 
 @pytest.mark.slow
