@@ -5,10 +5,10 @@ The out is the dataset's split, byte for byte, and pass_rates.parquet beside it.
 
 import shutil
 
-import smolmath.kernels  # noqa: F401  # before torch
 from smolmath.evaluation.difficulty import histogram, pass_rates
 from smolmath.evaluation.generation import generate_batches, problems_to_answer
 from smolmath.evaluation.several import engine_gpus, load_engines
+from smolmath.kernels import arithmetic  # before torch, which the engine imports
 from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import PASS_RATES, write_table
@@ -24,7 +24,8 @@ def main(name: Word, weights: Place, split: Place, out: Place) -> None:
         hardware = run.section("hardware", HardwareParams)
         prompt = run.section("prompt", PromptParams)
         problems = problems_to_answer(split, "train", sampling.problems)
-        engine = load_engines(weights, dtype=run.params["model"]["dtype"], hardware=hardware)
+        dtype = run.params["model"]["dtype"]
+        engine = load_engines(weights, dtype=dtype, hardware=hardware)
         batches = generate_batches(
             engine,
             problems,
@@ -40,7 +41,7 @@ def main(name: Word, weights: Place, split: Place, out: Place) -> None:
         shutil.copytree(split, folder)
         write_table(folder / "pass_rates.parquet", rates, PASS_RATES)
         made_by = {"engine": hardware.engine, "device": engine.device, "engines": hardware.engines}
-        run.facts |= {**made_by, "rated": len(rates)}
+        run.facts |= {**made_by, "arithmetic": arithmetic(dtype, engine.device), "rated": len(rates)}
         print(histogram(rates))
 
 

@@ -1,8 +1,8 @@
 """Stage generate: a model's completions for a dataset's test problems. Run alone: dvc repro generate@MODEL-DATASET."""
 
-import smolmath.kernels  # noqa: F401  # before torch
 from smolmath.evaluation.generation import generate_batches, problems_to_answer, read_completions
 from smolmath.evaluation.several import engine_gpus, load_engines
+from smolmath.kernels import arithmetic  # before torch, which the engine imports
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
 from smolmath.records import COMPLETIONS, write_table
@@ -15,7 +15,8 @@ def main(model: Word, dataset: Word, weights: Place, split: Place, out: Place) -
     with stage_run(f"generate@{model}-{dataset}", gpus=engine_gpus) as run:
         sampling = run.section("evaluate.sampling", SamplingParams)
         hardware = run.section("hardware", HardwareParams)
-        engine = load_engines(weights, dtype=run.params["model"]["dtype"], hardware=hardware)
+        dtype = run.params["model"]["dtype"]
+        engine = load_engines(weights, dtype=dtype, hardware=hardware)
         batches = generate_batches(
             engine,
             problems_to_answer(split, "test", sampling.problems),
@@ -28,7 +29,8 @@ def main(model: Word, dataset: Word, weights: Place, split: Place, out: Place) -
         rows = read_completions(batches)
         made_by = {"engine": hardware.engine, "device": engine.device}
         write_table(run.out(out), rows, COMPLETIONS.with_metadata({**COMPLETIONS.metadata, **made_by}))
-        run.facts |= {**made_by, "engines": hardware.engines, "completions": len(rows)}
+        computed = {"arithmetic": arithmetic(dtype, engine.device), "engines": hardware.engines}
+        run.facts |= {**made_by, **computed, "completions": len(rows)}
 
 
 if __name__ == "__main__":

@@ -293,3 +293,18 @@ def project(tmp_path: Path) -> Project:
     made = new_project(tmp_path / "project")
     made.params(make_tiny)
     return made
+
+
+@pytest.fixture
+def processor_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Makes this processor one that has the named units, as torch calls them, and no others."""
+    import torch
+
+    from smolmath.kernels import arithmetic
+
+    def has(*units: str) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(units, True))
+
+    arithmetic.cache_clear()
+    yield has
+    arithmetic.cache_clear()

@@ -66,7 +66,8 @@ def test_a_generation_that_was_killed_goes_on_and_ends_the_same(tmp_path, stop_a
     assert second.calls == 8 - 2 * (stop_after // 2)
 
 
-def test_on_a_cpu_a_model_of_half_precision_computes_in_fp32():
-    hardware = HARDWARE.model_copy(update={"device": "cpu", "engine": "transformers"})
-    engine = load_engine(ROOT / "bases" / "calc", dtype="bfloat16", hardware=hardware)
-    assert {str(weight.dtype) for weight in engine.model.parameters()} == {"torch.float32"}
+@pytest.mark.parametrize(("units", "computed"), [([], "float32"), (["avx512_bf16"], "bfloat16")])
+def test_on_a_cpu_a_model_of_half_precision_computes_in_it_where_the_processor_can(processor_with, units, computed):
+    processor_with(*units)
+    engine = load_engine(ROOT / "bases" / "calc", dtype="bfloat16", hardware=HARDWARE)
+    assert {str(weight.dtype) for weight in engine.model.parameters()} == {f"torch.{computed}"}

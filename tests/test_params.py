@@ -97,6 +97,13 @@ CASES = {
     "share above 1": ("phases.sums.grpo.top_p", 1.5, "phases.sums.grpo.top_p: 1.5 is not allowed: it should be less than or equal to 1."),
     "field that smolmath owns": (
         "phases.legs.sft.per_device_train_batch_size", 8, "smolmath owns this field. Set hardware.micro_batch"),
+    "completions pushed to the hub": (
+        "phases.sums.grpo.log_completions_hub_repo", "me/mine", "Set nothing: stages never push instead."),
+    "weights cast to bf16 for good": (
+        "phases.sums.grpo.use_transformers_continuous_batching", True, "smolmath owns this field. Set hardware.vllm"),
+    "the same by its old name": ("phases.sums.grpo.use_transformers_paged", True, "Set hardware.vllm instead."),
+    "settings of what is refused": (
+        "phases.sums.grpo.transformers_continuous_batching_config", {}, "smolmath owns this field. Set hardware.vllm"),
     "W&B project under the phase": ("phases.legs.sft.report_to", "wandb", "Set tracking.wandb instead."),
     "init of a wrong type": ("phases.legs.init", ["base"], "phases.legs.init:"),
     "method of a wrong type": ("phases.legs.method", ["sft"], "phases.legs.method: ['sft'] is no method."),

@@ -1,15 +1,17 @@
 """What a trainer is given, and what the curve says of it. Real TRL, on the shipped base."""
 
+import asyncio
 import csv
 import json
 from functools import partial
 
 import pytest
 
-from smolmath.params.phases import GrpoPhase, SftPhase
+from smolmath.errors import StageError
+from smolmath.params.phases import GrpoPhase, RewardParams, SftPhase
 from smolmath.params.prompt import PromptParams
 from smolmath.running.params import HardwareParams
-from smolmath.training.phase.curves import write_curve
+from smolmath.training.phase.curves import named, write_curve
 from tests.conftest import ROOT
 
 HARDWARE = HardwareParams(
@@ -87,6 +89,29 @@ def test_a_curve_has_one_row_per_step_and_named_parts(tmp_path):
             "objective": "1.25",
         },
     ]
+
+
+def test_what_vllm_sampled_beside_what_is_trained_stands_in_the_curve(tmp_path):
+    logged = {
+        "sampling/sampling_logp_difference/mean": 0.02,
+        "sampling/sampling_logp_difference/max": 0.75,
+        "sampling/importance_sampling_ratio/min": 0.0,
+        "sampling/importance_sampling_ratio/mean": 0.98,
+        "sampling/importance_sampling_ratio/max": 1.5,
+    }
+    columns = {
+        "sampling_difference": 0.02,
+        "sampling_difference_max": 0.75,
+        "sampling_ratio_min": 0.0,
+        "sampling_ratio": 0.98,
+        "sampling_ratio_max": 1.5,
+    }
+    row = {"step": 1, "loss": 0.5, **logged}
+    assert named(row) == {"step": 1, "loss": 0.5, **columns}  # what W&B is given
+    write_curve([row], tmp_path / "curve.csv")
+    with (tmp_path / "curve.csv").open() as file:
+        (read,) = csv.DictReader(file)
+    assert {name: float(read[name]) for name in columns} == columns
 
 
 @pytest.mark.slow
@@ -171,6 +196,70 @@ def test_a_completion_that_was_cut_is_told_to_the_rewards():
     scored = with_finished(reward, {2})
     assert scored.__name__ == "reward"
     assert scored(completion_ids=[[5, 2], [5, 5], []], prompts=[]) == [1.0, 0.0, 0.0]
+
+
+async def slow_to_answer(*, completions, finished=None, seconds=0.2, **columns):
+    """A reward that asks somebody else, and waits."""
+    await asyncio.sleep(seconds)
+    return [float(done) for done in finished] if finished else [1.0] * len(completions)
+
+
+async def asks_in_vain(**columns):
+    async with asyncio.timeout(0.01):
+        await asyncio.sleep(5)
+
+
+@pytest.mark.slow
+def test_a_reward_that_is_a_coroutine_stays_one_and_says_when_its_time_is_over():
+    from trl.trainer.utils import is_async_callable
+
+    from smolmath.training.grpo.trainer import with_finished
+
+    scored = with_finished(slow_to_answer, {2})
+    assert is_async_callable(scored)  # TRL awaits those of a step together
+    assert asyncio.run(scored(completion_ids=[[5, 2], [5, 5]], completions=["", ""])) == [1.0, 0.0]
+    with pytest.raises(StageError, match=r"reward asks_in_vain: no answer within its time.*return None"):
+        asyncio.run(with_finished(asks_in_vain, {2})(completion_ids=[[5, 2]], completions=[""]))
+
+
+@pytest.mark.slow
+def test_rewards_that_are_coroutines_are_awaited_together_where_no_trainer_does_it():
+    from smolmath.engines import Completion
+    from smolmath.engines.transformers import load_tokenizer
+    from smolmath.training.grpo.scoring import phase_scorer
+
+    mine = "tests.test_training:slow_to_answer"
+    rewards = {mine: RewardParams(weight=2.0, seconds=1.0), "soft_format": 1.0}
+    phase = GRPO.model_copy(update={"rewards": rewards})
+    score = phase_scorer(phase, PROMPT, load_tokenizer(ROOT / "bases" / "calc"))
+    one, two = score([SUMS[0], SUMS[1]], [Completion("1", "stop", 1), Completion("2", "length", 1)])
+    assert (one.total, two.total) == (2.0, 0.0)
+    assert one.parts == {mine: 1.0, "soft_format": 0.0}
+
+
+def test_the_colocated_engine_is_given_the_type_that_is_trained(monkeypatch):
+    from trl.generation import vllm_generation
+
+    from smolmath.training.grpo.trainer import engine_type
+
+    def engine(**settings):
+        return settings
+
+    monkeypatch.setattr(vllm_generation, "LLM", engine, raising=False)  # vLLM need not be installed
+    with engine_type("float16"):
+        assert vllm_generation.LLM(model="m") == {"model": "m", "dtype": "float16"}
+    assert vllm_generation.LLM is engine
+
+
+@pytest.mark.parametrize(("asked", "length"), [(None, 64 + 256), (400, 400)])
+def test_the_colocated_engine_lays_out_its_cache_for_what_the_phase_can_need(monkeypatch, asked, length):
+    from smolmath.training.grpo import trainer
+
+    monkeypatch.setattr(trainer, "require_vllm", lambda *_: None)
+    hardware = HARDWARE.model_copy(update={"vllm": "colocate", "vllm_max_length": asked})
+    assert trainer.vllm_arguments(hardware, GRPO)["vllm_max_model_length"] == length
+    with pytest.raises(StageError, match=r"vllm_max_length: 300 is shorter than .* \(320: max_prompt_tokens"):
+        trainer.vllm_arguments(hardware.model_copy(update={"vllm_max_length": 300}), GRPO)
 
 
 @pytest.mark.slow

@@ -121,6 +121,9 @@ def test_grpo_with_vllm_beside_it_learns_as_with_transformers(tmp_path, unpacked
         hardware = HARDWARE.model_copy(update={"vllm": mode, "vllm_memory": 0.1, "vllm_sleep": False})
         trainer, _ = grpo_trainer(tmp_path / mode, phase, hardware, problems=SUMS)
         assert trainer.use_vllm == (mode == "colocate")
+        if trainer.use_vllm:  # config.json says float32 here; a type of its own is the test below
+            engine = trainer.vllm_generation.llm.llm_engine.vllm_config.model_config
+            assert (str(engine.dtype), engine.max_model_len) == ("torch.float32", 64 + 64)
         trainer.train()
         rewarded = [row["reward"] for row in trainer.state.log_history if "reward" in row]
         assert len(rewarded) == 20
@@ -130,3 +133,15 @@ def test_grpo_with_vllm_beside_it_learns_as_with_transformers(tmp_path, unpacked
         first, last = sum(rewarded[:5]) / 5, sum(rewarded[-5:]) / 5
         assert last > first  # both learn
     assert abs(mean["off"] - mean["colocate"]) < 3 * (spread["off"] ** 2 + spread["colocate"] ** 2) ** 0.5
+
+
+def test_the_engine_computes_in_the_type_that_is_trained_whatever_config_json_says(tmp_path, unpacked_linears):
+    from trl.generation import vllm_generation
+
+    from smolmath.training.grpo.trainer import engine_type
+
+    with engine_type("bfloat16"):
+        engine = vllm_generation.LLM(
+            model=str(ROOT / "bases" / "calc"), enforce_eager=True, gpu_memory_utilization=0.1
+        )
+    assert str(engine.llm_engine.vllm_config.model_config.dtype) == "torch.bfloat16"

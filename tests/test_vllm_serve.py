@@ -53,7 +53,12 @@ def url(model):
     # The CPU build's `vllm` program looks for a package of another name than its own; this is what its `serve` runs.
     server_module = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
     eager = ["--enforce-eager"]  # compiling costs minutes on a CPU
-    weights = ["--weight-transfer-config", '{"backend": "nccl"}']  # as one that a training sends its weights to
+    weights = [
+        "--logprobs-mode",
+        "processed_logprobs",
+        "--weight-transfer-config",
+        '{"backend": "nccl"}',
+    ]  # as one that a training sends its weights to
     server = subprocess.Popen(
         [*server_module, *command[2:], *eager, *weights],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_SERVER_DEV_MODE": "1"},
@@ -100,9 +105,11 @@ def test_a_request_that_names_no_temperature_samples_at_one(model, url):
 def test_a_training_knows_its_server_from_another_models(model, url, tmp_path, monkeypatch):
     monkeypatch.setattr("smolmath.training.grpo.server.TIMEOUT_S", 120)  # beside other tests a CPU answers late
     address = url.removesuffix("/v1")
-    refuse_server(address, model.folder)
+    refuse_server(address, model.folder, "float32")
     other = shutil.copytree(model.folder, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
     with pytest.raises(StageError, match=r"another model than .*other: its num_hidden_layers is \d, not 2"):
-        refuse_server(address, other)
+        refuse_server(address, other, "float32")
+    with pytest.raises(StageError, match="computes in float32, and the training in bfloat16"):
+        refuse_server(address, model.folder, "bfloat16")

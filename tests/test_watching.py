@@ -38,6 +38,14 @@ def all_alerts(history, problems=None):
         ({"completions__mean_length": lambda s: 20.0 if s <= 12 else 200.0}, "completions grew from 20 to", 14),
         ({"completions__clipped_ratio": lambda s: 0.2 if s <= 12 else 0.9}, "54% of completions are cut off", None),
         ({"frac_reward_zero_std": lambda s: 0.5 if s <= 12 else 1.0}, "of groups have no spread", None),
+        (
+            {
+                "sampling__sampling_logp_difference__mean": lambda s: 0.02 if s <= 12 else 0.5,
+                "sampling__importance_sampling_ratio__mean": 0.6,
+            },
+            "differ by 0.12 on average, and the importance ratio is 0.6",
+            13,
+        ),
     ],
 )
 def test_an_alert_is_given_once_when_it_begins_to_hold(columns, words, step):
@@ -61,6 +69,7 @@ def test_a_healthy_run_gives_no_alert():
         entropy=lambda s: 0.5 - s / 400,
         completions__mean_length=lambda s: 20 + s / 10,
         completions__clipped_ratio=0.1,
+        sampling__sampling_logp_difference__mean=0.03,
         frac_reward_zero_std=0.4,
         reward=lambda s: s / 100,
         validation_accuracy=lambda s: 0.5 + s / 300,

@@ -33,8 +33,9 @@ export PATH=$PWD/.venv/bin:$PATH
 
 if ((me == trainers)); then
     until [[ -f models/base/config.json ]]; do sleep 5; done # the first machine makes it
+    dtype=$(awk '/^model:/ {inside = 1} inside && $1 == "dtype:" {print $2; exit}' params.yaml)
     # shellcheck disable=SC2086
-    VLLM_SERVER_DEV_MODE=1 vllm serve models/base --port 8000 \
+    VLLM_SERVER_DEV_MODE=1 vllm serve models/base --port 8000 --dtype "$dtype" --logprobs-mode processed_logprobs \
         --weight-transfer-config '{"backend": "nccl"}' ${VLLM_ARGUMENTS:-} &
     while [[ ! -f $over ]]; do
         kill -0 $! || { echo "error: vllm serve has ended" >&2; exit 1; }

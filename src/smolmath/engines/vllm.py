@@ -14,6 +14,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from smolmath.engines import Completion, Sampling
 from smolmath.engines.transformers import ChatReader, load_tokenizer
+from smolmath.kernels import arithmetic
 from smolmath.prompts import Message
 from smolmath.running.params import HardwareParams
 
@@ -26,7 +27,7 @@ class VllmEngine(ChatReader):
         on_cpu = current_platform.is_cpu()
         self.engine: Any = LLM(
             model=str(model),
-            dtype="float32" if on_cpu else dtype,  # the same weights, and bf16 is slow on most CPUs
+            dtype=arithmetic(dtype, "cpu" if on_cpu else "cuda"),
             tensor_parallel_size=1 if on_cpu else hardware.vllm_tensor_parallel,
             gpu_memory_utilization=hardware.gpu_memory,
             enforce_eager=on_cpu,  # compiling pays on a GPU; on a CPU it costs minutes

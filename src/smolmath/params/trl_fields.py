@@ -76,6 +76,10 @@ _RANGES = {
 _OWNED_PREFIXES = {
     "hub_": "nothing: stages never push",
     "push_to_hub": "nothing: stages never push",
+    "log_completions_hub_repo": "nothing: stages never push",
+    # TRL's continuous batching casts the trained weights to bf16, and they stay so: small steps would be lost.
+    "use_transformers_": "hardware.vllm",
+    "transformers_": "hardware.vllm",
     "vllm_": "hardware.vllm",
 }
 

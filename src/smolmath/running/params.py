@@ -15,6 +15,7 @@ class HardwareParams(Strict):
     vllm: Literal["off", "colocate", "server"]  # what generates in GRPO: transformers, vLLM beside it or elsewhere
     vllm_memory: float = Field(gt=0, le=1)  # colocate: vLLM's share of the GPU while training has the rest
     vllm_sleep: bool  # colocate: vLLM frees its memory while the step is trained
+    vllm_max_length: int | None = Field(ge=1, default=None)  # colocate: tokens of a prompt and its completion
     vllm_server: str | None  # server: address of a `vllm serve`, e.g. http://localhost:8000
     vllm_tensor_parallel: int = Field(ge=1)  # GPUs that one vLLM engine of ours spreads over
     accelerate: str | None  # a config file of accelerate: train in as many processes as it names; null: in one

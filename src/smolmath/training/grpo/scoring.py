@@ -1,6 +1,8 @@
 """A phase's rewards for completions that did not come from its trainer: preflight's and validation's."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from inspect import isawaitable
 from typing import Any
 
 from smolmath.engines import Completion
@@ -26,9 +28,16 @@ def phase_scorer(phase: GrpoPhase, prompt: PromptParams, tokenizer: Any) -> Scor
             "reasoning": [problem["reasoning"] for problem in problems],
             "finished": [completion.finish_reason == "stop" for completion in completions],
         }
-        return weighted([reward(**columns) for reward in rewards], list(phase.rewards), weights)
+        return weighted(asyncio.run(_values(rewards, columns)), list(phase.rewards), weights)
 
     return score
+
+
+async def _values(rewards: Sequence[Any], columns: Mapping[str, Any]) -> list[list[float | None]]:
+    """What each reward says; those that are `async def` at the same time, as in training."""
+    said = [reward(**columns) for reward in rewards]
+    waiting = iter(await asyncio.gather(*(value for value in said if isawaitable(value))))
+    return [next(waiting) if isawaitable(value) else value for value in said]
 
 
 def weighted(values: Sequence[Sequence[float | None]], names: Sequence[str], weights: Sequence[float]) -> list[Scored]:

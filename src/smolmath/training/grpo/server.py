@@ -13,7 +13,10 @@ from typing import Any
 from smolmath.errors import StageError
 
 TIMEOUT_S = 10.0
-START = 'VLLM_SERVER_DEV_MODE=1 vllm serve {model} --weight-transfer-config \'{{"backend": "nccl"}}\''
+START = (
+    "VLLM_SERVER_DEV_MODE=1 vllm serve {model} --dtype {dtype} --logprobs-mode processed_logprobs "
+    '--weight-transfer-config \'{{"backend": "nccl"}}\''
+)
 # What of a model's config its weights' shapes depend on.
 SHAPE = (
     "architectures",
@@ -28,23 +31,37 @@ SHAPE = (
 )
 
 
-def refuse_server(url: str, init: Path) -> None:
-    """Ask the server whether it can generate for a phase that starts from `init`.
+def refuse_server(url: str, init: Path, dtype: str) -> None:
+    """Ask the server whether it can generate for a phase that starts from `init` and computes in `dtype`.
 
-    Its weights may be any (the training sends its own before the first completion); their shapes and the tokenizer
-    must be the phase's.
+    Its weights may be any (the training sends its own before the first completion); their shapes and type and the
+    tokenizer must be the phase's.
 
-    Raises: StageError if it can't be reached, serves another model, or can't take weights.
+    Raises: StageError if it can't be reached, serves another model, can't take weights, or reports other
+        probabilities than it samples by.
     """
-    start = START.format(model=init)
+    start = START.format(model=init, dtype=dtype)
     served = _served(url, start)
     _refuse_other_model(url, served, init, start)
     info = _get(f"{url}/server_info?config_format=json", url, start)
     if info is None:
         raise StageError(f"hardware.vllm_server: the server at {url} takes no weights. Start it so: {start}")
-    if not info.get("vllm_config", {}).get("weight_transfer_config"):
+    config = info.get("vllm_config", {})
+    if not config.get("weight_transfer_config"):
         raise StageError(
             f"hardware.vllm_server: the server at {url} has no engine to take weights by. Start it so: {start}"
+        )
+    served_as = config.get("model_config", {})
+    # Raw ones are those before temperature and top_p: the correction for what vLLM computes otherwise would be wrong.
+    if (mode := served_as.get("logprobs_mode")) != "processed_logprobs":
+        raise StageError(
+            f"hardware.vllm_server: the server at {url} reports {mode}, not the probabilities that it samples by. "
+            f"Start it so: {start}"
+        )
+    if (theirs := str(served_as.get("dtype")).removeprefix("torch.")) != dtype:
+        raise StageError(
+            f"hardware.vllm_server: the server at {url} computes in {theirs}, and the training in {dtype} "
+            f"(model.dtype). Start it so: {start}"
         )
 
 

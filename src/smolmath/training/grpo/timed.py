@@ -4,9 +4,9 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from trl import GRPOTrainer
 
 from smolmath.training.grpo.sampler import EpochSampler
+from smolmath.training.grpo.trimmed import TrimmedTrainer
 from smolmath.training.phase.stopwatch import Stopwatch
 
 
@@ -19,7 +19,7 @@ class Scored(NamedTuple):
     rewards: Tensor  # (completions of all processes, functions), NaN where unscorable
 
 
-class TimedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
+class TimedTrainer(TrimmedTrainer):
     def __init__(self, *, stopwatch: Stopwatch, **keywords: Any) -> None:
         self.stopwatch = stopwatch
         self.scored: Scored | None = None

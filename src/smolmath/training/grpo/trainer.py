@@ -5,17 +5,21 @@ Advantage: each reward minus its group's mean, divided by the group's standard d
 (`beta` 0), token-level loss over the whole batch (`loss_type` dapo). Both can be set under `phases.<name>.grpo`.
 """
 
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from trl.generation import vllm_generation
+from trl.trainer.utils import is_async_callable
 
 from smolmath.engines import Completion, require_vllm
-from smolmath.engines.transformers import eos_ids
+from smolmath.engines.transformers import device_of, eos_ids
 from smolmath.errors import StageError
+from smolmath.kernels import arithmetic
 from smolmath.params.phases import GrpoPhase
 from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.running.params import HardwareParams
@@ -43,33 +47,49 @@ def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
             "one generation (prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
             "max_prompt_tokens."
         )
+    computed = arithmetic(context.dtype, device_of(hardware))
     if hardware.vllm_server is not None and is_first():
-        refuse_server(hardware.vllm_server, Path(context.model.name_or_path))
+        refuse_server(hardware.vllm_server, Path(context.model.name_or_path), computed)
     ends = eos_ids(context.model, context.tokenizer)
     trainer_class: type[TimedTrainer] = TimedTrainer
     grounding: dict[str, Any] = {}
     if phase.answer_grounding_weight:
         trainer_class = GroundedTrainer
         grounding = {"grounding_weight": phase.answer_grounding_weight, "tags": tags}
-    return trainer_class(
-        model=context.model,
-        reward_funcs=[with_finished(r, ends) for r in reward_functions(phase.reward_options, tags)],
-        args=GRPOConfig(
-            **settings,
-            **arguments,
-            **vllm_arguments(hardware),
-            steps_per_generation=steps * arguments["gradient_accumulation_steps"],
-            reward_weights=list(phase.reward_weights.values()),
-        ),
-        train_dataset=grpo_dataset(context.problems, context.prompt),
-        processing_class=context.tokenizer,
-        peft_config=context.peft_config,
-        stopwatch=context.stopwatch,
-        **grounding,
-    )
+    with engine_type(computed):
+        return trainer_class(
+            model=context.model,
+            reward_funcs=[with_finished(r, ends) for r in reward_functions(phase.reward_options, tags)],
+            args=GRPOConfig(
+                **settings,
+                **arguments,
+                **vllm_arguments(hardware, phase),
+                steps_per_generation=steps * arguments["gradient_accumulation_steps"],
+                reward_weights=list(phase.reward_weights.values()),
+            ),
+            train_dataset=grpo_dataset(context.problems, context.prompt),
+            processing_class=context.tokenizer,
+            peft_config=context.peft_config,
+            stopwatch=context.stopwatch,
+            **grounding,
+        )
 
 
-def vllm_arguments(hardware: HardwareParams) -> dict[str, Any]:
+@contextmanager
+def engine_type(dtype: str) -> Iterator[None]:
+    """What TRL's colocated vLLM computes in: TRL names no type, and vLLM would choose by the model's config.json."""
+    engine = getattr(vllm_generation, "LLM", None)  # None: vLLM is not installed
+    if engine is None:
+        yield
+        return
+    vllm_generation.LLM = partial(engine, dtype=dtype)
+    try:
+        yield
+    finally:
+        vllm_generation.LLM = engine
+
+
+def vllm_arguments(hardware: HardwareParams, phase: GrpoPhase) -> dict[str, Any]:
     """GRPOConfig's fields for `hardware.vllm`. Raises: StageError if vLLM is asked for and not installed."""
     if hardware.vllm == "off":
         return {}
@@ -81,9 +101,16 @@ def vllm_arguments(hardware: HardwareParams) -> dict[str, Any]:
         )
     if hardware.vllm == "server":
         return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": hardware.vllm_server}
+    longest = phase.max_prompt_tokens + max_completion_tokens(phase)
+    if hardware.vllm_max_length is not None and hardware.vllm_max_length < longest:
+        raise StageError(
+            f"hardware.vllm_max_length: {hardware.vllm_max_length} is shorter than a prompt and its completion may be "
+            f"({longest}: max_prompt_tokens and grpo.max_completion_length). Raise it, or set it to null."
+        )
     return {
         "use_vllm": True,
         "vllm_mode": "colocate",
+        "vllm_max_model_length": hardware.vllm_max_length or longest,
         "vllm_gpu_memory_utilization": hardware.vllm_memory,
         "vllm_enable_sleep_mode": hardware.vllm_sleep,
         "vllm_tensor_parallel_size": hardware.vllm_tensor_parallel,
@@ -117,14 +144,31 @@ class SampleCallback(TrainerCallback):  # type: ignore[misc]  # transformers is 
         self.samples.keep("train", state.global_step, rows)
 
 
-def with_finished(reward: Reward, ends: set[int]) -> Reward:
-    """The reward with a column `finished`: whether each completion ended by itself or was cut off."""
+def with_finished(reward: Reward, ends: set[int]) -> Callable[..., Any]:
+    """The reward with a column `finished`: whether each completion ended by itself or was cut off.
+
+    An `async def` stays one: TRL awaits all such rewards of a step at the same time.
+    """
+
+    def columns_of(ids_of_each: list[list[int]]) -> dict[str, Any]:
+        return {"finished": [done(ids, ends) for ids in ids_of_each], "completion_ids": ids_of_each}
 
     @wraps(reward)
     def scored(*, completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
-        return reward(finished=[done(ids, ends) for ids in completion_ids], completion_ids=completion_ids, **columns)
+        return reward(**columns_of(completion_ids), **columns)
 
-    return scored
+    @wraps(reward)
+    async def awaited(*, completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
+        waiting: Any = reward(**columns_of(completion_ids), **columns)
+        try:
+            return list(await waiting)
+        except TimeoutError as error:
+            raise StageError(
+                f"reward {reward.__name__}: no answer within its time ({str(error) or 'TimeoutError'}). Catch "
+                "it there and return None for what could not be scored, or give it more time."
+            ) from error
+
+    return awaited if is_async_callable(reward) else scored
 
 
 def done(ids: Sequence[int], ends: set[int]) -> bool:

@@ -15,6 +15,9 @@ CLIPPED_SHARE = 0.5
 ZERO_SPREAD = 0.8
 LENGTH_FACTOR = 3.0  # of the first steps' mean length
 ENTROPY_FACTOR = 0.1  # of the first steps' mean entropy
+MISMATCH = (
+    0.1  # nats a token between the engine that samples and the training: rounding in bf16 makes a few hundredths
+)
 
 
 def new_alerts(rows: Rows, validation_problems: int | None = None) -> list[str]:
@@ -78,6 +81,18 @@ def _zero_spread(rows: Rows, _: int | None) -> str | None:
     )
 
 
+def _mismatch(rows: Rows, _: int | None) -> str | None:
+    now = _recent(rows, "sampling/sampling_logp_difference/mean")
+    if now is None or now <= MISMATCH:
+        return None
+    ratio = _recent(rows, "sampling/importance_sampling_ratio/mean")
+    return (
+        f"what vLLM samples is not what is trained: the log-probabilities of one token differ by {now:.2g} on average"
+        f"{f', and the importance ratio is {ratio:.2g}' if ratio is not None else ''}. Compare the types "
+        "(model.dtype), start a server with --logprobs-mode processed_logprobs, or set hardware.vllm to off."
+    )
+
+
 def _reward_without_accuracy(rows: Rows, problems: int | None) -> str | None:
     validated = [
         (i, row) for i, row in enumerate(rows) if "validation_accuracy" in row and row.get("reward") is not None
@@ -106,5 +121,6 @@ _CHECKS: tuple[Callable[[Rows, int | None], str | None], ...] = (
     _length,
     _clipped,
     _zero_spread,
+    _mismatch,
     _reward_without_accuracy,
 )

@@ -1,5 +1,6 @@
 """From a phase's params and the hardware to the arguments of TRL's trainers."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,16 @@ import torch
 
 from smolmath.engines.transformers import device_of
 from smolmath.errors import StageError
+from smolmath.kernels import arithmetic
 from smolmath.params.phases import GrpoPhase, Phase
 from smolmath.running.params import HardwareParams
 from smolmath.training.phase.ranks import processes
+
+BITSANDBYTES = (  # optimisers that transformers takes from there
+    *("adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "lion_8bit", "lion_32bit"),
+    *("paged_lion_8bit", "paged_lion_32bit", "ademamix", "ademamix_8bit", "paged_ademamix_8bit"),
+    *("paged_ademamix_32bit", "rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit"),
+)
 
 
 def shared_arguments(phase: Phase, *, seed: int, dtype: str, hardware: HardwareParams, state: Path) -> dict[str, Any]:
@@ -26,6 +34,13 @@ def shared_arguments(phase: Phase, *, seed: int, dtype: str, hardware: HardwareP
         )
     if device_of(hardware) == "cuda" and dtype == "bfloat16" and not torch.cuda.is_bf16_supported():
         raise StageError("model.dtype: this GPU has no bfloat16. Set it to float16 or float32.")
+    optim = str(phase.settings.get("optim", ""))
+    if optim in BITSANDBYTES and importlib.util.find_spec("bitsandbytes") is None:
+        raise StageError(
+            f"{phase.method}.optim: {optim} is bitsandbytes', which is not installed; no lock has it. Install it "
+            "(`.venv/bin/uv pip install bitsandbytes`), or set adamw_torch_fused."
+        )
+    computed = arithmetic(dtype, device_of(hardware))
     sequences = phase.completions_per_step if isinstance(phase, GrpoPhase) else phase.examples_per_step
     if sequences % processes():
         raise StageError(
@@ -40,8 +55,8 @@ def shared_arguments(phase: Phase, *, seed: int, dtype: str, hardware: HardwareP
         "gradient_accumulation_steps": share // micro_batch,
         "seed": seed,
         "data_seed": seed,
-        "bf16": dtype == "bfloat16",
-        "fp16": dtype == "float16",
+        "bf16": computed == "bfloat16",
+        "fp16": computed == "float16",
         "use_cpu": device_of(hardware) == "cpu",
         "logging_steps": 1,
         "save_strategy": "steps",

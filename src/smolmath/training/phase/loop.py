@@ -11,6 +11,7 @@ from transformers import PrinterCallback, TrainerState
 
 from smolmath.engines.transformers import device_of
 from smolmath.errors import StageError
+from smolmath.kernels import arithmetic
 from smolmath.params.phases import GrpoPhase, Phase, load_phase_params
 from smolmath.params.prompt import PromptParams
 from smolmath.running.launch.config import checked_config
@@ -139,6 +140,7 @@ def train_phase(
             "resumed_from_step": done,
             "train_problems": len(trainer.train_dataset),
             **watch.facts(),
+            "arithmetic": arithmetic(context.dtype, device_of(hardware)),
             "effective": effective_settings(trainer.args),
         }
         if tracker:
@@ -152,7 +154,7 @@ def _context(
     """The model, its problems, and all else that the trainer and its callbacks share."""
     prompt, hardware = run.section("prompt", PromptParams), run.section("hardware", HardwareParams)
     dtype, printed = run.params["model"]["dtype"], run.section("tracking", TrackingParams).print_completions
-    model, tokenizer = load_for_training(init, hardware, dtype=dtype)
+    model, tokenizer = load_for_training(init, hardware, dtype=dtype, frozen=phase.lora is not None)
 
     def show(kind: str, step: int, rows: list[dict[str, Any]]) -> None:
         if rows[:printed]:

@@ -10,6 +10,7 @@ from transformers import GenerationConfig
 
 from smolmath.engines.transformers import device_of, eos_ids, load_model, load_tokenizer
 from smolmath.errors import StageError
+from smolmath.kernels import arithmetic
 from smolmath.params.core import listing, nearest
 from smolmath.params.phases import LoraParams
 from smolmath.params.prompt import PromptParams
@@ -18,8 +19,13 @@ from smolmath.running.params import HardwareParams
 from smolmath.training.phase.ranks import threads_of_each
 
 
-def load_for_training(folder: Path, hardware: HardwareParams, *, dtype: str = "float32") -> tuple[Any, Any]:
-    """(model, tokenizer). The weights are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16.
+def load_for_training(
+    folder: Path, hardware: HardwareParams, *, dtype: str = "float32", frozen: bool = False
+) -> tuple[Any, Any]:
+    """(model, tokenizer). Weights that are trained are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16.
+
+    Frozen ones, beside a LoRA, are loaded in the type that products are computed in: autocast would convert all of
+    them for every token. Not where vLLM generates: TRL adds the adapter to them and takes it out, which rounds.
 
     Args: dtype: model.dtype, in which the training computes; not every hardware.attention knows fp32.
     Raises: StageError if hardware.attention cannot run here.
@@ -29,7 +35,8 @@ def load_for_training(folder: Path, hardware: HardwareParams, *, dtype: str = "f
     if hardware.threads:
         torch.set_num_threads(threads_of_each(hardware.threads))
     tokenizer = load_tokenizer(folder)
-    return load_model(folder, dtype=torch.float32, attn_implementation=hardware.attention), tokenizer
+    held = arithmetic(dtype, device_of(hardware)) if frozen and hardware.vllm == "off" else "float32"
+    return load_model(folder, dtype=held, attn_implementation=hardware.attention), tokenizer
 
 
 def _refuse_missing_flash_attention(hardware: HardwareParams, dtype: str) -> None:

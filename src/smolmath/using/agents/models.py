@@ -90,8 +90,8 @@ class _Vllm(_PlainRoles, smolagents.VLLMModel):  # type: ignore[misc]
 
 
 def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion_tokens: int) -> smolagents.Model:
-    import smolmath.kernels  # noqa: F401  # before torch
     from smolmath.engines.transformers import device_of, load_tokenizer, no_code_of
+    from smolmath.kernels import arithmetic  # before torch
 
     if hardware.threads:
         import torch
@@ -105,7 +105,7 @@ def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion
             device_map=device,
             trust_remote_code=False,
             max_new_tokens=max_completion_tokens,
-            model_kwargs={"dtype": "float32" if device == "cpu" else model.dtype, "use_safetensors": True},
+            model_kwargs={"dtype": arithmetic(model.dtype, device), "use_safetensors": True},
         )
     loaded.tokenizer = tokenizer  # the same end tokens as everywhere in smolmath
     return loaded
@@ -114,6 +114,8 @@ def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion
 def _by_vllm(model: FoundModel, hardware: HardwareParams) -> smolagents.Model:
     require_vllm("hardware.engine", "transformers")
     from vllm.platforms import current_platform
+
+    from smolmath.kernels import arithmetic
 
     if importlib.util.find_spec("vllm.transformers_utils.tokenizer") is None:
         # smolagents 1.26 imports `get_tokenizer` from a module that vLLM 0.31 no longer has.
@@ -124,7 +126,7 @@ def _by_vllm(model: FoundModel, hardware: HardwareParams) -> smolagents.Model:
         sys.modules[moved.__name__] = moved
     on_cpu = current_platform.is_cpu()
     settings = {
-        "dtype": "float32" if on_cpu else model.dtype,
+        "dtype": arithmetic(model.dtype, "cpu" if on_cpu else "cuda"),
         "gpu_memory_utilization": hardware.gpu_memory,
         "enforce_eager": on_cpu,
         "disable_log_stats": True,
