@@ -5,6 +5,7 @@ Run alone: dvc repro summarize.
 
 import json
 
+from smolmath.evaluation.metrics import averaged
 from smolmath.evaluation.retention import retention, write_retention
 from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.params.evaluate import EvaluateParams
@@ -19,16 +20,19 @@ def main(metrics: Place, verdicts: Place, summary: Place, retained: Place) -> No
     with stage_run("summarize") as run:
         # Only what the recipe names: leftovers of another recipe never count.
         evaluate = run.section("evaluate", EvaluateParams)
-        shown = {
+        found = {
             model: {
-                dataset: {
-                    name: value
-                    for name, value in json.loads((metrics / model / f"{dataset}.json").read_text()).items()
-                    if name in SHOWN
-                }
-                for dataset in evaluate.datasets
+                dataset: json.loads((metrics / model / f"{dataset}.json").read_text()) for dataset in evaluate.datasets
             }
             for model in evaluate.models
+        }
+        shown = {
+            model: {
+                dataset: {name: value for name, value in values.items() if name in SHOWN}
+                for dataset, values in of_datasets.items()
+            }
+            | averaged(of_datasets)
+            for model, of_datasets in found.items()
         }
         run.out(summary).write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
         cells = retention(

@@ -35,7 +35,7 @@ DVC_YAML = {
             "matrix": {"model": "${evaluate.models}", "dataset": "${evaluate.datasets}"},
             "cmd": "true",
             "params": ["evaluate.sampling", "model.dtype", "prompt"],
-            "deps": ["data/split/${item.dataset}"],
+            "deps": ["data/split/${item.dataset}", "data/sampling/${item.dataset}.json"],
             "outs": ["results/completions/${item.model}/${item.dataset}.parquet"],
         },
         "evaluate": {
@@ -44,6 +44,7 @@ DVC_YAML = {
             "deps": ["results/completions/${item.model}/${item.dataset}.parquet", "src/smolmath/answers"],
             "outs": ["results/verdicts/${item.model}/${item.dataset}.parquet"],
         },
+        "check": {"cmd": "true", "outs": ["data/sampling"]},
         "split": {"foreach": "${datasets}", "do": {"cmd": "true", "outs": ["data/split/${key}"]}},
     }
 }
@@ -88,7 +89,10 @@ class Repository(Project):
 
     def results(self, *, right, problems=N, engine="transformers"):
         """`right`: (model, dataset) -> how many of the first problems are right; every sampled one likewise."""
+        evaluate = YAML(typ="safe").load(self.folder / "params.yaml")["evaluate"]
         for dataset in PARAMS["datasets"]:
+            own = evaluate.get("per_dataset", {}).get(dataset, {})
+            self.write(f"data/sampling/{dataset}.json", json.dumps(own, sort_keys=True) + "\n")
             rows = [
                 {"id": f"{dataset}{i:02d}", "dataset": dataset, "question": f"What is {i} + 0?", "reference_answer": str(i),
                  "raw_file": "f", "raw_row": i}
@@ -402,6 +406,7 @@ def change(repository, change_params, message, **results):
         (lambda p: p["prompt"].update(system="Hurry."), r"base on sums: the prompts differ \(prompt.system: 'Think.' and 'Hurry.'\)"),
         (lambda p: p["evaluate"]["sampling"].update(temperature=0.7), r"the sampling differs .*temperature: 1.0 and 0.7"),
         (lambda p: p["evaluate"]["sampling"].update(max_completion_tokens=5), r"max_completion_tokens: 9 and 5"),
+        (lambda p: p["evaluate"].update(per_dataset={"sums": {"shots": 4}}), r"on sums: the sampling differs .*shots: 0 and 4"),
     ],
 )  # fmt: skip
 def test_other_prompts_and_other_sampling_are_refused(repository, edit, message):

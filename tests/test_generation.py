@@ -3,9 +3,13 @@
 import pytest
 
 from smolmath.engines import Completion, load_engine
-from smolmath.evaluation.generation import generate_batches, read_completions
+from smolmath.errors import StageError
+from smolmath.evaluation.generation import generate_batches, read_completions, worked_examples
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
+from smolmath.prompts import chat_prompt
+from smolmath.records import PROBLEMS as PROBLEM_SCHEMA
+from smolmath.records import write_table
 from tests.conftest import ROOT
 from tests.test_training import HARDWARE
 
@@ -53,6 +57,27 @@ def test_batches_hold_prompts_of_like_length_and_have_seeds_of_their_own(tmp_pat
     seeds = {row["problem_id"]: int(row["completion"].split("/")[2]) for row in rows if row["sample"] == 1}
     by_length = sorted(PROBLEMS, key=lambda p: (len(p["question"]), p["id"]))
     assert [seeds[p["id"]] for p in by_length] == [5, 5, 5, 6, 6, 6, 7, 7, 7, 8]
+
+
+def test_worked_examples_stand_before_each_question_in_the_asked_format(tmp_path):
+    rows = [
+        {"id": f"{9 - n:016x}", "dataset": "d", "question": f"What is {n}+1?", "reference_answer": str(n + 1),
+         "reasoning": f"{n}+1={n + 1}" if n != 3 else None, "source": None, "raw_file": "f", "raw_row": n}
+        for n in range(6)
+    ]  # fmt: skip
+    write_table(tmp_path / "train.parquet", rows, PROBLEM_SCHEMA)
+    examples = worked_examples(tmp_path, 2, PROMPT)
+    solved = "<reasoning>\n{}\n</reasoning>\n<answer>\n{}\n</answer>"
+    assert chat_prompt("And 8+1?", PROMPT, examples) == [
+        {"role": "user", "content": "What is 5+1?"},
+        {"role": "assistant", "content": solved.format("5+1=6", 6)},
+        {"role": "user", "content": "What is 4+1?"},
+        {"role": "assistant", "content": solved.format("4+1=5", 5)},
+        {"role": "user", "content": "And 8+1?"},
+    ]
+    with pytest.raises(StageError, match=r"has 5 problems with a worked solution, and `shots` asks for 6"):
+        worked_examples(tmp_path, 6, PROMPT)
+    assert worked_examples(tmp_path / "nowhere", 0, PROMPT) == []
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 2, 5])

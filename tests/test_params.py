@@ -71,6 +71,11 @@ CASES = {
         "phases.sums.pass_rate", [0.1, 0.9], "phases.sums.pass_rate: the problems of dataset 'sums' have no pass rates"),
     "protected dataset": ("process.contamination.dataset", "sum", "process.contamination.dataset: 'sum' is no dataset. Did you mean 'sums'?"),
     "rated by a model that is unknown": ("difficulty.rated", RATED | {"model": "sum"}, "difficulty.rated.model: 'sum' is no phase. Did you mean 'sums'?"),
+    "sampling of an unknown dataset": (
+        "evaluate.per_dataset", {"leg": {"samples": 1}}, "per_dataset.leg: not among evaluate.datasets (legs, sums). Did you mean 'legs'?"),
+    "unknown key of a dataset's sampling": (
+        "evaluate.per_dataset", {"legs": {"sample": 1}}, "per_dataset.legs.sample: not a key of `sampling`. Did you mean 'samples'?"),
+    "impossible sampling of a dataset": ("evaluate.per_dataset", {"legs": {"temperature": 0}}, "temperature"),
     "test-only dataset of a phase": ("datasets.sums.use", "test", "phases.sums.dataset: dataset 'sums' is there to be tested on"),
     "rated dataset": ("difficulty.rated", RATED | {"dataset": "sum"}, "difficulty.rated.dataset: 'sum' is no dataset. Did you mean 'sums'?"),
     "rating called as a dataset": ("difficulty.sums", RATED, "difficulty.sums: a dataset has this name"),

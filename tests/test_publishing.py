@@ -138,6 +138,7 @@ def workspace(tmp_path, monkeypatch, lora_phase):
         "phases": {"sums": DEMO["phases"]["sums"] | {"lora": LORA}},
     }  # fmt: skip
     write_params(params)
+    shutil.copyfile(ROOT / "dvc.yaml", "dvc.yaml")
     for path, text in {
         "data/checked.txt": "checked", "src/hub.py": "", "stages/train.py": "",
         "data/raw/sums/manifest.json": json.dumps({"revision": "f" * 40, "files": []}),

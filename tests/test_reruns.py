@@ -60,7 +60,8 @@ MODULES = {
     "GRPO alone": ("training/grpo/", "train@sums"),
     "rewards, which evaluation shows too": ("rewards/grpo/", "check train@sums evaluate@*"),
     "SFT alone": ("training/sft/ rewards/sft/", "train@legs"),
-    "metrics": ("evaluation/judging.py evaluation/metrics.py evaluation/voting.py", "evaluate@*"),
+    "judging": ("evaluation/judging.py evaluation/voting.py", "evaluate@*"),
+    "metrics": ("evaluation/metrics.py", "evaluate@* summarize"),
     "statistics": ("evaluation/uncertainty.py evaluation/verdicts.py", "evaluate@* summarize"),
     "what each phase keeps": ("evaluation/paired.py evaluation/retention.py", "summarize"),
     "params of no stage": ("params/__init__.py params/core.py params/difficulty.py params/trl_fields.py", "check"),
@@ -233,6 +234,11 @@ def stand_in(folder, ran):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix:
                 path.write_text(told)
+            elif path.name == "sampling":
+                path.mkdir()
+                for dataset in params["evaluate"]["datasets"]:
+                    own = params["evaluate"].get("per_dataset", {}).get(dataset)
+                    (path / f"{dataset}.json").write_text(json.dumps(own))
             else:
                 path.mkdir()
                 (path / "tokenizer.json").write_text(told)
@@ -337,3 +343,17 @@ def test_another_value_runs_its_stages_and_what_reads_their_outs(project, name):
     else:
         assert set(project.changed()) == direct
         project.write("params.yaml", text)
+
+
+@pytest.mark.slow
+def test_what_one_dataset_has_otherwise_answers_that_one_again(project):
+    """It goes through a file that `check` writes, so that no other dataset's stages depend on it."""
+    own = {"samples": 1, "max_completion_tokens": 20, "system": "Count."}
+    text = project.read("params.yaml")
+    project.params(lambda params: params["evaluate"].update(per_dataset={"legs": own}))
+    legs = {f"{stage}@{model}-legs" for stage in ("generate", "evaluate") for model in ("base", "sums")}
+    assert (
+        {"check", "generate@base-legs", "generate@sums-legs"} <= set(project.repro()) <= legs | {"check", "summarize"}
+    )
+    project.write("params.yaml", text)
+    project.repro()

@@ -20,6 +20,7 @@ from smolmath.evaluation.uncertainty import (
     problems_needed,
     quantile_95,
     share,
+    suite_average,
     wilson,
 )
 
@@ -104,6 +105,28 @@ def test_the_95_percent_quantile_lies_within_its_interval_which_holds_the_true_o
 def test_wilsons_interval_holds_the_true_accuracy_as_often_as_it_says(p, n):
     right = np.random.default_rng(10).binomial(n, p, SIMULATED)
     covered = sum(low <= p <= high for low, high in (wilson(int(r), n) for r in right))
+    assert 0.93 <= covered / SIMULATED <= 0.97
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(0.75, 256), (0.5, 256)],
+        [(0.62, 1319), (0.31, 500), (0.05, 30), (0.12, 40)],  # GSM8K, MATH-500, AIME, AMC
+        [(0.97, 300), (0.99, 200), (0.9, 60)],
+    ],
+)
+def test_the_interval_of_a_suites_average_holds_the_true_one_as_often_as_it_says(parts):
+    """Benchmarks of other sizes and accuracies, some near 0 and 1."""
+    generator = np.random.default_rng(13)
+    truth = np.mean([p for p, _ in parts])
+    right = [generator.binomial(n, p, SIMULATED) for p, n in parts]
+    covered = 0
+    for draw in zip(*right, strict=True):
+        average = suite_average(
+            [share([True] * int(r) + [False] * (n - int(r))) for r, (_, n) in zip(draw, parts, strict=True)]
+        )
+        covered += average.low <= truth <= average.high
     assert 0.93 <= covered / SIMULATED <= 0.97
 
 

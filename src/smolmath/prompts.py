@@ -10,6 +10,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 from smolmath.params.prompt import PromptParams
 
@@ -17,10 +18,13 @@ Message = dict[str, str]  # {"role": …, "content": …}
 _OWN_TEMPLATE = "{# smolmath: above, the system prompt of training; below, the model's own template #}"
 
 
-def chat_prompt(question: str, prompt: PromptParams) -> list[Message]:
-    """The chat messages that ask for one problem; the system message is left out where it is empty."""
+def chat_prompt(question: str, prompt: PromptParams, examples: Sequence[Message] = ()) -> list[Message]:
+    """The chat messages that ask for one problem; the system message is left out where it is empty.
+
+    Args: examples: turns that stand before the question.
+    """
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    return [*system, {"role": "user", "content": question}]
+    return [*system, *examples, {"role": "user", "content": question}]
 
 
 def with_default_system(template: str, system: str) -> str:

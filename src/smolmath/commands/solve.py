@@ -83,11 +83,11 @@ def _load(
 ) -> "tuple[Reasoner, Sampling]":
     from smolmath.engines import Sampling
     from smolmath.params.core import load_section, read_params
-    from smolmath.params.evaluate import SamplingParams
+    from smolmath.params.evaluate import EvaluationSampling
     from smolmath.using.solving.reasoner import Reasoner, check_drawing
 
     params = read_params()
-    evaluated = load_section(params, "evaluate.sampling", SamplingParams)
+    evaluated = load_section(params, "evaluate.sampling", EvaluationSampling)
     if temperature is None:
         temperature = 0.0 if samples == 1 else evaluated.temperature
     check_drawing(samples=samples, temperature=temperature, seed=seed)  # before the model is loaded

@@ -21,7 +21,7 @@ from smolmath.errors import StageError
 from smolmath.evaluation.several import SeveralEngines
 from smolmath.params.evaluate import SamplingParams
 from smolmath.params.prompt import PromptParams
-from smolmath.prompts import Message, chat_prompt
+from smolmath.prompts import Message, chat_prompt, worked_completion
 from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table, write_table
 from smolmath.running.progress import progress
 
@@ -50,6 +50,28 @@ def problems_to_answer(split: Path, side: str, limit: int | None) -> list[dict[s
     return problems
 
 
+def worked_examples(split: Path, shots: int, prompt: PromptParams) -> list[Message]:
+    """The chat turns of `shots` problems of the train side with their worked solutions, those of the lowest ids.
+
+    Raises: StageError if it has fewer.
+    """
+    if not shots:
+        return []
+    rows = (row for batch in read_batches(split / "train.parquet", PROBLEMS) for row in batch.to_pylist())
+    worked = heapq.nsmallest(shots, (row for row in rows if row["reasoning"]), key=lambda row: str(row["id"]))
+    if len(worked) < shots:
+        raise StageError(
+            f"{split}/train.parquet has {len(worked)} problems with a worked solution, and `shots` asks for {shots}. "
+            "Ask for fewer, or for none where a dataset is only tested on."
+        )
+    turns = ([{"role": "user", "content": row["question"]}, *_solution(row, prompt)] for row in worked)
+    return [turn for pair in turns for turn in pair]
+
+
+def _solution(row: dict[str, Any], prompt: PromptParams) -> list[Message]:
+    return worked_completion(row["reasoning"], row["reference_answer"], prompt)
+
+
 def read_completions(batches: Iterable[Path]) -> list[dict[str, Any]]:
     """What `generate_batches` wrote: a row of `COMPLETIONS` per completion, sorted by problem and sample."""
     rows = [row for path in batches for row in read_table(path, COMPLETIONS)]
@@ -75,12 +97,14 @@ def generate_batches(
     state: Path,
     what: str,
     greedy: bool = True,
+    examples: Sequence[Message] = (),
 ) -> list[Path]:
     """Files of `COMPLETIONS`, one a batch: sample 0 greedy (if asked for), 1…k sampled.
 
-    Args: state: folder of the batches, kept across a kill. what: shown in the progress line.
+    Args: state: folder of the batches, kept across a kill. what: shown in the progress line. examples: turns before
+    each question.
     """
-    batches = _batches(engine, problems, prompt, sampling.batch_size, state)
+    batches = _batches(engine, problems, prompt, examples, sampling.batch_size, state)
     missing = [batch for batch in batches if not batch.path.is_file()]
     write = partial(write_batch, sampling=sampling, seed=seed, greedy=greedy)
     answer = partial(_answer, missing, write, what, len(problems))
@@ -92,11 +116,16 @@ def generate_batches(
 
 
 def _batches(
-    reader: Reader, problems: Sequence[dict[str, Any]], prompt: PromptParams, size: int, state: Path
+    reader: Reader,
+    problems: Sequence[dict[str, Any]],
+    prompt: PromptParams,
+    examples: Sequence[Message],
+    size: int,
+    state: Path,
 ) -> list[Batch]:
     asked = []
     for problem in problems:
-        chat = chat_prompt(problem["question"], prompt)
+        chat = chat_prompt(problem["question"], prompt, examples)
         asked.append((problem["id"], chat, reader.render(chat)))
     asked.sort(key=lambda item: (reader.count_tokens(item[2]), item[0]))
     return [

@@ -7,6 +7,7 @@ from smolmath.evaluation import uncertainty
 from smolmath.evaluation.uncertainty import Estimate
 from smolmath.evaluation.verdicts import Row, by_problem, majority_right, share_right
 
+AVERAGE = "suite average"  # with a space: no dataset can be called so
 Metrics = dict[str, Any]  # numbers, but for two lists: `pass_at_k` and `sources`
 
 
@@ -41,6 +42,16 @@ def evaluation_metrics(verdicts: Iterable[Row], sources: Mapping[str, str | None
     if len({sources.get(problem) for problem in greedy}) > 1:
         metrics["sources"] = _by_source(greedy, sampled, sources)
     return metrics
+
+
+def averaged(evaluations: Mapping[str, Metrics]) -> dict[str, Metrics]:
+    """The mean greedy accuracy of a model over several datasets, under AVERAGE; nothing of a single one."""
+    if len(evaluations) < 2:
+        return {}
+    parts = [
+        Estimate(*(found[f"accuracy{end}"] for end in ("", "_se", "_low", "_high"))) for found in evaluations.values()
+    ]
+    return {AVERAGE: _named("accuracy", uncertainty.suite_average(parts))}
 
 
 def pass_at_k_curve(sampled: Mapping[str, list[Row]]) -> list[Metrics]:

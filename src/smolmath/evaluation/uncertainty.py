@@ -57,6 +57,22 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(*mean_and_se(values), *bootstrap(values))
 
 
+def suite_average(means: Sequence[Estimate]) -> Estimate:
+    """The mean of several datasets' means, each counting the same, whatever its size.
+
+    The datasets are the suite that was chosen, and no draw from others: the error is of the problems in them. The
+    interval adds up the distances from each value to the ends of its own interval, in squares, so that it is right
+    where those are, near 0 and 1 too.
+    Source: Zou and Donner, Statistics in Medicine 27 (2008), equations 2 and 3.
+    """
+    n = len(means)
+    value = math.fsum(mean.value for mean in means) / n
+    se = math.sqrt(math.fsum(mean.se**2 for mean in means)) / n
+    below = math.sqrt(math.fsum((mean.value - mean.low) ** 2 for mean in means)) / n
+    above = math.sqrt(math.fsum((mean.high - mean.value) ** 2 for mean in means)) / n
+    return Estimate(value, se, value - below, value + above)
+
+
 def wilson(successes: float, n: int) -> tuple[float, float]:
     """Interval of a share; unlike ± 1.96 SE it is right near 0 and 1, and is never empty.
 

@@ -32,7 +32,7 @@ def evaluation_config(params: Mapping[str, Any], *, model: str, dataset: str, fi
         {
             "model": model,
             "dataset": dataset,
-            "sampling": params["evaluate"]["sampling"],
+            "sampling": params["evaluate"]["sampling"] | params["evaluate"].get("per_dataset", {}).get(dataset, {}),
             "prompt": params["prompt"],
             **_shared_config(params, dataset=dataset, fingerprint=fingerprint),
         }

@@ -5,6 +5,7 @@ made with is read from dvc.lock too, and not from params.yaml, which may have be
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Predictions:
     dataset: str
     verdicts: list[dict[str, Any]]
     prompt: Mapping[str, Any]  # section `prompt`
-    sampling: Mapping[str, Any]  # section `evaluate.sampling`
+    sampling: Mapping[str, Any]  # section `evaluate.sampling`, with what the dataset has otherwise
     dtype: str
     grader_hash: str | None  # of the code that judged
     problems_hash: str | None  # of the dataset's split
@@ -114,13 +115,22 @@ class Revision:
             dataset=dataset,
             verdicts=self.table(f"results/verdicts/{model}/{dataset}.parquet", VERDICT_COLUMNS).to_pylist(),
             prompt=params["prompt"],
-            sampling=params["evaluate.sampling"],
+            sampling={"shots": 0, "system": None}
+            | params["evaluate.sampling"]
+            | self._own_sampling(generate, dataset),
             dtype=params["model.dtype"],
             grader_hash=evaluate.deps.get("src/smolmath/answers"),
             problems_hash=evaluate.deps.get(f"data/split/{dataset}"),
             made_by=made_by,
             prompts=prompts,
         )
+
+    def _own_sampling(self, generate: Recorded, dataset: str) -> dict[str, Any]:
+        """What the dataset has otherwise than `evaluate.sampling`; an older dvc.lock knows of nothing."""
+        path = sampling_path(dataset)
+        if generate.deps.get(path) in (None, _md5(b"{}\n")):
+            return {}
+        return dict(json.loads(self._local(path) or self._fetched(path)))
 
     def text(self, path: str) -> str:
         """A file that Git tracks. Raises: RevisionError if this version has none."""
@@ -205,7 +215,8 @@ class Revision:
 
         Raises: RevisionError if the workspace, or the cache, holds another file than dvc.lock records.
         """
-        md5 = next((stage.outs[path] for stage in self.lock.values() if path in stage.outs), None)
+        recorded = (files for stage in self.lock.values() for files in (stage.outs, stage.deps))
+        md5 = next((files[path] for files in recorded if path in files), None)
         here = Path(path).read_bytes() if self.name == WORKSPACE and Path(path).is_file() else None
         if here is not None and (md5 is None or _md5(here) == md5):
             return here
@@ -285,6 +296,10 @@ def verdict_hashes(stages: Mapping[str, Recorded]) -> dict[str, str]:
         for path, md5 in stage.outs.items()
         if path.startswith("results/verdicts/") and path.count("/") == 3
     }
+
+
+def sampling_path(dataset: str) -> str:
+    return f"data/sampling/{dataset}.json"
 
 
 def completions_path(model: str, dataset: str) -> str:

@@ -21,7 +21,7 @@ from smolmath.studies.revisions import (
 from smolmath.studies.wording import is_clear, p_text, signed
 
 # What must be equal for a difference to be the models'. `batch_size` only seeds, and `problems` shows in the ids.
-SAMPLING = ("samples", "temperature", "top_p", "max_completion_tokens")
+SAMPLING = ("samples", "temperature", "top_p", "max_completion_tokens", "shots", "system")
 MEASURES = {"accuracy": "greedy", "mean_at_k": "sampled"}
 
 
@@ -165,8 +165,8 @@ def refuse_other_terms(a: Predictions, b: Predictions) -> None:
     if differing:
         words = "; ".join(f"{key}: {a.sampling.get(key)} and {b.sampling.get(key)}" for key in differing)
         raise UnpairedError(
-            f"{_what(a, b)}: the sampling differs (evaluate.sampling, {words}). Evaluate both with one sampling: "
-            "`dvc repro` generates anew and trains nothing."
+            f"{_what(a, b)}: the sampling differs (evaluate.sampling or per_dataset, {words}). Evaluate both with one "
+            "sampling: `dvc repro` generates anew and trains nothing."
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smolmath.evaluation.metrics import Metrics, averaged
 from smolmath.evaluation.retention import Retained, read_retention
 from smolmath.params.core import load_section, lookup, lookup_or_none, read_params
 from smolmath.params.evaluate import EvaluateParams
@@ -55,7 +56,7 @@ class GitState:
 class Report:
     models: list[str]
     datasets: list[str]
-    max_completion_tokens: int
+    token_limits: Mapping[str, int]  # of a completion, by dataset
     phases: dict[str, Phase]
     evaluations: dict[tuple[str, str], Evaluation | None]  # (model, dataset), all that evaluate names
     outdated: dict[tuple[str, str], str]  # those of weights or problems that were made again since -> which
@@ -68,6 +69,16 @@ class Report:
     git: GitState
     params_text: str
     stages: list[StageFacts]
+
+    @property
+    def averages(self) -> dict[str, Metrics]:
+        """Model -> its mean accuracy over the datasets, where there are several and it was evaluated on all."""
+        found = {}
+        for model in self.models:
+            evaluations = {d: vars(e) for d in self.datasets if (e := self.evaluations[model, d]) is not None}
+            if len(evaluations) == len(self.datasets):
+                found |= {model: average for average in averaged(evaluations).values()}
+        return found
 
     def init_of(self, model: str) -> str | None:
         """The model that `model` was trained from; None for the base."""
@@ -92,7 +103,7 @@ def collect() -> Report:
     return Report(
         models=evaluate.models,
         datasets=evaluate.datasets,
-        max_completion_tokens=evaluate.sampling.max_completion_tokens,
+        token_limits={name: evaluate.sampling_of(name).max_completion_tokens for name in evaluate.datasets},
         phases=phases,
         evaluations={
             (model, dataset): None

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from smolmath.params.core import lookup_or_none
 from smolmath.params.prompt import PromptParams
 from smolmath.studies.provenance.show import commit_in_words
 from smolmath.studies.provenance.trail import facts_of
@@ -58,6 +59,7 @@ def model_card(subject: Subject, origin: Origin | None) -> str:
         size=size_in_words(subject.parameters),
         methods=methods_in_words(origin) if origin else "",
         sampling=sampling_of(origin),
+        per_dataset=(lookup_or_none(origin.recipe, "evaluate.per_dataset") or {}) if origin else {},
         sampled=any(result.found.k for result in origin.results) if origin else False,
         samples=max((result.found.k for result in origin.results), default=0) if origin else 0,
         evaluated=[result.dataset for result in origin.results] if origin else [],
