@@ -5,7 +5,7 @@ Run alone: dvc repro summarize.
 
 import json
 
-from smolmath.evaluation.metrics import averaged
+from smolmath.evaluation.metrics import AVERAGE, averaged
 from smolmath.evaluation.retention import retention, write_retention
 from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.params.evaluate import EvaluateParams
@@ -31,9 +31,11 @@ def main(metrics: Place, verdicts: Place, summary: Place, retained: Place) -> No
                 dataset: {name: value for name, value in values.items() if name in SHOWN}
                 for dataset, values in of_datasets.items()
             }
-            | averaged(of_datasets)
             for model, of_datasets in found.items()
         }
+        for model, of_datasets in found.items():
+            if average := averaged(of_datasets):
+                shown[model][AVERAGE] = average
         run.out(summary).write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
         cells = retention(
             evaluate.models,

@@ -44,14 +44,13 @@ def evaluation_metrics(verdicts: Iterable[Row], sources: Mapping[str, str | None
     return metrics
 
 
-def averaged(evaluations: Mapping[str, Metrics]) -> dict[str, Metrics]:
-    """The mean greedy accuracy of a model over several datasets, under AVERAGE; nothing of a single one."""
+def averaged(evaluations: Mapping[str, Metrics]) -> Metrics:
+    """The mean greedy accuracy of a model over several datasets; empty for a single one."""
     if len(evaluations) < 2:
         return {}
-    parts = [
-        Estimate(*(found[f"accuracy{end}"] for end in ("", "_se", "_low", "_high"))) for found in evaluations.values()
-    ]
-    return {AVERAGE: _named("accuracy", uncertainty.suite_average(parts))}
+    ends = ("", "_se", "_low", "_high")
+    parts = [Estimate(*(found[f"accuracy{end}"] for end in ends)) for found in evaluations.values()]
+    return _named("accuracy", uncertainty.suite_average(parts))
 
 
 def pass_at_k_curve(sampled: Mapping[str, list[Row]]) -> list[Metrics]:

@@ -73,11 +73,11 @@ class Report:
     @property
     def averages(self) -> dict[str, Metrics]:
         """Model -> its mean accuracy over the datasets, where there are several and it was evaluated on all."""
-        found = {}
+        found: dict[str, Metrics] = {}
         for model in self.models:
             evaluations = {d: vars(e) for d in self.datasets if (e := self.evaluations[model, d]) is not None}
-            if len(evaluations) == len(self.datasets):
-                found |= {model: average for average in averaged(evaluations).values()}
+            if len(evaluations) == len(self.datasets) and (average := averaged(evaluations)):
+                found[model] = average
         return found
 
     def init_of(self, model: str) -> str | None:
