@@ -51,6 +51,21 @@ def test_an_out_appears_when_the_stage_has_ended_well(workspace):
     assert not run.state.exists()
 
 
+def test_weights_that_their_writer_kept_to_itself_are_published_for_all_who_may_read_a_new_file(workspace):
+    umask = os.umask(0o027)
+    try:
+        with stage_run("copy") as run:
+            out = run.out("out/result.txt")
+            out.mkdir()
+            for name, mode in (("weights", 0o600), ("config", 0o444)):
+                (out / name).write_text("x")
+                (out / name).chmod(mode)
+    finally:
+        os.umask(umask)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (workspace / "out" / "result.txt").iterdir()}
+    assert modes == {"weights": 0o640, "config": 0o444}
+
+
 def test_a_terminal_that_lacks_a_character_ends_no_stage(workspace, monkeypatch):
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="latin-1", write_through=True))

@@ -92,6 +92,7 @@ class StageRun:
         """Rename every out into place, if the inputs are still those that it was made from."""
         self._refuse_edits(self.stage.deps)
         for part, final in self._unpublished:
+            _open_to_readers(part)
             remove(final)
             os.replace(part, final)
         self._unpublished.clear()
@@ -170,6 +171,15 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
             # is published from this state, without doing the work twice.
             if not run.orphaned():
                 shutil.rmtree(run.state, ignore_errors=True)
+
+
+def _open_to_readers(path: Path) -> None:
+    """Give files that only their owner may read (safetensors writes such) the mode of any new file."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in [path, *path.rglob("*")]:
+        if file.is_file() and not file.stat().st_mode & 0o077:
+            file.chmod(0o666 & ~umask)
 
 
 def _claimed(
