@@ -159,7 +159,7 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
                 if watt_hours := energy.watt_hours():
                     run.facts["energy_wh"] = round(watt_hours, 3)
             write_journal(
-                main_workspace() / "journal" / name / f"{run.fingerprint}.json",
+                main=main_workspace(),
                 stage=name,
                 fingerprint=run.fingerprint,
                 outs={out: content_hash(Path(out)) for out in run.stage.outs},
@@ -230,7 +230,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def main_workspace() -> Path:
-    """Where state and journal live: the main workspace, since DVC's temporary ones are thrown away."""
+    """Where state lives: the main workspace, since DVC's temporary ones are thrown away."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
