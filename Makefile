@@ -91,6 +91,7 @@ bench: setup
 	$(BIN)/python benchmarks/learning.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/scaling_evaluation.py
+	$(BIN)/python benchmarks/seeds.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/gpu.py
 	$(MAKE) bench-harness
@@ -103,6 +104,7 @@ bench-smoke: setup
 	$(BIN)/python benchmarks/training.py --steps 4 --rounds 1
 	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
 	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1
+	$(BIN)/python benchmarks/seeds.py --studies 20
 	$(BIN)/python benchmarks/overhead.py --rounds 1
 
 # EleutherAI's lm-eval beside our evaluation, in an environment of its own: nothing else needs what it brings along.

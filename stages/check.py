@@ -4,7 +4,7 @@ import json
 
 from smolmath.errors import StageError
 from smolmath.params.evaluate import EvaluateParams
-from smolmath.running.check import check_params
+from smolmath.running.check import check_file
 from smolmath.running.devices import allowed_gpus
 from smolmath.running.launch.config import checked_config
 from smolmath.running.params import HardwareParams
@@ -14,7 +14,7 @@ from smolmath.running.script import Place, run_script
 
 def main(out: Place, sampling: Place) -> None:
     with stage_run("check") as run:
-        if mistakes := check_params(run.params):
+        if mistakes := check_file():
             raise StageError("params.yaml:\n  " + "\n  ".join(mistakes))
         hardware = run.section("hardware", HardwareParams)
         if hardware.accelerate is not None:  # before hours of work, whose end would be refused

@@ -16,12 +16,13 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from smolmath.cli import app
+from smolmath.errors import SmolmathError
 from smolmath.evaluation.paired import Paired, UnpairedError
 from smolmath.evaluation.uncertainty import Estimate, holm
 from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.running.lockfile import LockError
-from smolmath.studies.comparing.compare import Comparison, Flip, Flips, Side, compare, in_words
+from smolmath.studies.comparing.compare import Comparison, Flip, Flips, Side, common_problems, compare, in_words
 from smolmath.studies.comparing.ranking import rank
 from smolmath.studies.comparing.show import as_markdown, flip_texts, power_table
 from smolmath.studies.report.against import against_parent
@@ -34,8 +35,8 @@ DVC_YAML = {
         "generate": {
             "matrix": {"model": "${evaluate.models}", "dataset": "${evaluate.datasets}"},
             "cmd": "true",
-            "params": ["evaluate.sampling", "model.dtype", "prompt"],
-            "deps": ["data/split/${item.dataset}", "data/sampling/${item.dataset}.json"],
+            "params": ["evaluate.sampling", "model.dtype", "prompt", "seed"],
+            "deps": ["models/${item.model}", "data/split/${item.dataset}", "data/sampling/${item.dataset}.json"],
             "outs": ["results/completions/${item.model}/${item.dataset}.parquet"],
         },
         "evaluate": {
@@ -49,6 +50,7 @@ DVC_YAML = {
     }
 }
 PARAMS = {
+    "seed": 1,
     "datasets": {"sums": 1, "legs": 1},
     "prompt": {"system": "Think.", "reasoning_tag": "reasoning", "answer_tag": "answer"},
     "model": {"dtype": "float32"},
@@ -78,7 +80,7 @@ class Repository(Project):
         self.run("git", "config", "user.name", "tester")
         self.run("git", "config", "user.email", "tester@example.invalid")
         self.dvc("init", "-q")
-        self.write(".gitignore", "/data/\n/results/\n")
+        self.write(".gitignore", "/data/\n/models/\n/results/\n")
         self.write("src/smolmath/answers/grader.py", "version = 1\n")
         self.dump("dvc.yaml", DVC_YAML)
         self.dump("params.yaml", PARAMS)
@@ -87,9 +89,11 @@ class Repository(Project):
         with (self.folder / name).open("w") as file:
             YAML().dump(values, file)
 
-    def results(self, *, right, problems=N, engine="transformers"):
+    def results(self, *, right, problems=N, engine="transformers", weights="x"):
         """`right`: (model, dataset) -> how many of the first problems are right; every sampled one likewise."""
         evaluate = YAML(typ="safe").load(self.folder / "params.yaml")["evaluate"]
+        for model in ("base", "sums"):
+            self.write(f"models/{model}", weights)
         for dataset in PARAMS["datasets"]:
             own = evaluate.get("per_dataset", {}).get(dataset, {})
             self.write(f"data/sampling/{dataset}.json", json.dumps(own, sort_keys=True) + "\n")
@@ -159,10 +163,15 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def repository(made, tmp_path, monkeypatch):
-    copy = object.__new__(Repository)
-    copy.folder, copy.environment = tmp_path / "copy", made.environment
-    shutil.copytree(made.folder, copy.folder, symlinks=True)
+    copy = copy_of(made, tmp_path / "copy")
     monkeypatch.chdir(copy.folder)
+    return copy
+
+
+def copy_of(repository, folder):
+    copy = object.__new__(Repository)
+    copy.folder, copy.environment = folder, repository.environment
+    shutil.copytree(repository.folder, copy.folder, symlinks=True)
     return copy
 
 
@@ -426,8 +435,108 @@ def test_other_problems_are_refused_unless_the_common_ones_are_asked_for(reposit
     change(repository, lambda params: None, "fewer problems", problems=30)
     with pytest.raises(UnpairedError, match=r"base on sums: the problems differ: 40 and 30, of which 30 are the same"):
         compare(*sides("v1", "HEAD"))
-    found = compare(*sides("v1", "HEAD"), common=True)
+    one, two = sides("v1", "HEAD")
+    found = compare(one, two, problems=common_problems(one, [two], [], []))
     assert {difference.paired.n for difference in found.differences} == {30}
+    done = run("v1", "HEAD", "better")
+    assert "of which 30 are the same" in done.stderr
+    assert "--common" in done.stderr
+    ranked = run("v1", "HEAD", "better", "--common").output
+    assert "sums on sums, greedy, 30 problems" in ranked  # better answered 40, and is compared on those of HEAD
+
+
+def test_models_are_ranked_against_one_of_them_by_dataset(repository):
+    said = run(":base", ":sums", "v1:sums").output
+    block = said[said.index("on sums, greedy, 40 problems") :].splitlines()
+    assert [line.split()[:2] for line in block[2:5]] == [
+        ["workspace:sums", "80.0"],
+        ["v1:sums", "50.0"],
+        ["workspace:base", "25.0"],
+    ]
+    assert said.count("greedy, 40 problems") == 1  # on legs all verdicts are the same
+
+
+def trained(repository, name, right, **change):
+    """A tag: the setting with a seed of its own, and so other weights, and so many sums right."""
+    params = {**PARAMS, "seed": sum(map(ord, name))} | change
+    repository.dump("params.yaml", params)
+    repository.results(right=counts(10, right), weights=name)
+    repository.commit(name)
+    repository.run("git", "tag", name)
+
+
+@pytest.fixture(scope="module")
+def made_with_seeds(made, tmp_path_factory):
+    """Three trainings of a setting at about 20 of 40, three of another at about 33, three that lie far apart."""
+    repository = copy_of(made, tmp_path_factory.mktemp("seeds") / "copy")
+    for name, right in {
+        "a1": 20,
+        "a2": 21,
+        "a3": 19,
+        "b1": 33,
+        "b2": 32,
+        "b3": 34,
+        "c1": 12,
+        "c2": 40,
+        "c3": 36,
+    }.items():
+        trained(repository, name, right)
+    return repository
+
+
+@pytest.fixture
+def seeds(made_with_seeds, tmp_path, monkeypatch):
+    copy = copy_of(made_with_seeds, tmp_path / "copy")
+    monkeypatch.chdir(copy.folder)
+    return copy
+
+
+def test_trainings_of_two_settings_are_compared_with_their_seeds_as_chance(seeds):
+    found = compare(*sides("a1,a2,a3:sums", "b1,b2,b3"), datasets=["sums"])
+    accuracy, sampled = found.differences
+    assert (accuracy.paired.n, accuracy.paired.trainings, sampled.paired.k) == (40, (3, 3), 2)
+    assert (round(accuracy.paired.before, 3), round(accuracy.paired.after, 3)) == (0.5, 0.825)
+    assert accuracy.verdict.startswith("B is better by 32.5 ± ")
+    assert "on 40 problems, of 3 and 3 trainings, p < " in accuracy.verdict
+    assert accuracy.verdict.endswith("Trainings of one setting lie ± 2.5 points around their mean: it is the setting")
+    assert found.warnings == []
+
+    accuracy, _ = compare(*sides("a1,a2,a3", "c1,c2,c3"), models=["sums"], datasets=["sums"]).differences
+    assert accuracy.paired.p_of_these < 0.001
+    assert accuracy.verdict.startswith("no clear difference: +23.3 ± ")
+    assert accuracy.verdict.endswith("these trainings differ, and it may be their seeds")
+
+    said = run("a1,a2,a3", "b1,b2,b3", "c1,c2,c3", "--model", "sums", "--dataset", "sums").output
+    assert [line.split()[0] for line in said.splitlines() if line.startswith(("a1", "b1", "c1"))][:3] == [
+        "b1,b2,b3",
+        "c1,c2,c3",
+        "a1,a2,a3",
+    ]
+    told = json.loads(run("a1,a2,a3", "b1,b2,b3", "--model", "sums", "--json").output)
+    assert told["differences"][0]["trainings"] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        ("a1", "b1,b2,b3", "1 and 3 trainings: one alone does not show what another seed would change"),
+        ("a1,a2,a1", "b1,b2", r"a1 and a1 hold the same sums, one training under two names.*another seed"),
+        ("a1,a2:sums,a3:base", "b1,b2", "are of one model, and here are base, sums"),
+        ("a1,,a2", "b1,b2", "names nothing beside a comma"),
+        ("a1,nowhere", "b1,b2", "'nowhere' is no commit"),
+    ],
+)
+def test_trainings_that_say_nothing_of_a_setting_are_refused(seeds, a, b, message):
+    with pytest.raises(SmolmathError, match=message):
+        compare(*sides(a, b), models=["sums"], datasets=["sums"])
+
+
+def test_trainings_that_differ_in_more_than_the_seed_are_warned_of(seeds):
+    trained(seeds, "other", 20, model={"dtype": "bfloat16"})
+    warnings = compare(*sides("a1,a2,other", "b1,b2"), models=["sums"], datasets=["sums"]).warnings
+    assert "a1 and other differ in model.dtype beside the seed: they are no trainings of one setting." in warnings
+    done = run("a1,a2", "b1,b2", "--flips", "3")
+    assert (done.exit_code, "--flips: of two models alone, and here are several" in done.stderr) == (1, True)
 
 
 def test_another_engine_or_grader_is_warned_of(repository):
@@ -574,3 +683,11 @@ def test_a_process_that_has_read_tables_ends_well(tmp_path):
     for _ in range(2):
         running = [subprocess.Popen([sys.executable, "-c", READS, path], env=environment) for _ in range(4)]
         assert [process.wait(60) for process in running] == [0] * 4
+
+
+def test_the_page_on_evaluation_shows_what_the_command_prints(seeds):
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    command = "$ smolmath compare a1,a2,a3 c1,c2,c3 --model sums --dataset sums\n"
+    shown = page[page.index(command) + len(command) :]
+    printed = run("a1,a2,a3", "c1,c2,c3", "--model", "sums", "--dataset", "sums").output
+    assert shown[: shown.index("```")] == printed

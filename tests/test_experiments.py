@@ -102,7 +102,8 @@ def test_a_queue_of_experiments_over_two_keys_is_ranked_and_the_one_that_fails_h
     copy.dvc("exp", "apply", "both")
     assert "examples_per_step: 8" in copy.read("params.yaml")
     assert copy.repro() == []
-    assert len(list((copy.folder / "journal" / "train@legs").iterdir())) == 4  # the first and those of three trials
+    assert len(list((copy.folder / "journal" / "train@legs").iterdir())) == 2  # the first's and the applied one's
+    assert "results are what dvc.lock records" in copy.run("smolmath", "verify", PYTHONPATH="src").stdout
 
 
 def test_a_temporary_workspace_keeps_its_code_while_the_main_one_is_edited(copy):

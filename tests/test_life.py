@@ -2,10 +2,11 @@
 
 import json
 import re
+import time
 
 import pytest
 
-from tests.conftest import Project, clone
+from tests.conftest import ROOT, Project, clone
 
 pytestmark = pytest.mark.slow
 
@@ -123,13 +124,17 @@ def test_phases_and_datasets_come_and_go_and_every_reader_says_what_is_true(fini
     laptop.params(rate_of("sums", 1e-3))
     laptop.repro()
     commit(laptop, "faster")
-    merged = laptop.run("git", "merge", "slower", check=False)
+    page = (ROOT / "docs" / "merging.md").read_text()
+    first, *rest, repro, add, push = page.split("```\n")[1].splitlines()
+    merged = laptop.run("bash", "-c", first, check=False)
     assert {"dvc.lock", "params.yaml"} <= {*re.findall(r"Merge conflict in (\S+)", merged.stdout)}
-    assert "dvc.lock of workspace cannot be read: settle its merge" in smolmath(laptop, "compare", "HEAD", code=1)
-    laptop.run("git", "checkout", "--theirs", "params.yaml")
-    laptop.run("git", "checkout", "--ours", "dvc.lock", "metrics")
+    for command in (("compare", "HEAD"), ("verify",), ("report",)):
+        assert "cannot be read: settle its merge" in smolmath(laptop, *command, code=1)
+    for line in rest:
+        laptop.run("bash", "-c", line, PYTHONPATH="src")
+    assert repro.startswith("dvc repro ")
     assert laptop.repro() == []  # DVC's run-cache has each of them
-    commit(laptop, "merged")
+    laptop.run("bash", "-ec", f"{add}\n{push}")
     is_settled(laptop)
     told = json.loads(laptop.run("smolmath", "compare", "slower", "--json", PYTHONPATH="src").stdout)
     assert (told["differences"], len(told["same"])) == ([], 2)
@@ -154,3 +159,44 @@ def test_a_fresh_clone_reads_results_without_models_and_runs_on_after_one_edit(f
     editor.dvc("pull", "process", "evaluate", "--allow-missing")
     assert editor.repro("--pull", "--allow-missing") == ["summarize"]
     assert "results are what dvc.lock records" in smolmath(editor, "verify")
+
+
+def test_an_experiment_carries_its_journal_and_a_pulled_one_is_whole(finished_project, tmp_path):
+    box = clone(finished_project, tmp_path / "box")
+    box.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    box.run("git", "init", "-q", "--bare", str(tmp_path / "hub.git"))
+    box.run("git", "remote", "add", "origin", str(tmp_path / "hub.git"))
+    commit(box, "a remote")
+    box.run("git", "push", "-q", "origin", "main")
+    key = "phases.legs.sft.learning_rate"
+    box.dvc("exp", "run", "--queue", "--name", "queued", "-S", f"{key}=1e-3")
+    box.dvc("exp", "run", "--name", "here", "-S", f"{key}=2e-3")
+    box.run("git", "reset", "-q", "--hard")
+    box.dvc("checkout", "-q")
+    box.dvc("queue", "start")
+    wait_for(lambda: "Success" in box.dvc("queue", "status").stdout)
+    assert box.run("git", "status", "--porcelain").stdout == ""  # nothing to choose from
+    is_settled(box)
+    box.dvc("exp", "push", "-q", "origin", "queued", "here")
+
+    laptop = git_clone(Project(tmp_path / "hub.git"), tmp_path / "laptop")
+    laptop.dvc("exp", "pull", "-q", "origin", "queued", "here")
+    for name in ("queued", "here"):
+        laptop.run("git", "reset", "-q", "--hard")
+        laptop.dvc("exp", "apply", name)
+        assert "results are what dvc.lock records" in smolmath(laptop, "verify", "models/legs")
+        assert (laptop.folder / "models" / "legs").exists()
+        assert "up to date" in laptop.dvc("status").stdout
+
+    # The same values by hand: DVC's run-cache brings the results, and no stage runs that would write an entry.
+    box.params(rate_of("legs", 1e-3))
+    assert box.repro() == ["check"]
+    is_settled(box)
+    assert len(re.findall(r"\?\? journal/train@legs/", box.run("git", "status", "--porcelain", "-uall").stdout)) == 1
+
+
+def wait_for(condition, seconds=600):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(1)

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from smolmath.params.core import ParamsError, read_params
-from smolmath.running.check import check_params
+from smolmath.running.check import check_file, check_params
 from tests.conftest import ROOT
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -88,7 +88,8 @@ CASES = {
     "reward without its options": ("phases.sums.rewards", {"overlong": {"weight": 1.0, "max_tokens": 9}}, "phases.sums.rewards: Reward 'overlong' needs soft_tokens."),
     "reward of an unknown option": ("phases.sums.rewards", {"correctness": {"weight": 1.0, "scale": 2}}, "phases.sums.rewards: Reward 'correctness' has no option 'scale'."),
     "reward without a weight": ("phases.sums.rewards", {"tag_count": {"scale": 2}}, "phases.sums.rewards.tag_count"),
-    "reward that DVC does not watch": ("phases.sums.rewards", {"smolmath.running.recipes:recipes": 1.0}, "'smolmath.running.recipes:recipes' is read from src/smolmath/running/recipes.py, which the train stage does not depend on"),
+    "reward that DVC does not watch": ("phases.sums.rewards", {"mine": {"weight": 1.0, "function": "smolmath.running.recipes:recipes"}}, "'mine' is read from src/smolmath/running/recipes.py, which the train stage does not depend on"),
+    "reward without a module": ("phases.sums.rewards", {"mine": {"weight": 1.0, "function": "brief"}}, "phases.sums.rewards.mine"),
     "rewards all zero": ("phases.sums.rewards", {"correctness": 0.0}, "every weight is 0"),
     "group of one": ("phases.sums.grpo.num_generations", 1, "a group needs at least 2 completions to compare"),
     "generations that don't fit": (
@@ -131,6 +132,48 @@ def test_a_mistake_is_named_with_its_key_and_its_mend(demo, case):
     put(demo, dotted, value)
     mistakes = check_params(demo)
     assert any(message in mistake for mistake in mistakes), "\n".join(mistakes)
+
+
+@pytest.mark.parametrize("reward", ["'my_pkg.rewards:brief': 0.2", "mine: {weight: 0.2, function: 'my_pkg:brief'}"])
+def test_what_dvc_could_not_read_again_is_refused_with_the_line(tmp_path, monkeypatch, reward):
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "recipes" / "demo.yaml").read_text()
+    path.write_text(
+        text.replace(
+            "    rewards:\n      correctness: 2.0\n", f"    rewards: {{correctness: 2.0, {reward}}}\n    x:\n"
+        )
+    )
+    read_params(path)  # is YAML
+    (mistake,) = [line for line in check_file(path) if "DVC cannot read this again" in line]
+    assert "my_pkg" in mistake
+    assert "a key or an entry a line, without braces" in mistake
+    for recipe in RECIPES:
+        assert check_file(ROOT / "recipes" / f"{recipe}.yaml") == []
+
+
+def test_dvc_reaches_a_reward_of_ones_own_by_its_name(tmp_path, monkeypatch):
+    from dvc.utils.hydra import apply_overrides
+
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "rewards.md").read_text()
+    example = page[page.index("  brief:\n    function:") :].split("```")[0]
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "recipes" / "demo.yaml").read_text()
+    path.write_text(
+        text.replace(
+            "      correctness: 2.0\n",
+            "      correctness: 2.0\n" + "".join(f"    {line}\n" for line in example.splitlines()),
+        )
+    )
+    apply_overrides(path, ["phases.sums.rewards.brief.weight=0.5"])
+    assert read_params(path)["phases"]["sums"]["rewards"]["brief"] == {
+        "function": "smolmath.rewards.grpo.brief:brief",
+        "weight": 0.5,
+        "max_words": 60,
+    }
+    (mistake,) = check_file(path)  # the module alone is not there
+    assert "Reward 'brief': no module 'smolmath.rewards.grpo.brief' can be imported" in mistake
 
 
 def numbers(value, *path):

@@ -61,6 +61,14 @@ def test_every_result_is_there(finished_project):
     assert not list((project.folder / ".work").rglob("checkpoint*"))
 
 
+def test_weights_lie_on_the_disk_once_and_nobody_writes_through_their_link(finished_project):
+    for model in ("sums", "legs"):
+        weights = finished_project.folder / "models" / model / "model.safetensors"
+        md5 = hashlib.md5(weights.read_bytes()).hexdigest()
+        assert weights.samefile(finished_project.folder / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:])
+        assert weights.stat().st_mode & 0o777 == 0o444
+
+
 def test_two_clean_runs_give_the_same_metrics_and_the_same_dvc_lock(finished_project, tmp_path):
     """The second by processes of their own: those that are forked compute the same."""
     first, second = finished_project, new_project(tmp_path / "again", git=False, served=False)

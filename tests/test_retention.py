@@ -28,11 +28,9 @@ def test_a_difference_is_of_pairs():
     assert sampled.difference.low <= 0.5 <= sampled.difference.high
 
 
-def test_other_problems_are_refused_and_the_common_ones_can_be_asked_for():
+def test_other_problems_are_refused():
     with pytest.raises(UnpairedError, match=r"the problems differ: 3 and 2, of which 2 are the same.*--common"):
         compare_verdicts(verdicts("110"), verdicts("10"))
-    (found,) = compare_verdicts(verdicts("110"), verdicts("10"), common=True)
-    assert (found.n, found.before, found.after) == (2, 1.0, 0.5)
 
 
 def test_a_table_that_lost_sampled_rows_is_refused():
@@ -40,13 +38,12 @@ def test_a_table_that_lost_sampled_rows_is_refused():
         compare_verdicts(verdicts("10", ["1", "0"]), verdicts("10", ["1"]))
 
 
-@pytest.mark.parametrize("common", [False, True])
-def test_models_without_a_common_problem_are_refused(common):
+def test_models_without_a_common_problem_are_refused():
     other = [{**row, "problem_id": f"other-{row['problem_id']}"} for row in verdicts("11")]
     with pytest.raises(UnpairedError, match="no problem was answered by both"):
-        compare_verdicts(verdicts("10"), other, common=common)
+        compare_verdicts(verdicts("10"), other)
     with pytest.raises(UnpairedError, match="no problem was answered by both"):
-        compare_verdicts([], [], common=common)
+        compare_verdicts([], [])
 
 
 def test_problems_that_were_sampled_unequally_often_are_refused():

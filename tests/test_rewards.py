@@ -213,24 +213,24 @@ def test_bound_rewards_keep_their_names_and_take_the_tags():
     assert list(rewards.values()) == [1, 1, 1, 1, 4, 1, 0, 0, 1]
 
 
-def test_a_reward_of_ones_own_is_found_by_its_dotted_path(tmp_path, monkeypatch):
+def test_a_reward_of_ones_own_is_found_where_its_function_is(tmp_path, monkeypatch):
     (tmp_path / "my_rewards.py").write_text(
         "def short(prompts, completions, **columns): return [1.0] * len(completions)"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    (short,) = reward_functions(["my_rewards:short"])
-    assert (short.__name__, short([None], ["hi"])) == ("short", [1.0])
+    (short,) = reward_functions({"mine": {"function": "my_rewards:short"}})
+    assert (short.__name__, short([None], ["hi"])) == ("mine", [1.0])
     with pytest.raises(ValueError, match=r"my_rewards.py has no function 'long'"):
-        reward_functions(["my_rewards:long"])
+        reward_functions({"mine": {"function": "my_rewards:long"}})
 
 
 def test_an_unknown_reward_names_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"Unknown reward 'corectness'\. Known: correctness, integer, .* write 'package"
+        ValueError, match=r"Unknown reward 'corectness'\. Known: correctness, integer, .* `function: package"
     ):
         reward_functions(["corectness"])
     with pytest.raises(ValueError, match=r"no module 'no_such_module' can be imported\. Put it under src/"):
-        reward_functions(["no_such_module:f"])
+        reward_functions({"mine": {"function": "no_such_module:f"}})
 
 
 def test_rewards_import_no_torch():
@@ -245,14 +245,15 @@ def test_the_worked_example_of_the_docs_works(tmp_path, monkeypatch):
     code = page.split("```python\n")[1].split("```")[0]
     (tmp_path / "brief_of_the_docs.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    (brief,) = reward_functions({"brief_of_the_docs:brief": {"max_words": 4}})
+    own = {"function": "brief_of_the_docs:brief"}
+    (brief,) = reward_functions({"brief": {**own, "max_words": 4}})
     assert brief(prompts=[None] * 3, completions=["a b", "a b c d e f", "a " * 9], reference_answer=[""] * 3) == [
         1.0,
         0.5,  # 2 - 6 / 4
         0.0,
     ]
     with pytest.raises(ValueError, match="needs max_words"):
-        reward_functions(["brief_of_the_docs:brief"])
+        reward_functions({"brief": own})
 
 
 def test_every_reward_is_in_the_docs_with_its_options():

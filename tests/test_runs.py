@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from smolmath.running import runs
+from smolmath.running.journal import entry_of
 from smolmath.running.runs import stage_run
 from tests.conftest import ROOT
 
@@ -49,6 +50,21 @@ def test_an_out_appears_when_the_stage_has_ended_well(workspace):
         assert not (workspace / "out" / "result.txt").exists()
     assert (workspace / "out" / "result.txt").read_text() == "result"
     assert not run.state.exists()
+
+
+def test_weights_that_their_writer_kept_to_itself_are_published_for_all_who_may_read_a_new_file(workspace):
+    umask = os.umask(0o027)
+    try:
+        with stage_run("copy") as run:
+            out = run.out("out/result.txt")
+            out.mkdir()
+            for name, mode in (("weights", 0o600), ("config", 0o444)):
+                (out / name).write_text("x")
+                (out / name).chmod(mode)
+    finally:
+        os.umask(umask)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (workspace / "out" / "result.txt").iterdir()}
+    assert modes == {"weights": 0o640, "config": 0o444}
 
 
 def test_a_terminal_that_lacks_a_character_ends_no_stage(workspace, monkeypatch):
@@ -143,13 +159,19 @@ def test_the_journal_is_written_once_per_fingerprint(workspace):
     assert entry.read_text() == written
 
 
-def test_state_and_journal_lie_in_the_main_workspace(workspace, tmp_path_factory, monkeypatch):
+def test_state_lies_in_the_main_workspace_and_the_journal_in_both(workspace, tmp_path_factory, monkeypatch):
     main = tmp_path_factory.mktemp("main")
     monkeypatch.setenv("DVC_ROOT", str(main))
     with stage_run("copy") as run:
         run.out("out/result.txt").write_text("result")
         assert run.state.is_relative_to(main)
-    assert (main / "journal" / "copy").is_dir()
+    entry = (workspace / "journal" / "copy" / f"{run.fingerprint}.json").read_text()
+    assert (main / ".work" / "journal" / f"copy-{run.fingerprint}.json").read_text() == entry
+    assert not (main / "journal").exists()
+    monkeypatch.chdir(main)
+    outs = json.loads(entry)["outs"]
+    assert not entry_of("copy", run.fingerprint, {"out/result.txt": "another"}).exists()
+    assert entry_of("copy", run.fingerprint, outs).read_text() == entry
     assert (workspace / "out" / "result.txt").exists()
 
 

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+from benchmarks.seeds import STUDIES, rates
 
+from smolmath.evaluation.trainings import difference_of_settings, spread
 from smolmath.evaluation.uncertainty import (
     bootstrap,
     bootstrap_p,
@@ -219,3 +221,36 @@ def test_estimates_carry_value_error_and_interval():
     assert (found.low, found.high) == wilson(3, 4)
     found = mean([0.0, 0.5, 1.0])
     assert found.low <= found.value <= found.high
+
+
+# Two settings, each trained several times: the same promise, with seeds drawn as well as problems.
+
+
+@pytest.mark.parametrize("study", STUDIES[2:4] + STUDIES[8:], ids=lambda study: study[0])
+def test_the_interval_of_two_settings_holds_the_truth_and_one_training_a_side_does_not(study):
+    _, world, trainings, problems, samples = study
+    found = rates(world, trainings, problems, samples, studies=SIMULATED)
+    assert 0.93 <= found.held <= 0.97
+    if not world.gain:
+        assert 0.03 <= found.alarmed <= 0.07
+        assert found.alarmed_by_problem > 0.2
+    assert found.held_by_problem < 0.8
+
+
+def test_trainings_without_any_spread_are_compared_as_one_a_side():
+    right, wrong = np.ones((3, 50)), np.zeros((2, 50))
+    (estimate, p), (same, p_same) = difference_of_settings(wrong, right), difference_of_settings(right, right[:2])
+    assert (estimate.value, estimate.se, p) == (1.0, 0.0, 2.0**-49)
+    assert (same.value, p_same) == (0.0, 1.0)
+    assert same.low < 0 < same.high
+
+
+def test_the_variance_of_two_settings_by_hand():
+    before, after = np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 1.0], [1.0, 0.0]])
+    # Means of trainings 1/2, 0 and 1, 1/2: each side's variance 1/8, over 2 trainings 1/16; 1/8 in all.
+    # Problems differ by 1/2 and 1/2: they add nothing. Of Welch's 1/8² / (2 · (1/16)² / 1) = 2 degrees of freedom.
+    estimate, p = difference_of_settings(before, after)
+    assert (estimate.value, estimate.se) == (0.5, pytest.approx(math.sqrt(1 / 8)))
+    assert p == pytest.approx(2 * scipy.stats.t.sf(0.5 / math.sqrt(1 / 8), 2))
+    assert estimate.high == min(1.0, 0.5 + scipy.stats.t.ppf(0.975, 2) * math.sqrt(1 / 8))
+    assert spread(before, after) == pytest.approx(math.sqrt(1 / 8))

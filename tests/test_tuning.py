@@ -173,7 +173,7 @@ def test_what_is_fixed_for_the_trials_is_not_applied_with_the_best(tuning):
     made.run()
     assert made.queued["search-0"] == (["-S", "phases.sums.grpo.max_steps=7", "-S", f"{RATE}=0.0002"], ["train@sums"])
     told = verdict(made.trials(), made)
-    assert told[-1].strip() == f"dvc exp run -S {RATE}=0.0002 && smolmath compare HEAD"
+    assert f"dvc exp run -S {RATE}=0.0002 && smolmath compare HEAD" in [line.strip() for line in told]
 
 
 @pytest.mark.parametrize("left", ["before it was named", "before it was queued", "running", "ended", "failed", "dead"])
@@ -333,12 +333,32 @@ def test_the_verdict_is_paired_and_says_when_it_is_not_clear(tuning):
         Trial(3, "search-3", {RATE: 1e-2}, "failed"),
     ]
     told = verdict(trials, made)
-    assert told[1].strip() == "1.7 ± 1.7 points, p = 1.00: not clearly better than search-2".replace(
-        "1.7 ±", "+1.7 ±", 1
-    )
+    assert told[1].strip() == "+1.7 ± 1.7 points, p = 1.00 (corrected for 3 pairs): not clearly better than search-2"
     assert told[2].strip().startswith("+50.0 ±")
-    assert told[2].endswith("p < 0.0001: clearly better than search-0")
+    assert told[2].endswith("p < 0.0001 (corrected for 3 pairs): clearly better than search-0")
     assert verdict(trials[3:], made) == ["no trial has a result: nothing to apply."]
+
+
+def test_the_best_of_many_alike_is_not_clearly_better(tuning):
+    """Of 45 pairs of one setting's trainings, the two farthest apart differ by more than chance gives any two."""
+    made = tuning()
+    trials = [Trial(i, f"search-{i}", {RATE: 1e-3}, "complete", outcome(right)) for i, right in enumerate([36, 42])]
+    assert verdict(trials[::-1], made)[1].endswith("p = 0.031: clearly better than search-0")  # 2 / 2⁶
+    trials += [Trial(i, f"search-{i}", {RATE: 1e-3}, "complete", outcome(39)) for i in range(2, 10)]
+    told = verdict([trials[1], *trials[2:], trials[0]], made)
+    assert told[2].endswith("p = 1.00 (corrected for 45 pairs): not clearly better than search-0")
+
+
+def test_the_search_ends_with_how_to_tell_the_setting_from_the_seed(tuning):
+    made = tuning(trials=1)
+    made.run()
+    told = verdict(made.trials(), made)
+    commands = [line.strip() for line in told[-4:]]
+    assert commands[:2] == [
+        "dvc exp run --queue --name before -S seed=1,2,3",
+        f"dvc exp run --queue --name after -S seed=1,2,3 -S {RATE}=0.0002",
+    ]
+    assert commands[3].startswith("smolmath compare before-1,before-2,before-3 after-1,after-2,after-3")
 
 
 def test_experiments_need_a_commit_clean_code_and_a_user(tmp_path, monkeypatch):

@@ -11,7 +11,9 @@ from smolmath.commands import console, fail, show
 
 
 def compare(
-    a: Annotated[str | None, typer.Argument(metavar="A", help="REVISION, REVISION:MODEL or :MODEL.")] = None,
+    a: Annotated[
+        str | None, typer.Argument(metavar="A", help="REVISION, REVISION:MODEL or :MODEL; several seeds: A1,A2,A3.")
+    ] = None,
     b: Annotated[
         list[str] | None, typer.Argument(metavar="B...", help="Likewise; several are ranked; or the workspace.")
     ] = None,
@@ -28,11 +30,12 @@ def compare(
     smolmath compare main                  the workspace against a branch
     smolmath compare HEAD~3 exp-4a1c       an experiment against a commit
     smolmath compare main exp-1 exp-2      several experiments, ranked
+    smolmath compare a1,a2,a3 b1,b2,b3     two settings, each trained with several seeds
     smolmath compare :base :sums           two models of the workspace
     smolmath compare --power 2.0           how many problems it takes to see two points
     """
     from smolmath.studies.comparing import show as wording
-    from smolmath.studies.comparing.compare import Side, names, with_texts
+    from smolmath.studies.comparing.compare import Side, common_problems, names, with_texts
     from smolmath.studies.comparing.compare import compare as compare_sides
     from smolmath.studies.comparing.ranking import RankingError, rank, ranking_lines
     from smolmath.studies.comparing.ranking import as_json as ranked_as_json
@@ -42,13 +45,14 @@ def compare(
             fail("name what to compare: smolmath compare A [B], or --power POINTS alone.")
         console.print(wording.power_table(power, wording.assumed()))
         return
-    others, models, datasets = b or ["workspace"], model or [], dataset or []
+    one, models, datasets = Side.parse(a), model or [], dataset or []
+    others = [Side.parse(name) for name in b or ["workspace"]]
+    asked = [name for name, value in (("flips", flips), ("power", power)) if value]
+    if asked and (len(others) > 1 or any(len(side.revisions) > 1 for side in (one, *others))):
+        raise RankingError(f"--{' and --'.join(asked)}: of two models alone, and here are several.")
+    problems = common_problems(one, others, models, datasets) if common else None
     if len(others) > 1:
-        if asked := [name for name, value in (("flips", flips), ("power", power), ("common", common)) if value]:
-            raise RankingError(
-                f"--{' and --'.join(asked)}: of two versions alone; several are ranked on what all answered."
-            )
-        ranking = rank(Side.parse(a), [Side.parse(b) for b in others], models=models, datasets=datasets)
+        ranking = rank(one, others, models=models, datasets=datasets, problems=problems)
         if as_json:
             print(json.dumps(ranked_as_json(ranking), indent=1, ensure_ascii=False))
         elif as_markdown:
@@ -56,12 +60,12 @@ def compare(
         else:
             show(ranking_lines(ranking), Text)
         return
-    sides = Side.parse(a), Side.parse(others[0])
-    comparison = compare_sides(*sides, models=models, datasets=datasets, common=common)
-    one, two = sides[0].revision, sides[1].revision
+    two = others[0]
+    comparison = compare_sides(one, two, models=models, datasets=datasets, problems=problems)
+    revisions = one.revision, two.revision
     if as_json:
         if flips:
-            with_flips = [replace(found, flips=with_texts(found, one, two, flips)) for found in comparison.flips]
+            with_flips = [replace(found, flips=with_texts(found, *revisions, flips)) for found in comparison.flips]
             comparison = replace(comparison, flips=with_flips)
         print(json.dumps(wording.as_json(comparison), indent=1, ensure_ascii=False))
         return
@@ -70,8 +74,8 @@ def compare(
         return
     show(wording.lines(comparison), Text)
     for found in comparison.flips if flips else ():
-        called = names(*sides, found.model_a, found.model_b)
-        show(wording.flip_texts(found, with_texts(found, one, two, flips), *called), Text)
+        called = names(one, two, found.model_a, found.model_b)
+        show(wording.flip_texts(found, with_texts(found, *revisions, flips), *called), Text)
     if power is not None:
         console.print("")
         console.print(wording.power_table(power, wording.observed(comparison)))

@@ -28,22 +28,17 @@ class Paired:
     lost: int
 
 
-def compare_verdicts(before: Iterable[Row], after: Iterable[Row], *, common: bool = False) -> list[Paired]:
+def compare_verdicts(before: Iterable[Row], after: Iterable[Row]) -> list[Paired]:
     """By greedy accuracy, and by mean@k where both were sampled.
 
-    Args: common: leave problems out that only one has answered.
     Raises: UnpairedError if they are not of the same problems, or not sampled as often.
     """
     greedy_before, sampled_before = by_problem(before)
     greedy_after, sampled_after = by_problem(after)
     shared = greedy_before.keys() & greedy_after.keys()
-    if not common or not shared:
-        _refuse_other_problems(len(greedy_before), len(greedy_after), len(shared))
-    greedy_before = {problem: row for problem, row in greedy_before.items() if problem in shared}
+    _refuse_other_problems(len(greedy_before), len(greedy_after), len(shared))
     if sampled_before and sampled_after and not shared <= sampled_before.keys() & sampled_after.keys():
         raise UnpairedError("some problems have a greedy completion and no sampled ones: a table is not whole.")
-    sampled_before = {problem: rows for problem, rows in sampled_before.items() if problem in shared}
-    sampled_after = {problem: rows for problem, rows in sampled_after.items() if problem in shared}
     found = [_by_accuracy(greedy_before, greedy_after)]
     if sampled_before and sampled_after:
         found.append(_by_mean_at_k(sampled_before, sampled_after))

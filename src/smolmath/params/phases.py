@@ -67,15 +67,17 @@ class SftPhase(PhaseParams):
 
 
 class RewardParams(BaseModel):
-    """A reward with options of its own, which are keyword arguments of its function."""
+    """A reward with options, which are keyword arguments of its function: that of its name, or one of your own."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
     weight: float
+    function: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")  # package.module:function
 
     @property
     def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+        named = {} if self.function is None else {"function": self.function}
+        return named | dict(self.model_extra or {})
 
 
 class GrpoPhase(PhaseParams):
@@ -83,7 +85,7 @@ class GrpoPhase(PhaseParams):
 
     method: Literal["grpo"]
     prompts_per_step: int = Field(ge=1)  # groups per optimiser step; completions = this × grpo.num_generations
-    # name or `package.module:function` -> weight, or {weight: …, option: …}; weight 0 is logged and teaches nothing
+    # name -> weight, or {weight: …, option: …}; weight 0 is logged and teaches nothing
     rewards: dict[str, float | RewardParams] = Field(min_length=1)
     answer_grounding_weight: float = Field(ge=0)  # of the reference answer's likelihood after the model's reasoning
     sample_steps: int | None = Field(ge=1)  # how often a step's completions are kept with their grades

@@ -1,12 +1,16 @@
 """The whole of params.yaml at once: every section's own rules, then what sections say of each other."""
 
 import inspect
+import io
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest, read_params
 from smolmath.params.datasets import FilesDataset, load_dataset_params
 from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.evaluate import EvaluateParams
@@ -99,6 +103,35 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
     return mistakes
 
 
+def check_file(path: Path = Path("params.yaml")) -> list[str]:
+    """Everything that is wrong with a params file, as DVC must read it, too.
+
+    Raises: ParamsError if it cannot be read at all.
+    """
+    return [*check_params(read_params(path)), *_unwritable(path)]
+
+
+def _unwritable(path: Path) -> list[str]:
+    """What `dvc exp run -S` would leave unreadable: it writes the file anew, and DVC's parser is stricter than that.
+
+    In a flow mapping, `{a: b:c}`, it takes no colon in a bare word, and what was quoted is written bare.
+    """
+    rewritten = io.StringIO()
+    writer = YAML()  # as dvc.utils.serialize has it
+    writer.default_flow_style = False
+    writer.dump(writer.load(path.read_text(encoding="utf-8")), rewritten)
+    try:
+        YAML(typ="safe").load(rewritten.getvalue())
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = rewritten.getvalue().splitlines()[mark.line].strip() if mark else ""
+        return [
+            f"{line!r}: DVC cannot read this again once `dvc exp run -S` has rewritten the file "
+            f"({error.problem or error.context}). Write the mapping or list a key or an entry a line, without braces."
+        ]
+    return []
+
+
 def _entries(
     params: Mapping[str, Any], section: str, mistakes: list[str], *, may_be_empty: bool = False
 ) -> Mapping[str, Any]:
@@ -154,7 +187,8 @@ def _unwatched_rewards(name: str, phase: GrpoPhase, params: Mapping[str, Any]) -
             path = source.relative_to(Path.cwd())
             mistakes.append(
                 f"phases.{name}.rewards: {key!r} is read from {path}, which the train stage does not depend on, so an "
-                f"edit would rerun nothing. Add {path} to train's deps in dvc.yaml, or move it to src/smolmath/grpo."
+                f"edit would rerun nothing. Add {path} to train's deps in dvc.yaml, or move it to "
+                "src/smolmath/rewards/grpo."
             )
     return mistakes
 

@@ -2,18 +2,24 @@
 
 One JSON file per stage and fingerprint, written once, committed, in no stage's deps. The trail from a result to its
 inputs is dvc.lock, the journal and Git's history.
+
+An experiment's entries are committed with it. Where it runs in a temporary workspace, they are kept in the main one
+too, outside of Git: a run that DVC's run-cache restores there leaves no entry of its own.
 """
 
+import contextlib
 import json
 import os
 import platform
 import resource
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from smolmath.running.repository import GitError, git
+from smolmath.running.repository import GitError
+from smolmath.running.repository import git as run_git
 from smolmath.running.workers import available_cores
 
 PACKAGES = (
@@ -30,12 +36,24 @@ PACKAGES = (
 )
 
 
+FOLDER = Path("journal")
+KEPT = Path(".work", "journal")  # in the main workspace
 CODE = ("src", "stages", "bases", "dvc.yaml", "params.yaml")  # what a result's commit must hold to make it again
 
 
+def journal_path(stage: str, fingerprint: str) -> Path:
+    """Where this workspace has the entry of a run."""
+    return FOLDER / stage / f"{fingerprint}.json"
+
+
+def kept_path(main: Path, stage: str, fingerprint: str) -> Path:
+    """Where the main workspace keeps what an experiment wrote elsewhere."""
+    return main / KEPT / f"{stage}-{fingerprint}.json"
+
+
 def write_journal(
-    path: Path,
     *,
+    main: Path,
     stage: str,
     fingerprint: str,
     outs: dict[str, str],
@@ -46,9 +64,9 @@ def write_journal(
     """Write one entry, unless there is one of a run that made the same `outs` (path -> hash) of the same inputs.
 
     Another machine may make other outs of them, and then the entry is that of the run whose outs are here.
+
+    Args: main: the main workspace.
     """
-    if known_outs(path) == outs:
-        return
     entry = {
         "stage": stage,
         "fingerprint": fingerprint,
@@ -60,8 +78,23 @@ def write_journal(
         "packages": installed(PACKAGES),
         **facts,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
+    path = journal_path(stage, fingerprint)
+    for place in [path] if main == Path.cwd() else [path, kept_path(main, stage, fingerprint)]:
+        if known_outs(place) != outs:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(place, json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
+    if os.environ.get("DVC_EXP_BASELINE_REV"):  # DVC commits what is tracked when the experiment ends
+        with contextlib.suppress(GitError):
+            run_git("add", "--", str(path))
+
+
+def entry_of(stage: str, fingerprint: str, outs: dict[str, str]) -> Path:
+    """The entry of a run that made these outs, if there is one; from what experiments have left it is taken over."""
+    path, kept = journal_path(stage, fingerprint), kept_path(Path(), stage, fingerprint)
+    if known_outs(path) != outs and known_outs(kept) == outs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kept, path)
+    return path
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -92,8 +125,8 @@ def checked_out() -> dict[str, Any]:
 
     Raises: GitError where there is no commit, or no Git.
     """
-    commit = git("rev-parse", "HEAD")
-    status = git("status", "--porcelain", "-z", "--no-renames", "--", *CODE)
+    commit = run_git("rev-parse", "HEAD")
+    status = run_git("status", "--porcelain", "-z", "--no-renames", "--", *CODE)
     return {"commit": commit.strip(), "changed": [line[3:] for line in status.split("\0") if line]}
 
 

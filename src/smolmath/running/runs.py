@@ -92,6 +92,7 @@ class StageRun:
         """Rename every out into place, if the inputs are still those that it was made from."""
         self._refuse_edits(self.stage.deps)
         for part, final in self._unpublished:
+            _open_to_readers(part)
             remove(final)
             os.replace(part, final)
         self._unpublished.clear()
@@ -158,7 +159,7 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
                 if watt_hours := energy.watt_hours():
                     run.facts["energy_wh"] = round(watt_hours, 3)
             write_journal(
-                main_workspace() / "journal" / name / f"{run.fingerprint}.json",
+                main=main_workspace(),
                 stage=name,
                 fingerprint=run.fingerprint,
                 outs={out: content_hash(Path(out)) for out in run.stage.outs},
@@ -170,6 +171,15 @@ def stage_run(name: str, *, gpus: Callable[[HardwareParams], int | None] | None 
             # is published from this state, without doing the work twice.
             if not run.orphaned():
                 shutil.rmtree(run.state, ignore_errors=True)
+
+
+def _open_to_readers(path: Path) -> None:
+    """Give files that only their owner may read (safetensors writes such) the mode of any new file."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in [path, *path.rglob("*")]:
+        if file.is_file() and not file.stat().st_mode & 0o077:
+            file.chmod(0o666 & ~umask)
 
 
 def _claimed(
@@ -220,7 +230,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def main_workspace() -> Path:
-    """Where state and journal live: the main workspace, since DVC's temporary ones are thrown away."""
+    """Where state lives: the main workspace, since DVC's temporary ones are thrown away."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 

@@ -19,9 +19,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from smolmath.errors import SmolmathError
-from smolmath.params.core import ParamsError
+from smolmath.params.core import ParamsError, flat
 from smolmath.running.graph import stages_of
-from smolmath.running.lockfile import Recorded, named, outdated, read_lock
+from smolmath.running.lockfile import Recorded, named, outdated, read_lock, upstream
 from smolmath.running.repository import dvc_repo, knows_git
 
 WORKSPACE = "workspace"
@@ -48,6 +48,14 @@ class Predictions:
     problems_hash: str | None  # of the dataset's split
     made_by: Mapping[str, str]  # engine and device; empty where the completions are not at hand
     prompts: Mapping[str, str]  # problem id -> prompt as the model read it; likewise
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a model is, and what made it but for the seed."""
+
+    weights: str  # hash
+    params: Mapping[str, str]  # dotted key -> value
 
 
 class Revision:
@@ -131,6 +139,15 @@ class Revision:
         if generate.deps.get(path) in (None, _md5(b"{}\n")):
             return {}
         return dict(json.loads(self._local(path) or self._fetched(path)))
+
+    def trained(self, model: str, dataset: str) -> Trained:
+        """Of an evaluation, the weights that answered."""
+        generate = self.lock[f"generate@{model}-{dataset}"]
+        params: dict[str, str] = {}
+        for made in upstream(self.lock, generate):
+            params |= {name: text for key, value in made.params.items() for name, text in flat(value, key).items()}
+        params.pop("seed", None)
+        return Trained(generate.deps[f"models/{model}"], params)
 
     def text(self, path: str) -> str:
         """A file that Git tracks. Raises: RevisionError if this version has none."""

@@ -200,8 +200,8 @@ def reward_functions(
     """The rewards with these names, as TRL takes them: `__name__` is what it logs as `rewards/<name>`.
 
     Args:
-        rewards: name -> options, or names alone; a name is a key of REWARDS, or "package.module:function" for a reward
-            of one's own in the same signature.
+        rewards: name -> options, or names alone; a name is a key of REWARDS, or any with the option `function`, the
+            "package.module:function" of a reward of one's own in the same signature.
         tags: tag names of the response format, given to the rewards of REWARDS.
 
     Raises:
@@ -212,12 +212,22 @@ def reward_functions(
 
 
 def _bind(name: str, options: Mapping[str, Any], tags: Tags) -> RewardFunction:
-    function = REWARDS.get(name) or _imported(name)
-    _check_options(name, function, options)
-    given = {**options, "tags": tags} if name in REWARDS else dict(options)
-    bound: Any = functools.partial(function, **given)
-    bound.__name__ = getattr(function, "__name__", name)
+    given = dict(options)
+    own = given.pop("function", None)
+    function = _known(name) if own is None else _imported(name, own)
+    _check_options(name, function, given)
+    bound: Any = functools.partial(function, **given, **({"tags": tags} if own is None else {}))
+    bound.__name__ = name
     return bound  # type: ignore[no-any-return]  # partial has no __name__ in its type
+
+
+def _known(name: str) -> RewardFunction:
+    if name not in REWARDS:
+        raise ValueError(
+            f"Unknown reward {name!r}. Known: {', '.join(REWARDS)}. One of your own needs `function: "
+            "package.module:function` beside its weight in params.yaml (docs/rewards.md)."
+        )
+    return REWARDS[name]
 
 
 def _check_options(name: str, function: RewardFunction, options: Mapping[str, Any]) -> None:
@@ -234,25 +244,21 @@ def _check_options(name: str, function: RewardFunction, options: Mapping[str, An
         )
 
 
-def _imported(name: str) -> RewardFunction:
-    module_name, colon, function_name = name.partition(":")
-    if not (module_name and colon and function_name):
-        raise ValueError(
-            f"Unknown reward {name!r}. Known: {', '.join(REWARDS)}. For a function of your own write "
-            "'package.module:function' as the key under the phase's rewards in params.yaml (docs/rewards.md)."
-        )
+def _imported(name: str, path: str) -> RewardFunction:
+    """Args: path: package.module:function."""
+    module_name, _, function_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"Reward {name!r}: no module {error.name!r} can be imported. Put it under src/ and name it in the deps of "
-            "the train stage, or under src/smolmath/training/grpo, which is one (docs/rewards.md); or correct the key."
+            "the train stage, or under src/smolmath/rewards/grpo, which is one (docs/rewards.md); or correct the path."
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise ValueError(
             f"Reward {name!r}: {module.__file__} has no function {function_name!r}. "
-            "Define it there, or correct the key under the phase's rewards in params.yaml."
+            "Define it there, or correct `function` under the phase's rewards in params.yaml."
         )
     return function  # type: ignore[no-any-return]  # a person's own function, in the documented signature
 

@@ -1,10 +1,14 @@
-"""Two versions' predictions paired by problem, tested, corrected for their number, and put in words."""
+"""Two versions' predictions paired by problem, tested, corrected for their number, and put in words.
 
-from collections.abc import Sequence
+A side may be several trainings of one setting, by other seeds.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smolmath.evaluation.paired import Paired, UnpairedError, compare_verdicts
+from smolmath.evaluation.trainings import Trainings, compare_trainings
 from smolmath.evaluation.uncertainty import holm
 from smolmath.params.core import listing, nearest
 from smolmath.studies.revisions import (
@@ -27,19 +31,42 @@ MEASURES = {"accuracy": "greedy", "mean_at_k": "sampled"}
 
 @dataclass(frozen=True)
 class Side:
-    """`REVISION` or `REVISION:MODEL`, as on the command line; without a revision, the workspace."""
+    """`REVISION` or `REVISION:MODEL`, as on the command line; without a revision, the workspace.
 
-    revision: Revision
-    model: str | None
+    `REVISION,REVISION,…` are several trainings of one setting.
+    """
+
+    revisions: tuple[Revision, ...]
+    model: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Side":
-        name, _, model = text.partition(":")
-        return cls(Revision(name or WORKSPACE), model or None)
+        parts = text.split(",")
+        if not all(parts):
+            raise RevisionError(f"{text!r} names nothing beside a comma: trainings of one setting are A1,A2,A3.")
+        models = {part.partition(":")[2] for part in parts} - {""}
+        if len(models) > 1:
+            raise RevisionError(f"{text}: trainings of one setting are of one model, and here are {listing(models)}.")
+        names = [part.partition(":")[0] for part in parts]
+        return cls(tuple(Revision(name or WORKSPACE) for name in names), next(iter(models), None))
+
+    @property
+    def revision(self) -> Revision:
+        """The only one, or the first."""
+        return self.revisions[0]
+
+    @property
+    def versions(self) -> str:
+        return ",".join(revision.name for revision in self.revisions)
 
     @property
     def name(self) -> str:
-        return self.revision.name + (f":{self.model}" if self.model else "")
+        return self.versions + (f":{self.model}" if self.model else "")
+
+    def evaluated(self) -> list[tuple[str, str]]:
+        """(model, dataset) that all of them have evaluated."""
+        first, *others = (revision.evaluated() for revision in self.revisions)
+        return [pair for pair in first if all(pair in other for other in others)]
 
 
 @dataclass(frozen=True)
@@ -96,34 +123,60 @@ class Comparison:
     warnings: list[str] = field(default_factory=list)
 
 
+Problems = Mapping[tuple[str, str], Collection[str]]  # (A's model, dataset) -> ids
+
+
 def compare(
-    a: Side, b: Side, *, models: Sequence[str] = (), datasets: Sequence[str] = (), common: bool = False
+    a: Side, b: Side, *, models: Sequence[str] = (), datasets: Sequence[str] = (), problems: Problems | None = None
 ) -> Comparison:
     """B against A on all that both have evaluated, or on the models and datasets that are named.
 
-    Args: common: compare on the problems that both answered, where they are not the same.
+    Args: problems: those to compare on, of `common_problems`; without, both must have answered the same.
     Raises: RevisionError if something is missing; UnpairedError if problems, prompt or sampling differ.
     """
-    tests: list[tuple[Predictions, Predictions, Paired]] = []
+    tests: list[tuple[str, str, str, Paired]] = []
     result = Comparison(a.name, b.name, [], [], warnings=_left_out(a, b, models, datasets))
     for model_a, model_b, dataset in _pairs(a, b, models, datasets):
-        before, after = a.revision.predictions(model_a, dataset), b.revision.predictions(model_b, dataset)
-        refuse_other_terms(before, after)
-        result.warnings.extend(w for w in _warnings(before, after) if w not in result.warnings)
+        before = [revision.predictions(model_a, dataset) for revision in a.revisions]
+        after = [revision.predictions(model_b, dataset) for revision in b.revisions]
+        for other in [*before[1:], *after]:
+            refuse_other_terms(before[0], other)
+            result.warnings.extend(w for w in _warnings(before[0], other) if w not in result.warnings)
+        asked = None if problems is None else problems[model_a, dataset]
+        one, two = ([_only(each.verdicts, asked) for each in side] for side in (before, after))
+        several = len(one) > 1 or len(two) > 1
         try:
-            found = compare_verdicts(before.verdicts, after.verdicts, common=common)
+            if several:
+                result.warnings.extend(_settings(a, model_a, dataset) + _settings(b, model_b, dataset))
+            found = compare_trainings(one, two) if several else compare_verdicts(one[0], two[0])
         except UnpairedError as error:
-            raise UnpairedError(f"{_what(before, after)}: {error}") from None
-        if before.verdicts == after.verdicts:
+            raise UnpairedError(f"{_what(before[0], after[0])}: {error}") from None
+        if one == two:
             result.same.append((model_b, dataset))
             continue
-        tests += [(before, after, paired) for paired in found]
-        result.flips.append(Flips(model_a, model_b, dataset, _flips(before.verdicts, after.verdicts)))
-    corrected = holm([paired.p for _, _, paired in tests])
-    for (before, after, paired), p in zip(tests, corrected, strict=True):
-        words = in_words(paired, p, len(tests), *names(a, b, before.model, after.model))
-        result.differences.append(Difference(before.model, after.model, before.dataset, paired, p, words))
+        tests += [(model_a, model_b, dataset, paired) for paired in found]
+        if not several:
+            result.flips.append(Flips(model_a, model_b, dataset, _flips(one[0], two[0])))
+    corrected = holm([paired.p for *_, paired in tests])
+    for (model_a, model_b, dataset, paired), p in zip(tests, corrected, strict=True):
+        words = in_words(paired, p, len(tests), *names(a, b, model_a, model_b))
+        result.differences.append(Difference(model_a, model_b, dataset, paired, p, words))
     return result
+
+
+def common_problems(a: Side, others: Sequence[Side], models: Sequence[str], datasets: Sequence[str]) -> Problems:
+    """The problems that A and all others have answered."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for b in others:
+        for model_a, model_b, dataset in _pairs(a, b, models, datasets):
+            answered = [
+                {row["problem_id"] for row in revision.predictions(model, dataset).verdicts}
+                for side, model in ((a, model_a), (b, model_b))
+                for revision in side.revisions
+            ]
+            known = found.get((model_a, dataset))
+            found[model_a, dataset] = set.intersection(*answered, *([] if known is None else [known]))
+    return found
 
 
 def with_texts(found: Flips, a: Revision, b: Revision, most: int) -> list[Flip]:
@@ -177,24 +230,68 @@ def in_words(paired: Paired, p: float, tests: int, a: str, b: str) -> str:
     """
     points, error = 100 * paired.difference.value, 100 * paired.difference.se
     counted = f"on {paired.n:,} problems" + (f" × {paired.k} samples" if paired.measure == "mean_at_k" else "")
+    seeds = ""
+    if isinstance(paired, Trainings):
+        counted += f", of {paired.trainings[0]} and {paired.trainings[1]} trainings"
+        seeds = f". Trainings of one setting lie ± {100 * paired.spread:.1f} points around their mean: "
+        seeds += _whose(p, paired.p_of_these)
     significance = p_text(p) + (f" (corrected for {tests} tests)" if tests > 1 else "")
     if is_clear(p):
         better = b if points > 0 else a
-        return f"{better} is better by {abs(points):.1f} ± {error:.1f} points {counted}, {significance}"
+        return f"{better} is better by {abs(points):.1f} ± {error:.1f} points {counted}, {significance}{seeds}"
     low, high = 100 * paired.difference.low, 100 * paired.difference.high
     return (
         f"no clear difference: {signed(points)} ± {error:.1f} points for {b} {counted}, {significance}; 95 % interval "
-        f"{signed(low)} to {signed(high)}"
+        f"{signed(low)} to {signed(high)}{seeds}"
     )
 
 
+def _whose(p: float, p_of_these: float) -> str:
+    """Whether a difference is the setting's or may be the seeds'."""
+    if is_clear(p):
+        return "it is the setting"
+    if is_clear(p_of_these):
+        return "these trainings differ, and it may be their seeds"
+    return "neither setting nor seeds show a difference"
+
+
 def names(a: Side, b: Side, model_a: str, model_b: str) -> tuple[str, str]:
-    """What the two are called in words: by their revisions, by their models where these differ."""
-    if a.revision.name == b.revision.name:
+    """What the two are called in words: by their versions, by their models where these differ; several: A and B."""
+    if len(a.revisions) > 1 or len(b.revisions) > 1:
+        return "A", "B"
+    if a.versions == b.versions:
         return model_a, model_b
     if model_a == model_b:
-        return a.revision.name, b.revision.name
-    return f"{a.revision.name}:{model_a}", f"{b.revision.name}:{model_b}"
+        return a.versions, b.versions
+    return f"{a.versions}:{model_a}", f"{b.versions}:{model_b}"
+
+
+def _settings(side: Side, model: str, dataset: str) -> list[str]:
+    """Warns where trainings of one side differ in more than their seed.
+
+    Raises: UnpairedError if two are the same training, which would count twice.
+    """
+    first, *others = (revision.trained(model, dataset) for revision in side.revisions)
+    found = []
+    weights = {first.weights: side.revision.name}
+    for revision, other in zip(side.revisions[1:], others, strict=True):
+        if other.weights in weights:
+            raise UnpairedError(
+                f"{weights[other.weights]} and {revision.name} hold the same {model}, one training under two names. "
+                "Train again with another seed: dvc exp run -S seed=2."
+            )
+        weights[other.weights] = revision.name
+        keys = dict.fromkeys([*first.params, *other.params])
+        if differing := [key for key in keys if first.params.get(key) != other.params.get(key)]:
+            found.append(
+                f"{side.revision.name} and {revision.name} differ in {', '.join(differing)} beside the seed: they are "
+                f"no trainings of one setting."
+            )
+    return found
+
+
+def _only(verdicts: list[dict[str, Any]], problems: Collection[str] | None) -> list[dict[str, Any]]:
+    return verdicts if problems is None else [row for row in verdicts if row["problem_id"] in problems]
 
 
 def _flips(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> list[Flip]:
@@ -210,11 +307,12 @@ def _flips(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) ->
 def _pairs(a: Side, b: Side, models: Sequence[str], datasets: Sequence[str]) -> list[tuple[str, str, str]]:
     """(model of A, model of B, dataset) to compare."""
     for side in (a, b):
-        known = dict.fromkeys(model for model, _ in evaluations(side.revision.lock))
-        if side.model is not None and side.model not in known:
-            words = f"{side.name}: no model {side.model!r} is known there.{nearest(side.model, known)}"
-            raise RevisionError(f"{words} It has evaluated: {listing(known)}.")
-    has_a, has_b = a.revision.evaluated(), b.revision.evaluated()
+        for revision in side.revisions:
+            known = dict.fromkeys(model for model, _ in evaluations(revision.lock))
+            if side.model is not None and side.model not in known:
+                words = f"{revision.name}:{side.model}: no model {side.model!r} is known there."
+                raise RevisionError(f"{words}{nearest(side.model, known)} It has evaluated: {listing(known)}.")
+    has_a, has_b = a.evaluated(), b.evaluated()
     if a.model or b.model:
         model_a, model_b = a.model or b.model, b.model or a.model
         assert model_a is not None
@@ -242,10 +340,11 @@ def _left_out(a: Side, b: Side, models: Sequence[str], datasets: Sequence[str]) 
     found: dict[str, None] = {}
     for side, other in ((a, b), (b, a)):
         asked = [side.model or other.model] if side.model or other.model else models
-        pairs = [
-            p for p in side.revision.outdated if (not asked or p[0] in asked) and (not datasets or p[1] in datasets)
-        ]
-        found |= dict.fromkeys(side.revision.left_out(pairs))
+        for revision in side.revisions:
+            pairs = [
+                p for p in revision.outdated if (not asked or p[0] in asked) and (not datasets or p[1] in datasets)
+            ]
+            found |= dict.fromkeys(revision.left_out(pairs))
     return list(found)
 
 

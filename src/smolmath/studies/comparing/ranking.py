@@ -9,7 +9,16 @@ from rich.text import Text
 
 from smolmath.errors import SmolmathError
 from smolmath.evaluation.uncertainty import holm
-from smolmath.studies.comparing.compare import MEASURES, Comparison, Difference, Side, compare, in_words, names
+from smolmath.studies.comparing.compare import (
+    MEASURES,
+    Comparison,
+    Difference,
+    Problems,
+    Side,
+    compare,
+    in_words,
+    names,
+)
 from smolmath.studies.comparing.show import as_json as comparison_as_json
 from smolmath.studies.wording import is_clear, p_text, signed
 
@@ -32,9 +41,16 @@ class Ranking:
         return list(dict.fromkeys(warning for found in self.comparisons for warning in found.warnings))
 
 
-def rank(a: Side, others: Sequence[Side], *, models: Sequence[str] = (), datasets: Sequence[str] = ()) -> Ranking:
-    """Raises: RevisionError, UnpairedError as `compare`."""
-    found = [compare(a, b, models=models, datasets=datasets) for b in others]
+def rank(
+    a: Side,
+    others: Sequence[Side],
+    *,
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    problems: Problems | None = None,
+) -> Ranking:
+    """Args and Raises: as `compare`."""
+    found = [compare(a, b, models=models, datasets=datasets, problems=problems) for b in others]
     tests = [(b, difference) for b, one in zip(others, found, strict=True) for difference in one.differences]
     corrected = iter(holm([difference.paired.p for _, difference in tests]))
     comparisons = []
@@ -50,14 +66,15 @@ def rank(a: Side, others: Sequence[Side], *, models: Sequence[str] = (), dataset
 
 
 def ranking_lines(ranking: Ranking) -> list[Text]:
-    """A block for each model, dataset and measure, the best first. Fits 86 columns."""
+    """A block for each of A's models, each dataset and measure, the best first. Fits 86 columns."""
     parts = [Text(f"A: {ranking.a}", style="bold")]
     rows = [(found.b, difference) for found in ranking.comparisons for difference in found.differences]
     order = sorted(rows, key=lambda row: (_key(row[1]), -row[1].paired.after))
     for key, block in groupby(order, key=lambda row: _key(row[1])):
         entries = list(block)
         paired = entries[0][1].paired
-        parts.append(Text(f"\n{key[0]} on {key[1]}, {MEASURES[key[2]]}, {paired.n:,} problems", style="bold"))
+        where = f"{key[0]} on {key[1]}" if all(d.model_b == key[0] for _, d in entries) else f"on {key[1]}"
+        parts.append(Text(f"\n{where}, {MEASURES[key[2]]}, {paired.n:,} problems", style="bold"))
         parts.append(Text(LINE.format("", "share", "to A", "95 %", "better/worse", "p"), style="dim"))
         rival = [(b, d) for b, d in entries if d.paired.after > d.paired.before]
         parts += [Text(_row(b, d), style=_style(d)) for b, d in rival]
@@ -86,7 +103,7 @@ def _row(name: str, difference: Difference) -> str:
 
 
 def _key(difference: Difference) -> tuple[str, str, str]:
-    return difference.model_b, difference.dataset, difference.paired.measure
+    return difference.model_a, difference.dataset, difference.paired.measure
 
 
 def _style(difference: Difference) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from smolmath.errors import SmolmathError
 from smolmath.running.hashes import content_hash, file_hashes, listing_hash
+from smolmath.running.journal import entry_of
 from smolmath.running.lockfile import Recorded, producer, upstream, workspace_lock
 from smolmath.running.repository import GitError, dvc_repo, git, git_bytes
 
@@ -84,7 +85,7 @@ def journal_entry(recorded: Recorded) -> dict[str, Any] | None:
 
     Raises: TrailError if it is there and cannot be read.
     """
-    path = Path("journal", recorded.stage, f"{recorded.fingerprint}.json")
+    path = entry_of(recorded.stage, recorded.fingerprint, recorded.outs)
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

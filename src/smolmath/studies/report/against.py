@@ -38,7 +38,7 @@ def against_parent() -> Against | None:
         if not re.fullmatch("[0-9a-f]{40,64}", commit) or _recorded(commit) in ({}, ours):
             continue
         try:
-            found = compare(Side(Revision(commit[:12], remote=False), None), Side(now, None))
+            found = compare(Side((Revision(commit[:12], remote=False),)), Side((now,)))
         except SmolmathError as error:
             return Against(commit, subject, None, str(error))
         return Against(commit, subject, found, "")

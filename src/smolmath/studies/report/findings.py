@@ -136,8 +136,8 @@ def _sentence(what: str, dataset: str, found: Change) -> str:
     if found.sure:
         verb = "raised" if found.points > 0 else "lowered"
         return f"{what} {verb} {found.after.kind} on {dataset} from {before} to {after} ({words})."
-    figures = f"{before} before, {after} after ({words})"
-    return f"{what} made no clear difference to {found.after.kind} on {dataset}: {figures}."
+    even = f"{what} made no clear difference to {found.after.kind} on {dataset}"
+    return f"{even}: {before} before, {after} after ({words})."
 
 
 def _p(found: Change) -> str:

@@ -110,10 +110,9 @@ def _reward_columns(phase: GrpoPhase, curve: Curve) -> dict[str, list[float | No
     """The reward and its weighted parts, which add up to it; a reward of weight 0 only watches, and is left out."""
     parts: dict[str, list[float | None]] = {}
     for name, weight in phase.reward_weights.items():
-        short = name.rpartition(":")[2]  # of `package.module:function`
-        values = curve.columns.get(f"reward_{short}")
+        values = curve.columns.get(f"reward_{name}")
         if weight and values:
-            parts[f"{short} × {weight:g}"] = [None if value is None else weight * value for value in values]
+            parts[f"{name} × {weight:g}"] = [None if value is None else weight * value for value in values]
     return {"reward": curve.columns.get("reward", []), **(parts if len(parts) > 1 else {})}
 
 
