@@ -175,7 +175,7 @@ def in_words(paired: Paired, p: float, tests: int, a: str, b: str) -> str:
     """
     points, error = 100 * paired.difference.value, 100 * paired.difference.se
     counted = f"on {paired.n:,} problems" + (f" × {paired.k} samples" if paired.measure == "mean_at_k" else "")
-    significance = p_text(p) + (f" (corrected for {tests} tests)" if tests > 1 else "")
+    significance = p_text(p, paired.p) + (f" (corrected for {tests} tests)" if tests > 1 else "")
     if is_clear(p):
         better = b if points > 0 else a
         return f"{better} is better by {abs(points):.1f} ± {error:.1f} points {counted}, {significance}"

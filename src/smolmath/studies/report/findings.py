@@ -1,7 +1,7 @@
 """What the numbers say: changes against a model's init, paired by problem, and the sentences that head the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from smolmath.studies.report.collect import Report
 from smolmath.studies.results import Evaluation
@@ -34,10 +34,19 @@ class Change:
     points: float  # percentage points
     points_se: float
     p: float  # corrected for all changes of the retention matrix
+    raw_p: float
 
     @property
     def sure(self) -> bool:
         return is_clear(self.p)
+
+    @property
+    def kind(self) -> str:
+        return "even" if not self.sure else "up" if self.points > 0 else "down"
+
+    @property
+    def p_text(self) -> str:
+        return p_text(self.p, self.raw_p).replace(" ", "\u00a0")
 
     @property
     def size(self) -> str:
@@ -49,10 +58,9 @@ class Change:
 class Finding:
     """One phase's sentence, and what it did to the other datasets; `kind` is up, down, even or missing."""
 
-    phase: str
     kind: str
     sentence: str
-    elsewhere: str
+    elsewhere: list["Finding"] = field(default_factory=list)
 
 
 def score(evaluation: Evaluation | None) -> Score | None:
@@ -76,12 +84,12 @@ def change(report: Report, model: str, dataset: str) -> Change | None:
     start, found = (report.retained.get((name, dataset, after.measure)) for name in (init, model))
     if start is None or found is None or found.against != init:
         return None
-    if found.difference is None or found.difference_se is None or found.p_corrected is None:
+    if found.difference is None or found.difference_se is None or found.p is None or found.p_corrected is None:
         return None
     # One of the two may have been evaluated since the matrix was made.
     if abs(start.value - before.value) > SAME or abs(found.value - after.value) > SAME:
         return None
-    return Change(before, after, 100 * found.difference, 100 * found.difference_se, found.p_corrected)
+    return Change(before, after, 100 * found.difference, 100 * found.difference_se, found.p_corrected, found.p)
 
 
 def findings(report: Report) -> list[Finding]:
@@ -97,26 +105,24 @@ def _finding(report: Report, name: str) -> Finding:
     lacking = [model for model in (phase.init, name) if report.evaluations.get((model, phase.dataset)) is None]
     found = change(report, name, phase.dataset)
     if found is None:
-        return Finding(name, "missing", f"{what}: {_why_missing(report, lacking, phase.dataset)}", "")
+        return Finding("missing", f"{what}: {_why_missing(report, lacking, phase.dataset)}")
+    others = [(dataset, change(report, name, dataset)) for dataset in report.datasets if dataset != phase.dataset]
+    # A gain at home may be a loss elsewhere.
+    elsewhere = [Finding(other.kind, _sentence("It", other, dataset)) for dataset, other in others if other]
+    return Finding(found.kind, _sentence(what, found, phase.dataset), elsewhere)
+
+
+def _sentence(what: str, found: Change, dataset: str) -> str:
     before, after = percent(found.before.value, found.before.se), percent(found.after.value, found.after.se)
     counted = found.after.counted
     if counted != found.before.counted:
         counted = f"{found.before.counted}; then {counted}"
-    words = f"{found.size} points, {counted}, {_p(found)}"
+    words = f"{found.size} points, {counted}, {found.p_text}"
     if found.sure:
         verb = "raised" if found.points > 0 else "lowered"
-        sentence = f"{what} {verb} {found.after.kind} on {phase.dataset} from {before} to {after} ({words})."
-    else:
-        sentence = (
-            f"{what} made no clear difference to {found.after.kind} on {phase.dataset}: {before} before, {after} "
-            f"after ({words})."
-        )
-    kind = "even" if not found.sure else "up" if found.points > 0 else "down"
-    return Finding(name, kind, sentence, _elsewhere(report, name, phase.dataset))
-
-
-def _p(found: Change) -> str:
-    return p_text(found.p).replace(" ", "\u00a0")
+        return f"{what} {verb} {found.after.kind} on {dataset} from {before} to {after} ({words})."
+    even = f"{what} made no clear difference to {found.after.kind} on {dataset}"
+    return f"{even}: {before} before, {after} after ({words})."
 
 
 def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
@@ -125,17 +131,5 @@ def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
     if unlisted := [model for model in lacking if model not in report.models]:
         return f"cannot be compared: {' and '.join(unlisted)} is not among evaluate.models."
     if not lacking:
-        return f"cannot be compared on {dataset}: not summarized since it was evaluated. Run dvc repro."
-    return f"not evaluated yet ({' and '.join(lacking)} on {dataset}): run dvc repro."
-
-
-def _elsewhere(report: Report, name: str, own: str) -> str:
-    """What a phase did to the datasets it was not trained on: a gain at home may be a loss elsewhere."""
-    words = []
-    for dataset in report.datasets:
-        found = change(report, name, dataset) if dataset != own else None
-        if found is not None:
-            before, after = percent(found.before.value, found.before.se), percent(found.after.value, found.after.se)
-            doubt = "" if found.sure else f", not clear: {_p(found)}"
-            words.append(f"{dataset} {found.size}\u00a0points ({before} → {after}{doubt})")
-    return f"Elsewhere: {'; '.join(words)}." if words else ""
+        return f"cannot be compared on {dataset}: not summarized since it was evaluated. Run `dvc repro`."
+    return f"not evaluated yet ({' and '.join(lacking)} on {dataset}): run `dvc repro`."

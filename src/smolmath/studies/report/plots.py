@@ -157,8 +157,9 @@ def _draw_line(axes: Any, panel: Panel, line: Line, colour: str) -> None:
     smooth = [scale * value for value in line.smooth if value is not None]
     if line.errors:
         errors = [scale * line.errors[i] for i in measured]
-        low = [value - error for value, error in zip(raw, errors, strict=True)]
-        high = [value + error for value, error in zip(raw, errors, strict=True)]
+        most = scale if panel.share else math.inf
+        low = [max(value - error, 0.0) for value, error in zip(raw, errors, strict=True)]
+        high = [min(value + error, most) for value, error in zip(raw, errors, strict=True)]
         axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
     if smooth:
         axes.plot(steps, raw, color=colour, alpha=0.45, linewidth=0.9)
