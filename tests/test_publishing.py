@@ -25,6 +25,7 @@ from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.lockfile import read_lock
 from smolmath.using.publishing.card import Subject, model_card
+from smolmath.using.publishing.examples import Example
 from smolmath.using.publishing.files import MANIFEST, PublishError, checked_name, model_files
 from smolmath.using.publishing.markdown import code, escaped, fenced
 from smolmath.using.publishing.origin import origin_of
@@ -339,6 +340,15 @@ def test_the_card_of_an_exported_folder_is_kept_with_what_was_edited(workspace):
     done = smolmath("export", "again", "--model", "out")
     assert "the card is the folder's own README.md" in done.output
     assert Path("again/README.md").read_text() == edited
+
+
+def test_nothing_on_a_card_turns_the_direction_of_its_text(workspace):
+    found = find_model("sums", read_params())
+    example = Example("sums", "2 + \u202e3 =", "<answer>\n\u20695\n</answer>")
+    card = model_card(Subject("me/x", found.prompt, True, 1, 96, None, "", example=example), None)
+    assert "2 + ⟨U+202E⟩3 =" in card
+    assert "⟨U+2069⟩5" in card
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", card)
 
 
 def test_commands_on_a_card_are_quoted_for_a_shell(workspace):

@@ -24,5 +24,5 @@ const withFormulas = (text, alone = false) => {
     end = found.index + found[0].length;
   }
   nodes.push(text.slice(end));
-  return alone && end === 0 && /\\[a-zA-Z]|[\^_]\S/.test(text) ? [set(text, text, false)] : nodes;
+  return alone && end === 0 && /\\[a-zA-Z]|[\^_]\S/.test(text) ? [set("\\displaystyle " + text, text, false)] : nodes;
 };

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from smolmath.params.prompt import PromptParams
 from smolmath.studies.provenance.show import commit_in_words
 from smolmath.studies.provenance.trail import facts_of
-from smolmath.studies.wording import METHODS, duration, percent
+from smolmath.studies.wording import METHODS, duration, percent, visible
 from smolmath.using.publishing.examples import Example
 from smolmath.using.publishing.markdown import code, escaped, fenced
 from smolmath.using.publishing.origin import Dataset, Origin, Phase, Result, sampling_of
@@ -46,6 +46,7 @@ def model_card(subject: Subject, origin: Origin | None) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
     )  # fmt: skip
     environment.filters |= {
         "md": escaped, "code": code, "fenced": fenced, "duration": duration, "percent": percent, "yaml": yaml_text,
