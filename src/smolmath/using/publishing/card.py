@@ -1,15 +1,12 @@
 """The model card: README.md with the hub's metadata on top, made of what is recorded. One model, one card's bytes."""
 
-import io
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from ruamel.yaml import YAML
 
 from smolmath.params.prompt import PromptParams
 from smolmath.studies.provenance.show import commit_in_words
@@ -20,9 +17,9 @@ from smolmath.using.publishing.markdown import code, escaped, fenced
 from smolmath.using.publishing.origin import Dataset, Origin, Phase, Result, sampling_of
 from smolmath.using.publishing.recipe import public_path
 from smolmath.using.publishing.snippets import snippets
+from smolmath.using.publishing.yaml import yaml_text
 
 TEMPLATE = "card.md.j2"
-NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True)
@@ -191,12 +188,3 @@ def hashes(origin: Origin) -> dict[str, str]:
     for run in origin.trail.runs:
         found |= {out: md5 for out, md5 in run.recorded.outs.items() if out.startswith(("data/", "models/"))}
     return found
-
-
-def yaml_text(value: Mapping[str, Any]) -> str:
-    written = io.StringIO()
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar(NULL, "null"))
-    yaml.dump(dict(value), written)
-    return written.getvalue()
