@@ -146,6 +146,7 @@ def test_latex_is_set_and_what_is_none_stays_text(workspace, tab):  # noqa: F811
     assert "It costs $5 and $7, or $3-$4." in question.inner_text()
     assert r"\(\href{javascript:alert(1)}{click}\) $\nosuchcommand{$ \(\unknown x\)" in question.inner_text()
     assert tab.locator("#problems [href]").count() == 0
+    assert tab.locator("pre .answer").first.text_content().startswith("\n")  # its lines are kept
     for place in (".sides p bdi", "pre .answer", ".problem b bdi"):  # an answer is a formula without marks of one
         assert tab.locator(f"{place} mfrac").count() > 0, place
     tab.fill("input[name=query]", "costs $5")  # a hit is marked in the text as it was written

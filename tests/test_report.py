@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from smolmath.errors import SmolmathError
 from smolmath.evaluation.retention import Retained, read_retention, write_retention
@@ -21,6 +22,7 @@ from smolmath.studies.report.collect import Curve, collect, read_curve
 from smolmath.studies.report.completions import browse
 from smolmath.studies.report.page import coded, duration, facts_by_value, write_report
 from smolmath.studies.report.panels import panels, smoothed, smoothing_window
+from smolmath.studies.report.plots import _in_percent
 from smolmath.studies.results import ReportError, read_evaluation
 from smolmath.studies.wording import p_text, percent, repro, signed, visible
 from tests.conftest import ROOT
@@ -245,6 +247,13 @@ def test_no_share_is_drawn_above_100_percent(workspace, monkeypatch):
     write("metrics/train/sums.csv", CURVE.replace("0.75", "0.99"))
     page()
     assert max(drawn) == 100
+    limits = []
+    for values in ([99.0, 100.0], [0.0, 1.0], [40.0, 60.0], [99.9, 99.9]):
+        axes = Figure().add_subplot()
+        axes.plot(values)
+        _in_percent(axes)
+        limits.append(axes.get_ylim())
+    assert all(low >= 0 and high <= 100 and high - low >= 10 for low, high in limits), limits
 
 
 def test_what_turns_the_direction_of_text_is_shown_by_its_number(workspace):

@@ -24,5 +24,7 @@ const withFormulas = (text, alone = false) => {
     end = found.index + found[0].length;
   }
   nodes.push(text.slice(end));
-  return alone && end === 0 && /\\[a-zA-Z]|[\^_]\S/.test(text) ? [set("\\displaystyle " + text, text, false)] : nodes;
+  if (!alone || end > 0 || !/\\[a-zA-Z]|[\^_]\S/.test(text)) return nodes;
+  const [, before, tex, after] = text.match(/^(\s*)([^]*?)(\s*)$/);
+  return [before, set("\\displaystyle " + tex, tex, false), after];
 };
