@@ -10,6 +10,7 @@ from smolmath.using.serving import web
 from smolmath.using.serving.page import page
 from smolmath.using.solving.models import FoundModel
 from smolmath.using.solving.reasoner import Reasoner
+from tests.conftest import ROOT
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> ${alert(3)} {{model}} 1 &lt; 2 `x`"
 PROMPT = PromptParams(system="", reasoning_tag="reasoning", answer_tag="answer")
@@ -31,6 +32,7 @@ class StandIn:
         question = prompts[0][-1]["content"]
         pieces = {
             "hostile": ["<reasoning>\n", HOSTILE, "\n</reasoning>\n<answer>\n<b>42</b>\n</answer>"],
+            "latex": ["<reasoning>\nSo \\(x^2\\) ", "is it.\n</reasoning>\n<answer>\n\\frac{3}{4}\n</answer>"],
             "endless": ["<reasoning>\n", *(f"line {i}\n" for i in range(1_000_000))],
         }.get(question, ["<reasoning>\n", *(f"step {i}\n" for i in range(30)), "</reasoning>\n<answer>\n7\n</answer>"])
         if write is None:
@@ -48,7 +50,7 @@ class StandIn:
 
 def main() -> None:
     with Path(sys.argv[1]).open("w", buffering=1) as log, web.listen("127.0.0.1", 0) as listening:
-        folder = Path("bases/calc")  # 512 tokens of context, here of a character each
+        folder = ROOT / "bases" / "calc"  # 512 tokens of context, here of a character each
         models = [FoundModel(name, folder, PROMPT, "float32", 96) for name in ("trained", "base")]
         app = page([Reasoner(model, StandIn(log)) for model in models])
         print(web.address(listening), flush=True)

@@ -70,6 +70,34 @@ def test_what_is_stopped_before_it_begins_writes_nothing():
     assert [engine.written for engine in engines] == [0, 0]
 
 
+class Samples(Writer):
+    """Several completions, which are whole before anything can be written."""
+
+    def __init__(self, gone):
+        super().__init__()
+        self.gone = gone
+
+    def generate(self, prompts, sampling, write=None):
+        self.gone.set()  # stopped meanwhile
+        return [[Completion("<answer>2</answer>", "stop", 9)] * sampling.samples]
+
+
+def test_several_completions_that_nobody_waits_for_any_longer_are_stopped():
+    gone = threading.Event()
+    *_, last = asking(Samples(gone)).ask("1 + 1 =", Drawn(4, 1.0, 64), gone)
+    assert (last[0].state, last[0].answer) == ("stopped", None)
+
+
+@pytest.mark.parametrize(("reference", "right"), [("2", True), ("4/2", True), ("3", False)])
+def test_an_answer_is_graded_where_the_reference_is_known(reference, right):
+    questions = asking(Writer())
+    questions.references = {"1 + 1 =": reference}
+    *_, last = questions.ask("1 + 1 =", GREEDY, threading.Event())
+    assert (last[0].reference, last[0].right) == (reference, right)
+    *_, other = questions.ask("1 + 2 =", GREEDY, threading.Event())
+    assert (other[0].reference, other[0].right) == (None, None)
+
+
 def test_closing_the_iterator_stops():
     gone = threading.Event()
     shown = asking(Writer()).ask("1 + 1 =", GREEDY, gone)

@@ -1,5 +1,6 @@
 """The page to try a model on, in a real browser without a network: ask, see it reason, stop it, compare two."""
 
+import os
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from smolmath.records import PROBLEMS, write_table
 from tests.conftest import ROOT
 
 pytest.importorskip("gradio", reason="the page's extra is not in the vLLM environment")
@@ -25,10 +27,17 @@ pytestmark = [
 SUM = "State the final answer to the following arithmetic problem: 3 + 4 - 2 ="
 
 
+EXAMPLES = [
+    {"id": f"p{i}", "dataset": "sums", "question": question, "reference_answer": answer, "raw_file": "f", "raw_row": i}
+    for i, (question, answer) in enumerate([("seven?", "7"), ("eight?", "8"), ("latex", r"\frac{6}{8}")])
+]
+
+
 @contextmanager
 def serving(folder, *command):
     """The address that a command serves the page at; it is stopped by Ctrl-C, and its last words and code are kept."""
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+    how = {"cwd": folder, "env": os.environ | {"PYTHONPATH": str(ROOT)}}  # tests.standin_page lies there
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how) as server:
         try:
             for line in server.stdout:
                 if found := re.search(r"http://127\.0\.0\.1:\d+", line):
@@ -50,8 +59,10 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def standin(tmp_path_factory):
-    log = tmp_path_factory.mktemp("page") / "log"
-    with serving(ROOT, sys.executable, "-m", "tests.standin_page", str(log)) as server:
+    folder = tmp_path_factory.mktemp("page")
+    log = folder / "log"
+    write_table(folder / "data/split/sums/validation.parquet", EXAMPLES, PROBLEMS)
+    with serving(folder, sys.executable, "-m", "tests.standin_page", str(log)) as server:
         server.log = log
         yield server
 
@@ -117,9 +128,58 @@ def test_stop_ends_the_completion_and_keeps_what_was_written(tab, standin):
     tab.click("#stop")
     wait_for(tab, "stopped")
     assert "line 3" in tab.locator(".reasoning").first.inner_text()
+    assert tab.locator(".note").all_inner_texts() == ["stopped.", "stopped before anything was written."]
+    assert tab.locator("#stop").is_disabled()
     assert standin.log.read_text().endswith("ends endless\n")
     ask(tab, "hostile")
     wait_for(tab, "done")
+
+
+def test_there_is_nothing_to_stop_before_a_question_and_after_its_answer(tab):
+    assert tab.locator("#stop").is_disabled()
+    ask(tab, "anything")
+    tab.wait_for_selector("#stop:enabled")
+    wait_for(tab, "done")
+    tab.wait_for_selector("#stop:disabled")
+
+
+def test_the_newest_question_wins_and_stands_above_its_answers(tab, standin):
+    """Asked while another is answered: that one is stopped, and nothing of it is left under the new one."""
+    ask(tab, "endless")
+    tab.wait_for_selector("text=line 3")
+    assert tab.inner_text("#asked") == "endless"
+    ask(tab, "seven?")
+    wait_for(tab, "done")
+    assert tab.inner_text("#asked") == "seven?"
+    assert tab.locator(".reasoning").all_inner_texts() == ["\n".join(f"step {i}" for i in range(30))] * 2
+    assert standin.log.read_text().endswith("ends endless\nbegins seven?\nends seven?\nbegins seven?\nends seven?\n")
+    above, answer = tab.locator("#asked").bounding_box(), tab.locator(".solution").first.bounding_box()
+    assert above["y"] + above["height"] <= answer["y"]
+    time.sleep(1)  # had the first one gone on, it would have written by now
+    assert "line" not in tab.inner_text("#columns")
+
+
+def test_answers_to_examples_are_graded(tab):
+    for example, verdict in (("seven?", "✓ right reference 7"), ("eight?", "✗ wrong reference 8")):
+        tab.click(f"#examples button:has-text('{example}')")
+        tab.wait_for_function("wanted => document.querySelector('#question textarea').value == wanted", arg=example)
+        tab.click("#ask")
+        tab.wait_for_selector(f"#asked >> text={example}")
+        wait_for(tab, "done")
+        assert tab.locator(".graded").all_inner_texts() == [verdict] * 2
+    ask(tab, "something else")
+    tab.wait_for_selector("#asked >> text=something else")
+    wait_for(tab, "done")
+    assert tab.locator(".graded").count() == 0
+
+
+def test_formulas_are_set_when_they_are_whole(tab):
+    ask(tab, "latex")
+    wait_for(tab, "done")
+    tab.wait_for_function("document.querySelectorAll('.reasoning math msup').length == 2")
+    assert tab.locator(".answer mfrac").count() == 2
+    assert tab.locator(".graded mfrac").count() == 2
+    assert tab.locator(".graded .right").count() == 2  # 6/8 is 3/4
 
 
 def test_who_leaves_stops_the_model(chromium, standin):
@@ -138,6 +198,9 @@ def test_several_completions_vote(tab):
     completions, temperature, _ = tab.locator("#sampling input[type=number]").all()
     completions.fill("5")
     completions.press("Tab")
+    tab.wait_for_function("document.querySelectorAll('#sampling input[type=number]')[1].value == '1'")  # it is set
+    temperature.fill("0")
+    temperature.press("Tab")
     ask(tab, "anything")
     wait_for(tab, "refused")
     assert "set a temperature, e.g. 1.0" in tab.inner_text("#columns")
@@ -193,6 +256,7 @@ def test_it_fits_a_phone_and_follows_light_and_dark(chromium, standin):
         ask(tab, "hostile")
         wait_for(tab, "done")
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        assert tab.locator(".answer").first.bounding_box()["y"] < 844 / 2
         boxes = [one.bounding_box() for one in tab.locator(".solution").all()]
         assert boxes[1]["y"] > boxes[0]["y"] + boxes[0]["height"]  # one below the other
         dark = tab.evaluate("getComputedStyle(document.querySelector('.answer')).backgroundColor")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, parse_eval_result_entries
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -25,7 +25,9 @@ from smolmath.records import COMPLETIONS, PROBLEMS, read_table, write_table
 from smolmath.running.hashes import content_hash, fingerprint
 from smolmath.running.lockfile import read_lock
 from smolmath.using.publishing.card import Subject, model_card
+from smolmath.using.publishing.examples import Example
 from smolmath.using.publishing.files import MANIFEST, PublishError, checked_name, model_files
+from smolmath.using.publishing.leaderboard import result_files
 from smolmath.using.publishing.markdown import code, escaped, fenced
 from smolmath.using.publishing.origin import origin_of
 from smolmath.using.publishing.recipe import public
@@ -256,6 +258,42 @@ def test_the_metadata_is_what_the_hub_reads(workspace):
     )  # read and written by the hub's own classes
 
 
+def test_results_are_written_as_the_hubs_benchmarks_read_them(workspace, hub):
+    """Of a hub dataset's own test split: id, task, revision, and in the notes harness with commit, n and interval."""
+    for command in (("export", "out"), ("export", "out.zip"), ("push", "me/sums")):
+        assert smolmath(*command, "--model", "sums").exit_code == 0
+    (entry,) = parse_eval_result_entries(yaml.safe_load(Path("out/.eval_results/sums.yaml").read_text()))
+    assert (entry.dataset_id, entry.task_id, entry.dataset_revision) == ("openai/gsm8k", "main", "f" * 40)
+    assert entry.value == 90.0
+    assert entry.notes == (
+        "greedy accuracy in %, 256 problems of test, 95 % interval 88.00 to 91.50; harness: smolmath, commit cccccccccccc"
+    )
+    assert sorted(path.name for path in Path("out/.eval_results").iterdir()) == ["sums.yaml"]  # legs are generated
+    sent = hub.repositories["me/sums"].branches["main"][".eval_results/sums.yaml"]
+    assert (
+        sent
+        == zipfile.ZipFile("out.zip").read(".eval_results/sums.yaml")
+        == Path("out/.eval_results/sums.yaml").read_bytes()
+    )
+    assert smolmath("export", "out", "--model", "sums", "--force").exit_code == 0
+    assert smolmath("export", "again", "--model", "out").exit_code == 0  # a folder that was exported keeps them
+    assert Path("again/.eval_results/sums.yaml").read_bytes() == sent
+    Path("out/.eval_results/mine.txt").write_text("somebody's")
+    assert (
+        "holds other things (.eval_results/mine.txt)" in smolmath("export", "out", "--model", "sums", "--force").output
+    )
+    Path("again/.eval_results/sums.yaml").write_text("- value: 100")
+    done = smolmath("export", "third", "--model", "again")
+    assert "error: again/.eval_results/sums.yaml holds no results as the hub reads them" in done.output
+
+
+def test_results_on_problems_that_are_no_benchmarks_are_no_benchmark_results(workspace):
+    """A hub dataset without a test split of its own is cut by hash: what is tested on is ours."""
+    found = origin_of(Path("models/sums"), read_params())
+    cut = [replace(one, splits={"train": "train"}) for one in found.datasets]
+    assert result_files(replace(found, datasets=cut)) == {}
+
+
 def test_a_base_of_the_hub_is_named_with_its_revision_and_licence(workspace):
     params = read_params()
     params["model"] = {"source": "hub", "path": "src/hub.py", "id": "Qwen/Qwen2.5-0.5B-Instruct", "revision": "a" * 40}
@@ -342,6 +380,15 @@ def test_the_card_of_an_exported_folder_is_kept_with_what_was_edited(workspace):
     assert Path("again/README.md").read_text() == edited
 
 
+def test_nothing_on_a_card_turns_the_direction_of_its_text(workspace):
+    found = find_model("sums", read_params())
+    example = Example("sums", "2 + \u202e3 =", "<answer>\n\u20695\n</answer>")
+    card = model_card(Subject("me/x", found.prompt, True, 1, 96, None, "", example=example), None)
+    assert "2 + ⟨U+202E⟩3 =" in card
+    assert "⟨U+2069⟩5" in card
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", card)
+
+
 def test_commands_on_a_card_are_quoted_for_a_shell(workspace):
     """Names of phases and folders may hold anything, and a card's commands are copied to a prompt."""
     params = read_params()
@@ -378,13 +425,13 @@ def test_a_long_question_is_wrapped_in_the_cards_code_and_still_the_same():
 def test_an_export_holds_these_files_with_the_models_bytes(workspace):
     done = smolmath("export", "some/out", "--model", "sums")
     assert done.exit_code == 0, done.output
-    names = sorted(path.name for path in Path("some/out").iterdir())
+    names = sorted(path.relative_to("some/out").as_posix() for path in Path("some/out").rglob("*") if path.is_file())
     assert names == [
-        "README.md", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors",
+        ".eval_results/sums.yaml", "README.md", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors",
         "smolmath-files.json", "smolmath.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     assert json.loads(Path("some/out", MANIFEST).read_text()) == {"files": names}
-    for name in set(names) - {"README.md", MANIFEST}:
+    for name in set(names) - {".eval_results/sums.yaml", "README.md", MANIFEST}:
         assert Path("some/out", name).read_bytes() == Path("models/sums", name).read_bytes()
         assert not Path("some/out", name).is_symlink()
     assert [path.name for path in Path("some").iterdir()] == ["out"]
@@ -775,7 +822,9 @@ def test_a_push_sends_these_bytes_in_one_commit_and_the_token_only_as_authorizat
     for name, path in model_files(Path("models/sums")).items():
         assert sent[name] == path.read_bytes(), name
     assert 'pipeline("text-generation", model="me/sums")' in sent["README.md"].decode()
-    assert sorted(sent) == sorted([".gitattributes", "README.md", MANIFEST, *model_files(Path("models/sums"))])
+    assert sorted(sent) == sorted(
+        [".gitattributes", ".eval_results/sums.yaml", "README.md", MANIFEST, *model_files(Path("models/sums"))]
+    )
     for method, path, headers, body in hub.requests:
         others = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         assert WRITER not in path + repr(others) + repr(body), (method, path)

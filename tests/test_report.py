@@ -6,21 +6,25 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from smolmath.errors import SmolmathError
-from smolmath.evaluation.retention import Retained, write_retention
+from smolmath.evaluation.retention import Retained, read_retention, write_retention
 from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, PROBLEMS, RecordsError, write_table
 from smolmath.running.hashes import fingerprint
 from smolmath.studies.report.collect import Curve, collect, read_curve
 from smolmath.studies.report.completions import browse
-from smolmath.studies.report.page import duration, facts_by_value, write_report
+from smolmath.studies.report.page import coded, duration, facts_by_value, write_report
 from smolmath.studies.report.panels import panels, smoothed, smoothing_window
+from smolmath.studies.report.plots import _in_percent
 from smolmath.studies.results import ReportError, read_evaluation
-from smolmath.studies.wording import percent, repro, signed
+from smolmath.studies.wording import p_text, percent, repro, signed, visible
 from tests.conftest import ROOT
 
 PARAMS = """
@@ -193,17 +197,87 @@ def test_a_loss_stands_out_as_a_gain_does_whatever_the_measure_and_the_dataset(w
     ]
     write_retention(Path("metrics/retention.csv"), rows)
     html = page()
-    found = re.findall(r'<div class="finding (\w+)">\n<p>(.*?)</p>', html)
-    assert [kind for kind, _ in found] == ["even", "down", "down"]
+    found = re.findall(r'<div class="finding ([\w ]+)"><p>(.*?)</p>', html)
+    assert [kind for kind, _ in found] == ["even", "down", "elsewhere down", "elsewhere up"]
     assert "no clear difference to sampled accuracy on sums" in found[0][1]
     assert "lowered greedy accuracy on sums from 81.0 ± 1.3 % to 19.0 ± 1.3 %" in found[1][1]
     assert "lowered sampled accuracy on legs from 50.0 ± 1.0 % to 40.0 ± 1.0 %" in found[2][1]
-    assert "Elsewhere: more +40.0 ± 2.0 points (50.0 ± 1.0 % → 90.0 ± 1.0 %)." in html
+    assert "raised sampled accuracy on more from 50.0 ± 1.0 % to 90.0 ± 1.0 %" in found[3][1]
+
+
+def test_a_loss_elsewhere_is_marked_as_a_gain_at_home_is(workspace):
+    """What a phase forgot stands in its own line, with its own colour and p, not in small grey under a green bar."""
+    write("params.yaml", two_datasets())
+    for model, value in (("base", 0.675), ("sums", 0.633)):
+        write_evaluation(model, "legs", mean_at_k=value, mean_at_k_se=0.012)
+    rows = list(read_retention(Path("metrics/retention.csv")).values())
+    others = [replace(row, dataset="legs") for row in rows]
+    others[1] = replace(others[1], value=0.633, difference=-0.042, difference_se=0.013, p=0.0055, p_corrected=0.011)
+    write_retention(Path("metrics/retention.csv"), [*rows, *others])
+    assert (
+        '<div class="finding elsewhere down"><p>It lowered sampled accuracy on legs from 67.5 ± 1.2 % to 63.3 ± 1.2 % '
+        "(−4.2 ± 1.3 points, n = 320 problems × 4 samples, p = 0.011).</p></div>"
+    ) in page()
+    others[1] = replace(others[1], p_corrected=0.11)
+    write_retention(Path("metrics/retention.csv"), [*rows, *others])
+    assert '<div class="finding elsewhere even"><p>It made no clear difference to sampled accuracy on legs:' in page()
+
+
+def two_datasets():
+    legs = "  legs: {source: reasoning_gym, path: x.py, task: leg_counting, rows: 9, seed: 1, options: {}}\n"
+    return PARAMS.replace("datasets:\n", "datasets:\n" + legs, 1).replace("datasets: [sums]", "datasets: [sums, legs]")
+
+
+def test_the_least_that_a_bootstrap_can_tell_is_a_bound(workspace):
+    retained("mean_at_k", 0.675, 0.971, se=0.015, p=1 / 10_001)
+    assert "points, n = 320 problems × 4 samples, p ≤ 0.0001)" in page()
+    assert p_text(6 / 10_001, 1 / 10_001) == "p ≤ 0.0006"  # Holm's, of six
+    assert p_text(0.00059994, 9.999e-05) == "p ≤ 0.0006"  # as the file has it
+    assert p_text(6 / 10_001, 2 / 10_001) == "p = 0.0006"
+    assert p_text(1e-19) == "p < 0.0001"  # an exact test's
+
+
+def test_backticks_are_code_and_header_cells_say_what_they_head(workspace):
+    Path("metrics/retention.csv").unlink()
+    html = page()
+    assert "not summarized since it was evaluated. Run <code>dvc repro</code>." in html
+    assert str(coded("`a < b` <i>")) == "<code>a &lt; b</code> &lt;i&gt;"
+    assert not re.search(r"<th(?! scope=)[ >]", html)
+    assert '<th scope="col">greedy accuracy</th>' in html
+    assert '<th scope="row">sums</th>' in html
+    assert '<th scope="rowgroup" colspan="11">on sums <span class="soft">320 problems, k = 4</span></th>' in html
+
+
+def test_no_share_is_drawn_above_100_percent(workspace, monkeypatch):
+    """Near 100 % one standard error reaches beyond: of 64 problems 63 right, 98.4 ± 1.6."""
+    drawn = []
+    fill = Axes.fill_between
+    monkeypatch.setattr(
+        Axes,
+        "fill_between",
+        lambda axes, x, low, high, **how: (drawn.extend([*low, *high]), fill(axes, x, low, high, **how)),
+    )
+    write("metrics/train/sums.csv", CURVE.replace("0.75", "0.99"))
+    page()
+    assert max(drawn) == 100
+    limits = []
+    for values in ([99.0, 100.0], [0.0, 1.0], [40.0, 60.0], [99.9, 99.9]):
+        axes = Figure().add_subplot()
+        axes.plot(values)
+        _in_percent(axes)
+        limits.append(axes.get_ylim())
+    assert all(low >= 0 and high <= 100 and high - low >= 10 for low, high in limits), limits
+
+
+def test_what_turns_the_direction_of_text_is_shown_by_its_number(workspace):
+    assert visible("1 \u202e2\u2069 \u05d0") == "1 ⟨U+202E⟩2⟨U+2069⟩ \u05d0"
+    write("params.yaml", PARAMS.replace("Use tags.", "Use \u202etags."))
+    assert "Use ⟨U+202E⟩tags." in page()
 
 
 def test_without_a_summary_since_the_evaluation_nothing_is_compared(workspace):
     Path("metrics/retention.csv").unlink()
-    assert "cannot be compared on sums: not summarized since it was evaluated. Run dvc repro." in page()
+    assert "cannot be compared on sums: not summarized since it was evaluated. Run <code>dvc repro</code>." in page()
 
 
 def test_greedy_accuracy_is_compared_where_nothing_was_sampled(workspace):
@@ -302,12 +376,12 @@ def test_what_has_not_run_is_said_with_the_command_that_makes_it(workspace):
         shutil.rmtree(path)
     html = page()
     for text in (
-        "GRPO on sums: not evaluated yet (base and sums on sums): run dvc repro.",
+        "GRPO on sums: not evaluated yet (base and sums on sums): run <code>dvc repro</code>.",
         "not evaluated yet: run <code>dvc repro evaluate@base-sums</code>",
-        "Not trained yet: run dvc repro train@sums.",
+        "Not trained yet: run <code>dvc repro train@sums</code>.",
         "not processed yet: run <code>dvc repro process@sums</code>",
         "not split yet: run <code>dvc repro split@sums</code>",
-        "results/verdicts/base/sums.parquet is not here: run dvc repro, or dvc pull where a remote has it.",
+        "results/verdicts/base/sums.parquet is not here: run <code>dvc repro</code>, or <code>dvc pull</code> where a remote has it.",
         "no journal entry: not run yet",
         "No Git commit: fatal: not a git repository",
     ):
@@ -402,7 +476,7 @@ def test_no_advice_goes_past_the_check_of_names():
 
 def test_an_evaluation_that_is_newer_than_the_summary_is_not_compared(workspace):
     write_evaluation("sums", mean_at_k=0.5)
-    assert "cannot be compared on sums: not summarized since it was evaluated. Run dvc repro." in page()
+    assert "cannot be compared on sums: not summarized since it was evaluated. Run <code>dvc repro</code>." in page()
 
 
 def test_a_broken_table_stops_the_report_and_is_named(workspace):

@@ -72,7 +72,7 @@ def test_several_samples_are_drawn_as_evaluation_draws_them_and_vote(smolmath):
     table = smolmath("solve", SUM, "--samples", "6").stdout
     assert f"answer: {row['answer']}\n" in table
     for answer, count in row["votes"]:
-        assert re.search(rf"^{re.escape(answer)} +×{count}$", table, re.MULTILINE), table
+        assert re.search(rf"^{re.escape(answer)} +×{count}  {'█' * (4 * count)} *$", table, re.MULTILINE), table
     assert json.loads(smolmath("solve", SUM, "--samples", "6", "--json", "--seed", "1").stdout)["completion"]
 
 
@@ -354,7 +354,7 @@ def test_in_a_chat_at_a_terminal_ctrl_c_stops_a_completion_and_at_the_prompt_lea
     chat.type("/new\n")
     chat.until("> ")
     chat.type(f"{SUM}\n")
-    chat.until("\x1b[2m")
+    chat.until("\x1b[36m")
     chat.until("answer")
     chat.type("\x03")
     chat.until("stopped; the conversation is as it was before.")
@@ -372,9 +372,9 @@ def test_in_a_chat_at_a_terminal_ctrl_c_stops_a_completion_and_at_the_prompt_lea
 
 
 @pytest.mark.slow
-def test_at_a_terminal_reasoning_is_dim_and_comes_while_the_completion_is_written(terminal):
+def test_at_a_terminal_reasoning_is_in_colour_and_comes_while_the_completion_is_written(terminal):
     solve = terminal("solve", SUM, "--model", "endless", "--max-tokens", "400")
-    solve.until("\x1b[2m")
+    solve.until("\x1b[36m")
     began = time.monotonic()
     solve.until("cut off after 400 tokens")
     assert time.monotonic() - began > 0.3

@@ -374,9 +374,9 @@ def test_a_streamed_completion_is_shown_without_tags_and_empty_lines_and_its_ans
         assert shown(solution, pieces) == "2+2=4\nanswer: 4\n"
 
 
-def test_reasoning_is_dim_on_a_terminal():
+def test_reasoning_has_a_colour_of_its_own_on_a_terminal():
     text = shown(says((WHOLE, True)).solve("?"), [WHOLE], force_terminal=True)
-    assert text.startswith("\x1b[2m2+2=4\x1b[0m\n")
+    assert text.startswith("\x1b[36m2+2=4\x1b[0m\n")
     assert "\x1b[1;32m4\x1b[0m" in text
 
 
@@ -400,7 +400,11 @@ def test_votes_are_a_table_with_those_that_gave_no_answer():
     said = [("<answer>7</answer>", True)] * 5 + [("<answer>8</answer>", True)] * 2 + [("hm", True)]
     text = shown(says(*said).solve("?", samples=8, temperature=1.0), [])
     assert [line.split() for line in text.splitlines()] == [
-        ["answer:", "7"], ["answer", "samples"], ["7", "×5"], ["8", "×2"], ["none", "×1"],
+        ["answer:", "7"],
+        ["answer", "samples"],
+        ["7", "×5", "█" * 15],
+        ["8", "×2", "█" * 6],
+        ["none", "×1", "█" * 3],
     ]  # fmt: skip
 
 

@@ -1,6 +1,9 @@
 """Numbers as people read them, the same in a comparison, the report, a search and a model's card."""
 
+import math
 import shlex
+
+from smolmath.evaluation.uncertainty import RESAMPLES
 
 METHODS = {"grpo": "GRPO", "sft": "SFT"}
 
@@ -10,14 +13,27 @@ def repro(stage: str) -> str:
     return f"dvc repro {shlex.quote(stage)}"
 
 
+_CONTROLS = {code: f"⟨U+{code:04X}⟩" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
+
+def visible(text: str) -> str:
+    """What turns the direction of the text behind it, shown by its number: else "12" can be made to read as "21"."""
+    return text.translate(_CONTROLS)
+
+
 def is_clear(p: float) -> bool:
     """Whether a difference counts: p below 0.05."""
     return p < 0.05
 
 
-def p_text(p: float) -> str:
-    """p_text(0.0003) -> "p = 0.0003"; below what the bootstrap can tell: "p < 0.0001"."""
-    # Two digits, so that no p below 0.05 reads as 0.05.
+def p_text(p: float, raw: float | None = None) -> str:
+    """p_text(0.0003) -> "p = 0.0003"; p_text(0.0006, raw=1 / 10_001) -> "p ≤ 0.0006".
+
+    Args: raw: before the correction. A bootstrap tells no less than one draw in all: the true p may be anything below.
+    """
+    # Two digits, so that no p below 0.05 reads as 0.05. In files p has six.
+    if math.isclose(p if raw is None else raw, 1 / (1 + RESAMPLES), rel_tol=1e-5):
+        return f"p ≤ {p:.2g}"
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
 
 

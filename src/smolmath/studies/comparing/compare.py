@@ -235,7 +235,7 @@ def in_words(paired: Paired, p: float, tests: int, a: str, b: str) -> str:
         counted += f", of {paired.trainings[0]} and {paired.trainings[1]} trainings"
         seeds = f". Trainings of one setting lie ± {100 * paired.spread:.1f} points around their mean: "
         seeds += _whose(p, paired.p_of_these)
-    significance = p_text(p) + (f" (corrected for {tests} tests)" if tests > 1 else "")
+    significance = p_text(p, paired.p) + (f" (corrected for {tests} tests)" if tests > 1 else "")
     if is_clear(p):
         better = b if points > 0 else a
         return f"{better} is better by {abs(points):.1f} ± {error:.1f} points {counted}, {significance}{seeds}"

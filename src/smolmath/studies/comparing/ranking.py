@@ -98,7 +98,7 @@ def _row(name: str, difference: Difference) -> str:
         f"{signed(100 * e.value)} ± {100 * e.se:.1f}",
         f"{signed(100 * e.low)} to {signed(100 * e.high)}",
         f"{paired.gained} / {paired.lost}",
-        p_text(difference.p_corrected).removeprefix("p = ").removeprefix("p "),
+        p_text(difference.p_corrected, paired.p).removeprefix("p = ").removeprefix("p "),
     )
 
 

@@ -136,7 +136,7 @@ def _cells(difference: Difference) -> tuple[str, ...]:
         f"{signed(100 * found.value)} ± {100 * found.se:.1f}",
         f"{signed(100 * found.low)} to {signed(100 * found.high)}",
         f"{paired.gained} / {paired.lost}",
-        p_text(difference.p_corrected).removeprefix("p = ").removeprefix("p "),
+        p_text(difference.p_corrected, paired.p).removeprefix("p = ").removeprefix("p "),
     )
 
 

@@ -20,6 +20,9 @@
     return made;
   };
 
+  // What a model or a dataset says, amid our words: it keeps its own direction.
+  const said = (className, ...children) => element("bdi", className, ...children);
+
   const options = (select, values, chosen) => {
     select.replaceChildren(...values.map(([value, label]) => new Option(label, value, false, value === chosen)));
   };
@@ -46,7 +49,7 @@
     lost: (left, right) => right && left.right && !right.right,
   };
 
-  const filter = () => {
+  const filter = (at = 0) => {
     const { problems, models } = dataset();
     const sample = Number(controls.sample.value);
     const wanted = isShown[controls.show.value];
@@ -62,15 +65,16 @@
       }
       found.push({ problem, left, right });
     });
-    page = 0;
+    page = Math.min(Math.max(0, at), Math.max(0, Math.ceil(found.length / PER_PAGE) - 1));
     render();
   };
 
-  // The text with each hit of the search marked.
-  const marked = (text) => {
+  // The text with each hit of the search marked, else with its formulas set. alone: it may be a formula itself.
+  const marked = (text, alone = false) => {
     const query = controls.query.value.toLowerCase();
     const lower = text.toLowerCase();
-    if (!query || lower.length !== text.length) return [text]; // a few letters grow in lower case
+    const hit = query && lower.length === text.length && lower.includes(query); // a few letters grow in lower case
+    if (!hit) return typeof withFormulas === "function" ? withFormulas(text, alone) : [text];
     const parts = [];
     let end = 0;
     for (let at = lower.indexOf(query); at >= 0; at = lower.indexOf(query, end)) {
@@ -85,25 +89,26 @@
     const made = [];
     let end = 0;
     for (const block of text.matchAll(blocks)) {
-      made.push(...marked(text.slice(end, block.index)), element("span", "tag", block[1]));
-      made.push(element("span", block[2] === data.tags[0] ? "reasoning" : "answer", ...marked(block[3])));
+      const kind = block[2] === data.tags[0] ? "reasoning" : "answer";
+      made.push(said("", ...marked(text.slice(end, block.index))), element("span", "tag", block[1]));
+      made.push(said(kind, ...marked(block[3], kind === "answer")));
       if (block[4]) made.push(element("span", "tag", block[4]));
       end = block.index + block[0].length;
     }
-    return [...made, ...marked(text.slice(end))];
+    return [...made, said("", ...marked(text.slice(end)))];
   };
 
   const side = (name, completion) => {
     if (!completion) return element("div", "", element("p", "soft", name + " has no such completion"));
     const verdict = element("span", completion.right ? "right" : "wrong", completion.right ? "✓ right" : "✗ wrong");
     const facts = [completion.tokens + " tokens", completion.cut ? "cut off" : "", completion.strict ? "strict" : ""];
-    const said = completion.answer === null ? "no answer found" : completion.answer;
+    const answer = completion.answer === null ? "no answer found" : said("", ...marked(completion.answer, true));
     const how = completion.strategy ? " (" + completion.strategy.replaceAll("_", " ") + ")" : "";
     const rewards = Object.entries(completion.rewards).map(([reward, value]) =>
       element("span", "", reward.replaceAll("_", " ") + " ", element("b", "", value === null ? "–" : String(value))));
     return element("div", "",
       element("p", "verdict", element("b", "", name), " ", verdict, " ", element("span", "soft", facts.filter(Boolean).join(", "))),
-      element("p", "", "answer: ", ...marked(said), element("span", "soft", how)),
+      element("p", "", "answer: ", answer, element("span", "soft", how)),
       element("pre", "completion", ...parts(completion.text)),
       element("div", "rewards", ...rewards));
   };
@@ -115,21 +120,47 @@
     $("problems").replaceChildren(...found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(({ problem, left, right }) => {
       const sides = [side(controls.left.value, left)];
       if (controls.right.value) sides.push(side(controls.right.value, right));
-      const source = problem.source ? " · " + problem.source : "";
+      const source = problem.source ? [" · ", said("", problem.source)] : [];
       return element("article", "problem",
         element("p", "question", ...marked(problem.question)),
-        element("p", "soft", "reference answer: ", element("b", "", ...marked(problem.reference_answer)), " · problem " + problem.id + source),
+        element("p", "soft", "reference answer: ", element("b", "", said("", ...marked(problem.reference_answer, true))), " · problem " + problem.id, ...source),
         element("div", "sides", ...sides));
     }));
     $("pages").hidden = pages === 1;
     $("page").textContent = "page " + (page + 1) + " of " + pages.toLocaleString("en");
     $("previous").disabled = page === 0;
     $("next").disabled = page === pages - 1;
+    $("link").href = address();
+  };
+
+  // What is shown, as a link to it: #completions?dataset=sums&left=base&…
+  const KEPT = ["left", "right", "sample", "show", "query"];
+  const address = () => {
+    const kept = KEPT.map((name) => [name, controls[name].value]).filter(([name, value]) => value || name === "right");
+    return "#completions?" + new URLSearchParams([["dataset", dataset().name], ...kept, ["page", page + 1]]);
+  };
+
+  // Shows what the address says, as far as it is here; false if it says nothing.
+  const follow = () => {
+    if (!location.hash.startsWith("#completions?")) return false;
+    const asked = new URLSearchParams(location.hash.slice("#completions?".length));
+    const at = data.datasets.findIndex(({ name }) => name === asked.get("dataset"));
+    if (at >= 0) controls.dataset.value = String(at);
+    fillModels();
+    for (const name of KEPT) {
+      const value = asked.get(name);
+      const there = name === "query" || [...controls[name]].some((option) => option.value === value);
+      if (value !== null && there) controls[name].value = value;
+    }
+    filter(Number(asked.get("page")) - 1 || 0);
+    $("completions").scrollIntoView();
+    return true;
   };
 
   const turn = (by) => {
     page += by;
     render();
+    history.replaceState(null, "", address());
     $("completions").scrollIntoView();
   };
 
@@ -141,10 +172,12 @@
     if (event.target.name === "dataset") fillModels();
     filter();
   });
+  controls.addEventListener("change", () => history.replaceState(null, "", address())); // not at each letter
+  addEventListener("hashchange", follow);
   $("previous").addEventListener("click", () => turn(-1));
   $("next").addEventListener("click", () => turn(1));
-  controls.hidden = false;
-  filter();
+  controls.hidden = $("link").hidden = false;
+  if (!follow()) filter();
 })().catch((error) => {
   document.getElementById("found").textContent = "The completions cannot be shown: " + error;
 });

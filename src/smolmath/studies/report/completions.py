@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from smolmath.evaluation.verdicts import VERDICTS
 from smolmath.records import COMPLETIONS, PROBLEMS, read_batches, read_table
+from smolmath.studies.wording import visible
 from smolmath.tags import Tags
 
 MOST = 20_000  # completions in one page, which is searched within a second
@@ -46,28 +47,34 @@ def browse(
     return [_browsed(models, dataset, outdated, most // len(datasets)) for dataset in datasets]
 
 
-def packed(found: Sequence[Browsed], tags: Tags) -> str:
-    """Base64 of gzipped JSON, which is safe inside HTML as it is; the same input gives the same text."""
+@dataclass(frozen=True)
+class Packed:
+    text: str  # base64 of gzipped JSON, which is safe inside HTML as it is; the same input gives the same text
+    formulas: bool  # whether there may be LaTeX in it
+
+
+def packed(found: Sequence[Browsed], tags: Tags) -> Packed:
     data = {
         "tags": [tags.reasoning, tags.answer],
         "datasets": [
             {"name": one.dataset, "problems": one.problems, "models": one.models} for one in found if one.models
         ],
     }
-    plain = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-    return base64.b64encode(gzip.compress(plain, compresslevel=9, mtime=0)).decode()
+    plain = visible(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+    text = base64.b64encode(gzip.compress(plain.encode(), compresslevel=9, mtime=0)).decode()
+    return Packed(text, formulas=r"\\" in plain or "$" in plain)  # JSON writes a backslash as two
 
 
 def _browsed(models: Sequence[str], dataset: str, outdated: Mapping[tuple[str, str], str], most: int) -> Browsed:
     problems_path = Path("data/split", dataset, "test.parquet")
     paths = {model: _paths(model, dataset) for model in models if (model, dataset) not in outdated}
     missing = [
-        f"{model} on {dataset} was answered with {outdated[model, dataset]}: run dvc repro."
+        f"{model} on {dataset} was answered with {outdated[model, dataset]}: run `dvc repro`."
         for model in models
         if (model, dataset) in outdated
     ]
     missing += [
-        f"{path} is not here: run dvc repro, or dvc pull where a remote has it."
+        f"{path} is not here: run `dvc repro`, or `dvc pull` where a remote has it."
         for path in dict.fromkeys([*(path for pair in paths.values() for path in pair), problems_path])
         if not path.is_file()
     ]
@@ -79,7 +86,7 @@ def _browsed(models: Sequence[str], dataset: str, outdated: Mapping[tuple[str, s
     rows = _rows_of(problems_path, PROBLEMS, "id", {*shown}) if there else []
     problems = {row["id"]: row for row in rows}
     if unknown := [problem for problem in shown if problem not in problems]:
-        missing.append(f"{problems_path} lacks {len(unknown)} problems that were answered: run dvc repro.")
+        missing.append(f"{problems_path} lacks {len(unknown)} problems that were answered: run `dvc repro`.")
     shown = [problem for problem in shown if problem in problems]
     return Browsed(
         dataset=dataset,

@@ -1,7 +1,7 @@
 """What the numbers say: changes against a model's init, paired by problem, and the sentences that head the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from smolmath.studies.report.collect import Report
 from smolmath.studies.results import Evaluation
@@ -34,6 +34,7 @@ class Change:
     points: float  # percentage points
     points_se: float
     p: float  # corrected for all changes of the retention matrix
+    raw_p: float
 
     @property
     def sure(self) -> bool:
@@ -41,8 +42,11 @@ class Change:
 
     @property
     def kind(self) -> str:
-        """up, down, or even."""
         return "even" if not self.sure else "up" if self.points > 0 else "down"
+
+    @property
+    def p_text(self) -> str:
+        return p_text(self.p, self.raw_p).replace(" ", "\u00a0")
 
     @property
     def size(self) -> str:
@@ -54,10 +58,9 @@ class Change:
 class Finding:
     """One sentence on what a phase did, and the softer ones below it; `kind` is up, down, even or missing."""
 
-    phase: str
     kind: str
     sentence: str
-    elsewhere: str = ""
+    elsewhere: list["Finding"] = field(default_factory=list)
 
 
 def score(evaluation: Evaluation | None, measure: str | None = None) -> Score | None:
@@ -85,16 +88,16 @@ def change(report: Report, model: str, dataset: str, measure: str | None = None)
     start, found = (report.retained.get((name, dataset, after.measure)) for name in (init, model))
     if start is None or found is None or found.against != init:
         return None
-    if found.difference is None or found.difference_se is None or found.p_corrected is None:
+    if found.difference is None or found.difference_se is None or found.p is None or found.p_corrected is None:
         return None
     # One of the two may have been evaluated since the matrix was made.
     if abs(start.value - before.value) > SAME or abs(found.value - after.value) > SAME:
         return None
-    return Change(before, after, 100 * found.difference, 100 * found.difference_se, found.p_corrected)
+    return Change(before, after, 100 * found.difference, 100 * found.difference_se, found.p_corrected, found.p)
 
 
 def findings(report: Report) -> list[Finding]:
-    """What each phase did to its own dataset, in the recipe's order; then each loss of its elsewhere, as loudly."""
+    """What each phase did to its own dataset, in the recipe's order, and to the others below it."""
     return [finding for name in report.phases for finding in _findings(report, name)]
 
 
@@ -104,18 +107,18 @@ def _findings(report: Report, name: str) -> list[Finding]:
     if name != phase.dataset:
         what += f" ({name})"
     lacking = [model for model in (phase.init, name) if report.evaluations.get((model, phase.dataset)) is None]
-    own, *others = [phase.dataset, *(dataset for dataset in report.datasets if dataset != phase.dataset)]
-    changes = _changes(report, name, own)
+    changes = _changes(report, name, phase.dataset)
     if not changes:
-        return [Finding(name, "missing", f"{what}: {_why_missing(report, lacking, own)}")]
-    first, *rest = [Finding(name, found.kind, _sentence(what, own, found)) for found in changes]
-    found = [replace(first, elsewhere=_elsewhere(report, name, others)), *rest]
-    return found + [
-        Finding(name, "down", _sentence(what, dataset, lost))
-        for dataset in others
-        for lost in _changes(report, name, dataset)
-        if lost.kind == "down"
+        return [Finding("missing", f"{what}: {_why_missing(report, lacking, phase.dataset)}")]
+    *first, last = [Finding(found.kind, _sentence(what, found, phase.dataset)) for found in changes]
+    # A gain at home may be a loss elsewhere.
+    elsewhere = [
+        Finding(other.kind, _sentence("It", other, dataset))
+        for dataset in report.datasets
+        if dataset != phase.dataset
+        for other in _changes(report, name, dataset)
     ]
+    return [*first, replace(last, elsewhere=elsewhere)]
 
 
 def _changes(report: Report, name: str, dataset: str) -> list[Change]:
@@ -127,21 +130,17 @@ def _changes(report: Report, name: str, dataset: str) -> list[Change]:
     return found
 
 
-def _sentence(what: str, dataset: str, found: Change) -> str:
+def _sentence(what: str, found: Change, dataset: str) -> str:
     before, after = percent(found.before.value, found.before.se), percent(found.after.value, found.after.se)
     counted = found.after.counted
     if counted != found.before.counted:
         counted = f"{found.before.counted}; then {counted}"
-    words = f"{found.size} points, {counted}, {_p(found)}"
+    words = f"{found.size} points, {counted}, {found.p_text}"
     if found.sure:
         verb = "raised" if found.points > 0 else "lowered"
         return f"{what} {verb} {found.after.kind} on {dataset} from {before} to {after} ({words})."
     even = f"{what} made no clear difference to {found.after.kind} on {dataset}"
     return f"{even}: {before} before, {after} after ({words})."
-
-
-def _p(found: Change) -> str:
-    return p_text(found.p).replace(" ", "\u00a0")
 
 
 def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
@@ -150,19 +149,7 @@ def _why_missing(report: Report, lacking: Sequence[str], dataset: str) -> str:
     if unlisted := [model for model in lacking if model not in report.models]:
         return f"cannot be compared: {' and '.join(unlisted)} is not among evaluate.models."
     if not lacking:
-        return f"cannot be compared on {dataset}: not summarized since it was evaluated. Run dvc repro."
+        return f"cannot be compared on {dataset}: not summarized since it was evaluated. Run `dvc repro`."
     if why := next((report.outdated[model, dataset] for model in lacking if (model, dataset) in report.outdated), ""):
-        return f"last evaluated with {why} ({' and '.join(lacking)} on {dataset}): run dvc repro."
-    return f"not evaluated yet ({' and '.join(lacking)} on {dataset}): run dvc repro."
-
-
-def _elsewhere(report: Report, name: str, others: Sequence[str]) -> str:
-    """What a phase did to the datasets it was not trained on: a gain at home may be a loss elsewhere."""
-    words = []
-    for dataset in others:
-        found = change(report, name, dataset)
-        if found is not None and found.kind != "down":  # losses have sentences of their own
-            before, after = percent(found.before.value, found.before.se), percent(found.after.value, found.after.se)
-            doubt = "" if found.sure else f", not clear: {_p(found)}"
-            words.append(f"{dataset} {found.size}\u00a0points ({before} → {after}{doubt})")
-    return f"Elsewhere: {'; '.join(words)}." if words else ""
+        return f"last evaluated with {why} ({' and '.join(lacking)} on {dataset}): run `dvc repro`."
+    return f"not evaluated yet ({' and '.join(lacking)} on {dataset}): run `dvc repro`."

@@ -1,21 +1,24 @@
 """The page: what was collected and drawn, through the template, into one self-contained file."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from smolmath.running.journal import write_whole
 from smolmath.studies.comparing.compare import MEASURES
+from smolmath.studies.formulas import formulas_script
 from smolmath.studies.report.collect import Report, StageFacts, collect
 from smolmath.studies.report.completions import packed
 from smolmath.studies.report.findings import change, findings, score
 from smolmath.studies.report.panels import panels, smoothing_note
 from smolmath.studies.report.plots import Plot, draw_panel, draw_pass_at_k, draw_retention
 from smolmath.studies.results import Evaluation
-from smolmath.studies.wording import METHODS, duration, p_text, percent, repro, signed
+from smolmath.studies.wording import METHODS, duration, p_text, percent, repro, signed, visible
 
 TEMPLATE = "index.html.j2"
 # Journal keys with a column of their own or a table of their own; the rest of an entry's plain values are its notes.
@@ -63,9 +66,11 @@ def render(report: Report, retention: Plot | None, passes: list[Plot], curves: l
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
     )
     environment.filters |= {"percent": percent, "signed": signed, "duration": duration, "thousands": "{:,}".format}
-    environment.filters["p_text"] = p_text
+    environment.filters |= {"p_text": p_text, "coded": coded}
+    completions = packed(report.browsed, report.tags)
     return environment.get_template(TEMPLATE).render(
         report=report,
         findings=findings(report),
@@ -75,10 +80,12 @@ def render(report: Report, retention: Plot | None, passes: list[Plot], curves: l
         score=score,
         change=change,
         interval=interval,
+        measured=measured,
         against=report.against,
         measures=MEASURES,
         by_source={dataset: by_source(report, dataset) for dataset in report.datasets},
-        completions=packed(report.browsed, report.tags) if any(one.models for one in report.browsed) else "",
+        completions=completions.text if any(one.models for one in report.browsed) else "",
+        formulas=Markup(formulas_script()) if completions.formulas else "",
         energy=sum(stage.entry.get("energy_wh") or 0 for stage in report.stages if stage.entry),
         machines=facts_by_value(report.stages, "machine"),
         packages=facts_by_value(report.stages, "packages"),
@@ -111,6 +118,19 @@ def by_source(report: Report, dataset: str) -> Sources | None:
     return Sources(list(found), {source: [cells[model][source] for model in found] for source in shared})
 
 
+def coded(text: str) -> Markup:
+    """coded("run `dvc repro`") -> "run <code>dvc repro</code>"; whatever else is in it stays text."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def measured(report: Report, dataset: str) -> str:
+    """256 problems, k = 4: what the models were evaluated on; where they differ, each number."""
+    found = [evaluation for model in report.models if (evaluation := report.evaluations[model, dataset])]
+    problems = " or ".join(f"{n:,}" for n in dict.fromkeys(one.n for one in found))
+    k = " or ".join(str(k) for k in dict.fromkeys(one.k for one in found) if k)
+    return f"{problems} problems{f', k = {k}' if k else ''}" if found else ""
+
+
 def interval(low: float, high: float) -> str:
     """interval(0.694, 0.799) -> "69.4–79.9"."""
     return f"{100 * low:.1f}–{100 * high:.1f}"
@@ -139,11 +159,11 @@ def _phase_curves(report: Report, name: str) -> PhaseCurves:
     phase, curve = report.phases[name], report.curves[name]
     title = f"{name}: {METHODS[phase.method]} on {phase.dataset}, from {phase.init}"
     if curve is None:
-        return PhaseCurves(name, title, "", [], f"Not trained yet: run {repro(f'train@{name}')}.")
+        return PhaseCurves(name, title, "", [], f"Not trained yet: run `{repro(f'train@{name}')}`.")
     drawn = [draw_panel(name, panel) for panel in panels(phase, curve, _validation_problems(report, name))]
     if not drawn:
         return PhaseCurves(
-            name, title, "", [], f"metrics/train/{name}.csv holds no steps: run {repro(f'train@{name}')}."
+            name, title, "", [], f"metrics/train/{name}.csv holds no steps: run `{repro(f'train@{name}')}`."
         )
     return PhaseCurves(name, title, smoothing_note(len(curve.steps)), drawn, "")
 

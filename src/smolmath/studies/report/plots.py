@@ -119,9 +119,7 @@ def _draw_pass_at_k(dataset: str, curves: dict[str, list[dict[str, float]]], axe
         )
         axes.fill_between(ks, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(ks, value, color=colour, label=model, linewidth=1.8, marker="o", markersize=3.5)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %" if 0 <= value <= 100 else ""))
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -2), min(high, 102))
+    _in_percent(axes)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("k")
     axes.set_ylabel("problems solved")
@@ -134,10 +132,7 @@ def _draw_lines(panel: Panel, axes: Any, ink: str) -> None:
     for line in panel.lines:
         _draw_line(axes, panel, line, ink if line.total else next(colours))
     if panel.share:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %" if 0 <= value <= 100 else ""))
-        low, high = axes.get_ylim()
-        spare = max(0.0, LEAST_SHARE - (high - low)) / 2
-        axes.set_ylim(max(low - spare, -2), min(high + spare, 102))
+        _in_percent(axes)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))  # 100 % is among them
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlim(0, max(panel.steps))
@@ -149,6 +144,18 @@ def _draw_lines(panel: Panel, axes: Any, ink: str) -> None:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=LEGEND_COLUMNS, labelcolor=ink, **LEGEND)
 
 
+def _in_percent(axes: Any) -> None:
+    """An axis that ends at 0 and 100 %; lines along its ends are drawn in their whole width."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+    low, high = axes.get_ylim()
+    spare = max(0.0, LEAST_SHARE - (high - low)) / 2
+    high = min(high + spare, 100)
+    low = max(min(low - spare, high - LEAST_SHARE), 0)
+    axes.set_ylim(low, max(high, low + LEAST_SHARE))
+    for line in axes.lines:
+        line.set_clip_on(False)
+
+
 def _draw_line(axes: Any, panel: Panel, line: Line, colour: str) -> None:
     scale = 100 if panel.share else 1
     measured = [i for i, value in enumerate(line.values) if value is not None]
@@ -157,8 +164,9 @@ def _draw_line(axes: Any, panel: Panel, line: Line, colour: str) -> None:
     smooth = [scale * value for value in line.smooth if value is not None]
     if line.errors:
         errors = [scale * line.errors[i] for i in measured]
-        low = [value - error for value, error in zip(raw, errors, strict=True)]
-        high = [value + error for value, error in zip(raw, errors, strict=True)]
+        most = scale if panel.share else math.inf
+        low = [max(value - error, 0.0) for value, error in zip(raw, errors, strict=True)]
+        high = [min(value + error, most) for value, error in zip(raw, errors, strict=True)]
         axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
     if smooth:
         axes.plot(steps, raw, color=colour, alpha=0.45, linewidth=0.9)

@@ -21,6 +21,7 @@ from smolmath.using.publishing.files import (
     parameters,
     with_manifest,
 )
+from smolmath.using.publishing.leaderboard import kept_results, result_files
 from smolmath.using.publishing.origin import Origin, origin_of, sampling_of
 from smolmath.using.solving.models import FoundModel
 
@@ -69,10 +70,12 @@ def bundle(
     own = model.folder / CARD
     if origin is None and own.is_file():  # of a folder that was exported, and perhaps edited
         files[CARD] = no_link(own)
+        files |= kept_results(model.folder)
         warnings = [f"the card is the folder's own {CARD}"]
     else:
         subject = _subject(model, origin, files, called=called, adapter_base=base, licence=licence)
         files[CARD] = model_card(subject, origin).encode()
+        files |= result_files(origin) if origin else {}
         warnings = _warnings(subject, origin)
     files = with_manifest(files)
     return Bundle({checked_name(name): files[name] for name in sorted(files)}, warnings)

@@ -1,29 +1,26 @@
 """The model card: README.md with the hub's metadata on top, made of what is recorded. One model, one card's bytes."""
 
-import io
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from ruamel.yaml import YAML
 
 from smolmath.params.core import lookup_or_none
 from smolmath.params.prompt import PromptParams
 from smolmath.studies.provenance.show import commit_in_words
 from smolmath.studies.provenance.trail import facts_of
-from smolmath.studies.wording import METHODS, duration, percent
+from smolmath.studies.wording import METHODS, duration, percent, visible
 from smolmath.using.publishing.examples import Example
 from smolmath.using.publishing.markdown import code, escaped, fenced
 from smolmath.using.publishing.origin import Dataset, Origin, Phase, Result, sampling_of
 from smolmath.using.publishing.recipe import public_path
 from smolmath.using.publishing.snippets import snippets
+from smolmath.using.publishing.yaml import yaml_text
 
 TEMPLATE = "card.md.j2"
-NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,7 @@ def model_card(subject: Subject, origin: Origin | None) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
     )  # fmt: skip
     environment.filters |= {
         "md": escaped, "code": code, "fenced": fenced, "duration": duration, "percent": percent, "yaml": yaml_text,
@@ -192,12 +190,3 @@ def hashes(origin: Origin) -> dict[str, str]:
     for run in origin.trail.runs:
         found |= {out: md5 for out, md5 in run.recorded.outs.items() if out.startswith(("data/", "models/"))}
     return found
-
-
-def yaml_text(value: Mapping[str, Any]) -> str:
-    written = io.StringIO()
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar(NULL, "null"))
-    yaml.dump(dict(value), written)
-    return written.getvalue()

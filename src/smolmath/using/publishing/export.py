@@ -56,10 +56,12 @@ def check_out(out: Path, *, force: bool) -> None:
         return
     if out.exists() and not out.is_dir():
         raise PublishError(f"{out} is a file. Name a folder, or a zip (….zip).")
-    inside = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    inside = sorted(
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_symlink() or not path.is_dir()
+    )
     manifest = out / MANIFEST
     ours = listed_in(manifest.read_bytes()) if manifest.is_file() else set()
-    if foreign := [name for name in inside if name not in ours or (out / name).is_dir()]:
+    if foreign := [name for name in inside if name not in ours]:
         raise PublishError(
             f"{out} holds other things ({', '.join(foreign[:3])}), which no export has written. Name another folder."
         )
@@ -100,6 +102,8 @@ def with_gguf(files: Files, name: str, converter: Path, beside: Path) -> Iterato
         model, out = Path(folder, "model"), Path(folder, f"{name}.gguf")
         model.mkdir()
         for file, content in files.items():
+            if "/" in file:  # results, which are no part of the model
+                continue
             if isinstance(content, bytes):
                 (model / file).write_bytes(content)
             else:
@@ -125,6 +129,7 @@ def _write_folder(files: Files, part: Path) -> None:
     part.mkdir()
     for name, content in files.items():
         target = part / checked_name(name)
+        target.parent.mkdir(exist_ok=True)
         if isinstance(content, bytes):
             target.write_bytes(content)
         else:

@@ -12,7 +12,8 @@ from typing import Any
 from smolmath.params.core import lookup_or_none
 from smolmath.running.hashes import content_hash
 from smolmath.running.lockfile import Recorded, producer, workspace_lock
-from smolmath.studies.provenance.trail import Trail, trail
+from smolmath.studies.provenance.show import commit_in_words
+from smolmath.studies.provenance.trail import Run, Trail, journal_entry, trail
 from smolmath.studies.provenance.verify import verify
 from smolmath.studies.results import Evaluation, read_evaluation
 from smolmath.using.publishing import licences
@@ -58,6 +59,7 @@ class Result:
     dataset: str
     found: Evaluation
     before: Evaluation | None
+    harness: str  # the commit that evaluated, in words
 
 
 @dataclass(frozen=True)
@@ -200,5 +202,7 @@ def _results(lock: Mapping[str, Recorded], model: str, found: Trail) -> list[Res
         if evaluation is None:
             continue
         before = evaluation_of(lock, "base", dataset, base) if base and model != "base" else None
-        results.append(Result(dataset, evaluation, read_evaluation(before) if before else None))
+        judged = lock[f"evaluate@{model}-{dataset}"]
+        harness = commit_in_words(Run(judged, journal_entry(judged)))
+        results.append(Result(dataset, evaluation, read_evaluation(before) if before else None, harness))
     return results

@@ -2,10 +2,11 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from smolmath.answers import grade
 from smolmath.errors import SmolmathError
 from smolmath.using.solving.parts import PartsReader
 from smolmath.using.solving.reasoner import Reasoner, Solution
@@ -32,6 +33,8 @@ class Shown:
     answer: str | None = None
     solution: Solution | None = None  # when done
     reason: str = ""  # when refused
+    reference: str | None = None  # of a question whose answer is known
+    right: bool | None = None  # of such a one, when done
 
 
 class _NobodyReads(Exception):
@@ -39,10 +42,13 @@ class _NobodyReads(Exception):
 
 
 class Asking:
-    """Reasoners that work one at a time: they share the machine, and torch's random numbers."""
+    """Reasoners that work one at a time: they share the machine, and torch's random numbers.
 
-    def __init__(self, reasoners: Sequence[Reasoner]) -> None:
-        self.reasoners = list(reasoners)
+    Args: references: question -> its reference answer, where that is known: then answers are graded.
+    """
+
+    def __init__(self, reasoners: Sequence[Reasoner], references: Mapping[str, str] | None = None) -> None:
+        self.reasoners, self.references = list(reasoners), references or {}
         self._working = threading.Lock()
 
     def ask(self, question: str, drawn: Drawn, gone: threading.Event) -> Iterator[list[Shown]]:
@@ -51,7 +57,8 @@ class Asking:
         Args: gone: set it to stop; what was written so far stays. Closing the iterator stops too. A completion ends
             with its next token, several samples when they are whole.
         """
-        shown = [Shown(reasoner.model.name, "waiting") for reasoner in self.reasoners]
+        reference = self.references.get(question)
+        shown = [Shown(reasoner.model.name, "waiting", reference=reference) for reasoner in self.reasoners]
         try:
             yield list(shown)
             for number, reasoner in enumerate(self.reasoners):
@@ -66,7 +73,7 @@ class Asking:
         arguments = (reasoner, question, drawn, gone, items)
         threading.Thread(target=self._work, args=arguments, daemon=True).start()
         reader, text = PartsReader(reasoner.model.prompt.tags), {"reasoning": "", "answer": "", "text": ""}
-        shown = Shown(reasoner.model.name, "writing")
+        shown = Shown(reasoner.model.name, "writing", reference=self.references.get(question))
         yield shown
         while isinstance(item := items.get(), str):
             for part, piece in reader.feed(item):
@@ -76,7 +83,10 @@ class Asking:
                 shown = replace(shown, reasoning=reasoning, answer=text["answer"].strip() or None)
                 yield shown
         if isinstance(item, Solution):
-            yield replace(shown, state="done", reasoning=item.reasoning, answer=item.answer, solution=item)
+            right = None if shown.reference is None else _is_right(item, shown.reference, reasoner)
+            yield replace(
+                shown, state="done", reasoning=item.reasoning, answer=item.answer, solution=item, right=right
+            )
         elif isinstance(item, _NobodyReads):
             yield replace(shown, state="stopped")
         elif isinstance(item, SmolmathError):
@@ -93,14 +103,26 @@ class Asking:
         try:
             with self._working:
                 write("")  # stopped while it waited?
-                items.put(
-                    reasoner.solve(
-                        question,
-                        samples=drawn.samples,
-                        temperature=drawn.temperature,
-                        max_completion_tokens=drawn.max_completion_tokens,
-                        write=write,
-                    )
+                solution = reasoner.solve(
+                    question,
+                    samples=drawn.samples,
+                    temperature=drawn.temperature,
+                    max_completion_tokens=drawn.max_completion_tokens,
+                    write=write,
                 )
+                write("")  # or while several were drawn, which write nothing?
+                items.put(solution)
         except Exception as error:  # to the thread that waits for it, which raises what it can't show
             items.put(error)
+
+
+def _is_right(solution: Solution, reference: str, reasoner: Reasoner) -> bool:
+    """Of several completions, whether the majority's answer is."""
+    verdict = grade(
+        solution.completion,
+        reference,
+        question=solution.question,
+        finished=solution.finished,
+        tags=reasoner.model.prompt.tags,
+    )
+    return verdict.correct

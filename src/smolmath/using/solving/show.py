@@ -1,5 +1,6 @@
-"""Solutions on a terminal: the reasoning dim and as it comes, the answer set off; plain text elsewhere."""
+"""Solutions on a terminal: reasoning as it comes, in a colour of its own, then the answer; plain text elsewhere."""
 
+from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -7,6 +8,8 @@ from rich.text import Text
 from smolmath.tags import Tags
 from smolmath.using.solving.parts import Part, PartsReader
 from smolmath.using.solving.reasoner import Solution
+
+BAR = 24  # characters: all samples
 
 
 class Stream:
@@ -37,7 +40,7 @@ class Stream:
         body = body if self._begun else body.lstrip()
         if body:
             self._begun = True
-            self._console.print(Text(body, style="dim"), end="", soft_wrap=True)
+            self._console.print(Text(body, style="cyan"), end="", soft_wrap=True)
 
 
 def print_solution(console: Console, solution: Solution) -> None:
@@ -56,12 +59,13 @@ def print_solution(console: Console, solution: Solution) -> None:
 
 
 def votes_table(solution: Solution) -> Table:
-    """Each answer with the number of samples that gave it."""
-    table = Table("answer", "samples", box=None, pad_edge=False)
+    """Each answer with the number of samples that gave it, and a bar of their share."""
+    table = Table("answer", "samples", "", box=None, pad_edge=False)
     table.columns[1].justify = "right"
     silent = solution.samples - sum(count for _, count in solution.votes)
     for answer, count in [*solution.votes, *([("none", silent)] if silent else [])]:
-        table.add_row(Text(printable(answer)), f"×{count}")
+        colour = "green" if answer == solution.answer else "cyan"
+        table.add_row(Text(printable(answer)), f"×{count}", Bar(solution.samples, 0, count, width=BAR, color=colour))
     return table
 
 
