@@ -15,12 +15,12 @@ def main(model: Word, dataset: Word, weights: Place, split: Place, out: Place) -
     with stage_run(f"generate@{model}-{dataset}", gpus=engine_gpus) as run:
         sampling = run.section("evaluate.sampling", SamplingParams)
         hardware = run.section("hardware", HardwareParams)
-        dtype = run.params["model"]["dtype"]
-        engine = load_engines(weights, dtype=dtype, hardware=hardware)
+        prompt, dtype = run.section("prompt", PromptParams), run.params["model"]["dtype"]
+        engine = load_engines(weights, dtype=dtype, hardware=hardware, template=prompt.chat_template_kwargs)
         batches = generate_batches(
             engine,
             problems_to_answer(split, "test", sampling.problems),
-            prompt=run.section("prompt", PromptParams),
+            prompt=prompt,
             sampling=sampling,
             seed=run.params["seed"],
             state=run.state / hardware.engine,

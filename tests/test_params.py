@@ -97,6 +97,11 @@ CASES = {
     "the same by its old name": ("phases.sums.grpo.use_transformers_paged", True, "Set hardware.vllm instead."),
     "settings of what is refused": (
         "phases.sums.grpo.transformers_continuous_batching_config", {}, "smolmath owns this field. Set hardware.vllm"),
+    "setting of a template that rendering gives": (
+        "prompt.chat_template_kwargs", {"messages": "x"}, "prompt.chat_template_kwargs: 'messages' is no setting of a chat template"),
+    "setting of a template without a name": ("prompt.chat_template_kwargs", {"enable thinking": False}, "'enable thinking' is no setting"),
+    "settings of a template under the phase": (
+        "phases.sums.grpo.chat_template_kwargs", {"enable_thinking": False}, "Set prompt.chat_template_kwargs"),
     "W&B project under the phase": ("phases.legs.sft.report_to", "wandb", "Set tracking.wandb instead."),
     "init of a wrong type": ("phases.legs.init", ["base"], "phases.legs.init:"),
     "method of a wrong type": ("phases.legs.method", ["sft"], "phases.legs.method: ['sft'] is no method."),

@@ -154,7 +154,8 @@ def _context(
     """The model, its problems, and all else that the trainer and its callbacks share."""
     prompt, hardware = run.section("prompt", PromptParams), run.section("hardware", HardwareParams)
     dtype, printed = run.params["model"]["dtype"], run.section("tracking", TrackingParams).print_completions
-    model, tokenizer = load_for_training(init, hardware, dtype=dtype, frozen=phase.lora is not None)
+    frozen, template = phase.lora is not None, prompt.chat_template_kwargs
+    model, tokenizer = load_for_training(init, hardware, dtype=dtype, frozen=frozen, template=template)
 
     def show(kind: str, step: int, rows: list[dict[str, Any]]) -> None:
         if rows[:printed]:
@@ -237,7 +238,7 @@ def _write_origin(model: Path, context: PhaseContext[Any], step: int, history: l
     phase = context.phase
     origin: dict[str, Any] = {"phase": context.name, "method": phase.method, "init": phase.init, "step": step}
     origin |= {key: row[key] for key in ("validation_accuracy", "validation_reward") if key in row}
-    origin["prompt"] = context.prompt.model_dump()
+    origin["prompt"] = context.prompt.model_dump(exclude_defaults=True)
     (model / "smolmath.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 

@@ -98,7 +98,9 @@ def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion
 
         torch.set_num_threads(hardware.threads)
     device = device_of(hardware)
-    tokenizer = load_tokenizer(model.folder)  # first: without a chat template nothing need be loaded
+    tokenizer = load_tokenizer(
+        model.folder, model.prompt.chat_template_kwargs
+    )  # first: without a chat template nothing need be loaded
     loaded = _Transformers(
         model_id=str(model.folder),
         device_map=device,
