@@ -1,7 +1,7 @@
 """Stage check: refuse a bad params.yaml before any work. Run alone: dvc repro check."""
 
 from smolmath.errors import StageError
-from smolmath.running.check import check_params
+from smolmath.running.check import check_params, warnings
 from smolmath.running.devices import allowed_gpus
 from smolmath.running.launch.config import checked_config
 from smolmath.running.params import HardwareParams
@@ -13,6 +13,8 @@ def main(out: Place) -> None:
     with stage_run("check") as run:
         if mistakes := check_params(run.params):
             raise StageError("params.yaml:\n  " + "\n  ".join(mistakes))
+        for warning in warnings(run.params):
+            print(f"warning: {warning}")
         hardware = run.section("hardware", HardwareParams)
         if hardware.accelerate is not None:  # before hours of work, whose end would be refused
             allowed_gpus(hardware, checked_config(hardware).per_machine)

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from smolmath.params.core import ParamsError, read_params
-from smolmath.running.check import check_params
+from smolmath.running.check import check_params, warnings
 from tests.conftest import ROOT
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -123,6 +123,25 @@ def test_a_mistake_is_named_with_its_key_and_its_mend(demo, case):
     put(demo, dotted, value)
     mistakes = check_params(demo)
     assert any(message in mistake for mistake in mistakes), "\n".join(mistakes)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "said"),
+    [
+        ({"correctness": 2.0, "soft_format": 0.4}, None),
+        ({"correctness": 1.0, "strict_format": 0.1, "soft_format": 0.1}, None),
+        ({"correctness": 2.0, "integer": 0.5, "strict_format": 0.5, "soft_format": 0.5, "xml_count": 0.125}, "pay 2 together, and being right 2"),
+        ({"correctness": 1.0, "xml_count": 0.3}, "pay 1.2 together, and being right 1"),  # of four tags
+        ({"correctness": 0.0, "soft_format": 1.0}, "pay 1 together, and being right 0"),
+        ({"cosine_length": {"weight": 1.0, "max_tokens": 9, "correct": [1.0, 0.5], "wrong": [-1.0, -0.5]}, "soft_format": 0.9}, None),
+        ({"correctness": 1.0, "repetition_penalty": {"weight": 2.0, "ngram_size": 2, "max_penalty": -1.0}}, "pay 2 together"),
+        ({"correctness": 1.0, "my_project.rewards:mine": 9.0}, None),  # nobody knows what it pays
+    ],
+)  # fmt: skip
+def test_rewards_that_can_outweigh_being_right_are_warned_of(demo, rewards, said):
+    demo["phases"]["sums"]["rewards"] = rewards
+    warned = warnings(demo)
+    assert [said in line for line in warned] == ([True] if said else []), warned
 
 
 def test_one_mistake_gives_one_line(demo):

@@ -5,13 +5,16 @@ from smolmath.params.core import ParamsError, read_params
 
 
 def check() -> None:
-    """Say everything that is wrong with params.yaml, also what DVC itself cannot parse."""
-    from smolmath.running.check import check_params
+    """Say everything that is wrong with params.yaml, also what DVC itself cannot parse, and what is seldom meant."""
+    from smolmath.running.check import check_params, warnings
 
     try:
-        mistakes = check_params(read_params())
+        params = read_params()
+        mistakes = check_params(params)
     except ParamsError as error:
         mistakes = str(error).splitlines()
     if mistakes:
         fail("params.yaml:\n  " + "\n  ".join(mistakes))
+    for warning in warnings(params):
+        print(f"warning: {warning}")
     print("params.yaml is sound.")
