@@ -9,7 +9,7 @@ Nothing is downloaded: the model has Qwen2.5-0.5B's shape and random weights, pr
 words, with the lengths of GSM8K (gpu_parts/world.py); every completion is made to end where its drawn length says.
 
 `peer` is TRL alone with the classic notebook's settings, `ours` the train stage with recipes/gsm8k-classic.yaml, each
-other side `ours` with one setting changed (`VARIANTS`). Each is a process of its own, in turns. `--json` keeps everything.
+other side `ours` with one setting changed (`VARIANTS`). Each is a process of its own, in turns. `--json` keeps all.
 docs/gpu-speed.md says what the columns mean; gpu_parts/costs.py has the formulas of FLOPs and bounds.
 """
 

@@ -128,7 +128,7 @@ def _outweighed(name: str, phase: GrpoPhase) -> list[str]:
         return []
     return [
         f"phases.{name}.rewards: those beside correctness can pay {others:g} together, and being right {right:g}: a "
-        "wrong answer in good form may earn more than a right one. Lower their weights, e.g. to a tenth of correctness's."
+        "wrong answer in good form may earn more than a right one. Lower their weights, e.g. to a tenth of it."
     ]
 
 
