@@ -27,11 +27,11 @@ def look(context: PhaseContext[GrpoPhase]) -> tuple[list[Finding], str]:
     phase, model, prompt = context.phase, context.model, context.prompt
     assert context.score is not None  # a GRPO phase has rewards
     asked = list(context.problems[:PROMPTS])
-    generations = min(GROUP, int(phase.grpo["num_generations"]))
+    group = generations(phase)
     sampling = Sampling(
         float(phase.grpo.get("temperature", 1.0)),
         float(phase.grpo.get("top_p", 1.0)),
-        generations,
+        group,
         context.max_completion_tokens,
         context.seed,
     )
@@ -39,7 +39,7 @@ def look(context: PhaseContext[GrpoPhase]) -> tuple[list[Finding], str]:
     chats = [chat_prompt(problem["question"], prompt) for problem in asked]
     groups = in_eval_mode(model, lambda: engine.generate(chats, sampling))
     completions = [completion for group in groups for completion in group]
-    repeated = [problem for problem in asked for _ in range(generations)]
+    repeated = [problem for problem in asked for _ in range(group)]
     lengths: list[int] = []
     if phase.preflight == "stop" and _cut(completions) > HALF:  # the phase will not begin: time to see what it needs
         room = replace(sampling, samples=2, max_completion_tokens=LONGER * context.max_completion_tokens)
@@ -49,12 +49,17 @@ def look(context: PhaseContext[GrpoPhase]) -> tuple[list[Finding], str]:
         prompt_tokens=[engine.count_tokens(engine.render(chat)) for chat in chats],
         completions=completions,
         scored=context.score(repeated, completions),
-        group=generations,
+        group=group,
         max_completion_tokens=context.max_completion_tokens,
         tags=prompt.tags,
         lengths=lengths,
     )
-    return found, f"{len(asked)} prompts × {generations} completions"
+    return found, f"{len(asked)} prompts × {group} completions"
+
+
+def generations(phase: GrpoPhase) -> int:
+    """Completions of each prompt that are looked at."""
+    return min(GROUP, int(phase.grpo["num_generations"]))
 
 
 def findings(
