@@ -1,7 +1,7 @@
 """The longest pass that a phase can have, tried before step 1: out of memory is met then, and not at step 120.
 
 Forward and backward for a full micro-batch of the longest sequences that the params allow, with room held for the
-optimiser's moments. Nothing of it is kept: no gradient, no random number, no logged value. Its seconds bound the run's.
+optimiser's moments. Nothing of it is kept: no gradient, no random number, no logged value. Its time bounds the run's.
 """
 
 import time
@@ -24,8 +24,10 @@ class WorstPassCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
     def __init__(
         self, context: PhaseContext[Any], trainer: Any, loss: Callable[[Any, int], torch.Tensor], steps_drawn: float
     ) -> None:
-        """Args: loss: of the trainer for as many of the longest sequences. steps_drawn: how many steps' completions the
-        look before has drawn; 0 where a method draws none."""
+        """Args:
+        loss: of the trainer for as many of the longest sequences.
+        steps_drawn: how many steps' completions the look before has drawn; 0 where a method draws none.
+        """
         self.context, self.trainer, self.loss, self.steps_drawn = context, trainer, loss, steps_drawn
         self.forecast: float | None = None  # seconds that the run takes at most, but for validation
 
@@ -52,9 +54,8 @@ class WorstPassCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         passes = args.gradient_accumulation_steps * (time.perf_counter() - began)
         drawing = looked / self.steps_drawn if self.steps_drawn else 0.0
         self.forecast = args.max_steps * (passes + drawing)
-        print(
-            f"{self.context.name}: at most about {timedelta(seconds=round(self.forecast))} for {args.max_steps} steps"
-        )
+        most = timedelta(seconds=round(self.forecast))
+        print(f"{self.context.name}: at most about {most} for {args.max_steps} steps")
 
     def _too_much(self, rows: int, error: str) -> str:
         phase, name = self.context.phase, self.context.name
@@ -65,8 +66,8 @@ class WorstPassCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         if rows > 1:
             ways.insert(0, f"set hardware.micro_batch: {largest_divisor(rows, rows // 2)}")
         return (
-            f"{name}: the longest pass that it can have, {rows} sequences at once, does not fit into memory ({first}). "
-            f"Nothing has been trained yet: {', or '.join(ways)}."
+            f"{name}: the longest pass that it can have, {rows} sequences at once, does not fit into memory "
+            f"({first}). Nothing has been trained yet: {', or '.join(ways)}."
         )
 
 
