@@ -161,8 +161,8 @@ def sameness(runs: dict[str, list[dict]]) -> str:
     if not count:
         return f"The trainings DIFFER from step 1 on: {ours[0]} where the peer has {peer[0]}."
     return (
-        f"Each side repeats itself to the last bit. Both have the same {what} within {ROUNDING:g} in the first {count} "
-        f"of {len(peer)} steps."
+        f"Each side repeats itself to the last bit. Both have the same {what} within {ROUNDING:g} in the first "
+        f"{count} of {len(peer)} steps."
     )
 
 
