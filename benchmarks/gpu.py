@@ -8,8 +8,8 @@
 Nothing is downloaded: the model has Qwen2.5-0.5B's shape and random weights, prompts and completions are of made-up
 words, with the lengths of GSM8K (gpu_parts/world.py); every completion is made to end where its drawn length says.
 
-`peer` is TRL alone with the classic notebook's settings, `ours` the train stage with recipes/gsm8k.yaml, each other
-side `ours` with one setting changed (`VARIANTS`). Each is a process of its own, in turns. `--json` keeps everything.
+`peer` is TRL alone with the classic notebook's settings, `ours` the train stage with recipes/gsm8k-classic.yaml, each
+other side `ours` with one setting changed (`VARIANTS`). Each is a process of its own, in turns. `--json` keeps all.
 docs/gpu-speed.md says what the columns mean; gpu_parts/costs.py has the formulas of FLOPs and bounds.
 """
 
@@ -35,7 +35,7 @@ from ruamel.yaml import YAML
 from smolmath.running.devices import VISIBLE, visible_gpus
 
 GRPO = f"phases.{PHASE}.grpo"
-# name -> what is other than in recipes/gsm8k.yaml. A test holds that each differs from it.
+# name -> what is other than in recipes/gsm8k-classic.yaml. A test holds that each differs from it.
 VARIANTS: dict[str, dict[str, Any]] = {
     "ours": {},
     "vllm-off": {"hardware.vllm": "off"},

@@ -4,7 +4,7 @@ import json
 
 from smolmath.errors import StageError
 from smolmath.params.evaluate import EvaluateParams
-from smolmath.running.check import check_file
+from smolmath.running.check import check_file, warnings
 from smolmath.running.devices import allowed_gpus
 from smolmath.running.launch.config import checked_config
 from smolmath.running.params import HardwareParams
@@ -16,6 +16,8 @@ def main(out: Place, sampling: Place) -> None:
     with stage_run("check") as run:
         if mistakes := check_file():
             raise StageError("params.yaml:\n  " + "\n  ".join(mistakes))
+        for warning in warnings(run.params):
+            print(f"warning: {warning}")
         hardware = run.section("hardware", HardwareParams)
         if hardware.accelerate is not None:  # before hours of work, whose end would be refused
             allowed_gpus(hardware, checked_config(hardware).per_machine)

@@ -25,7 +25,7 @@ def main(name: Word, weights: Place, split: Place, out: Place) -> None:
         prompt = run.section("prompt", PromptParams)
         problems = problems_to_answer(split, "train", sampling.problems)
         dtype = run.params["model"]["dtype"]
-        engine = load_engines(weights, dtype=dtype, hardware=hardware)
+        engine = load_engines(weights, dtype=dtype, hardware=hardware, template=prompt.chat_template_kwargs)
         batches = generate_batches(
             engine,
             problems,

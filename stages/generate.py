@@ -21,7 +21,7 @@ def main(model: Word, dataset: Word, weights: Place, split: Place, sampling: Pla
             prompt = prompt.model_copy(update={"system": drawn.system})
         hardware = run.section("hardware", HardwareParams)
         dtype = run.params["model"]["dtype"]
-        engine = load_engines(weights, dtype=dtype, hardware=hardware)
+        engine = load_engines(weights, dtype=dtype, hardware=hardware, template=prompt.chat_template_kwargs)
         batches = generate_batches(
             engine,
             problems_to_answer(split, "test", drawn.problems),

@@ -176,7 +176,7 @@ def test_every_variant_differs_from_the_recipe_and_can_be_given_to_its_stage(ben
 
 
 def test_the_grpo_phases_of_the_recipes_fit_40_gb_with_vllm_beside_them():
-    for recipe in ("gsm8k", "openr1", "openr1-2pct", "openr1-sft"):
+    for recipe in ("gsm8k", "gsm8k-classic", "gsm8k-lora", "openr1", "openr1-2pct", "openr1-sft"):
         params = read_params(ROOT / "recipes" / f"{recipe}.yaml")
         hardware = params["hardware"]
         for name, phase in params["phases"].items():

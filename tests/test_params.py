@@ -6,7 +6,7 @@ import math
 import pytest
 
 from smolmath.params.core import ParamsError, read_params
-from smolmath.running.check import check_file, check_params
+from smolmath.running.check import check_file, check_params, warnings
 from tests.conftest import ROOT
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -110,6 +110,11 @@ CASES = {
     "the same by its old name": ("phases.sums.grpo.use_transformers_paged", True, "Set hardware.vllm instead."),
     "settings of what is refused": (
         "phases.sums.grpo.transformers_continuous_batching_config", {}, "smolmath owns this field. Set hardware.vllm"),
+    "setting of a template that rendering gives": (
+        "prompt.chat_template_kwargs", {"messages": "x"}, "prompt.chat_template_kwargs: 'messages' is no setting of a chat template"),
+    "setting of a template without a name": ("prompt.chat_template_kwargs", {"enable thinking": False}, "'enable thinking' is no setting"),
+    "settings of a template under the phase": (
+        "phases.sums.grpo.chat_template_kwargs", {"enable_thinking": False}, "Set prompt.chat_template_kwargs"),
     "W&B project under the phase": ("phases.legs.sft.report_to", "wandb", "Set tracking.wandb instead."),
     "init of a wrong type": ("phases.legs.init", ["base"], "phases.legs.init:"),
     "method of a wrong type": ("phases.legs.method", ["sft"], "phases.legs.method: ['sft'] is no method."),
@@ -204,6 +209,25 @@ def test_no_number_may_be_less_than_nothing_or_no_number_at_all(recipe, monkeypa
         for phase in params["phases"]
         for reward in params["phases"][phase].get("rewards", {})
     }
+
+
+@pytest.mark.parametrize(
+    ("rewards", "said"),
+    [
+        ({"correctness": 2.0, "soft_format": 0.4}, None),
+        ({"correctness": 1.0, "strict_format": 0.1, "soft_format": 0.1}, None),
+        ({"correctness": 2.0, "integer": 0.5, "strict_format": 0.5, "soft_format": 0.5, "xml_count": 0.125}, "pay 2 together, and being right 2"),
+        ({"correctness": 1.0, "xml_count": 0.3}, "pay 1.2 together, and being right 1"),  # of four tags
+        ({"correctness": 0.0, "soft_format": 1.0}, "pay 1 together, and being right 0"),
+        ({"cosine_length": {"weight": 1.0, "max_tokens": 9, "correct": [1.0, 0.5], "wrong": [-1.0, -0.5]}, "soft_format": 0.9}, None),
+        ({"correctness": 1.0, "repetition_penalty": {"weight": 2.0, "ngram_size": 2, "max_penalty": -1.0}}, "pay 2 together"),
+        ({"correctness": 1.0, "my_project.rewards:mine": 9.0}, None),  # nobody knows what it pays
+    ],
+)  # fmt: skip
+def test_rewards_that_can_outweigh_being_right_are_warned_of(demo, rewards, said):
+    demo["phases"]["sums"]["rewards"] = rewards
+    warned = warnings(demo)
+    assert [said in line for line in warned] == ([True] if said else []), warned
 
 
 def test_one_mistake_gives_one_line(demo):

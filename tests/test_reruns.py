@@ -63,6 +63,7 @@ MODULES = {
     "judging": ("evaluation/judging.py evaluation/voting.py", "evaluate@*"),
     "metrics": ("evaluation/metrics.py", "evaluate@* summarize"),
     "statistics": ("evaluation/uncertainty.py evaluation/verdicts.py", "evaluate@* summarize"),
+    "statistics of several trainings": ("evaluation/trainings.py", ""),
     "what each phase keeps": ("evaluation/paired.py evaluation/retention.py", "summarize"),
     "params of no stage": ("params/__init__.py params/core.py params/difficulty.py params/trl_fields.py", "check"),
     "params of datasets": ("params/datasets.py", "check fetch@* process@*"),

@@ -135,7 +135,7 @@ def phase(**changes):
     )
 
 
-def look_at(completions, totals, **changes):
+def look_at(completions, totals, lengths=(), **changes):
     from smolmath.training.grpo.preflight import findings
 
     found = findings(
@@ -146,6 +146,7 @@ def look_at(completions, totals, **changes):
         group=4,
         max_completion_tokens=100,
         tags=DEFAULT_TAGS,
+        lengths=lengths,
     )
     return {f.what.strip(): f for f in found}
 
@@ -166,9 +167,22 @@ def test_the_look_before_step_1_says_what_is_fine():
 
 
 @pytest.mark.parametrize(
+    ("lengths", "words"),
+    [
+        ([*range(100, 290, 10), 333], "raise max_completion_length to about 340, which cuts 5 %."),
+        ([200] * 18 + [400] * 2, "raise max_completion_length beyond 400, which still cuts more than 5 %"),
+        ([], "raise max_completion_length."),
+    ],
+)
+def test_where_most_completions_are_cut_the_length_is_named_that_would_do(lengths, words):
+    assert words in look_at([CUT] * 5 + [DONE] * 3, [1.0, 0.0] * 4, lengths)["cut off"].fix
+
+
+@pytest.mark.parametrize(
     ("completions", "totals", "words", "hopeless"),
     [
-        ([CUT] * 5 + [DONE] * 3, [1.0, 0.0] * 4, "62% of completions are cut at 100 tokens: raise max_completion", False),
+        ([CUT] * 4 + [DONE] * 4, [1.0, 0.0] * 4, "50% of completions are cut at 100 tokens: raise max_completion", False),
+        ([CUT] * 5 + [DONE] * 3, [1.0, 0.0] * 4, "62% of completions are cut at 100 tokens: raise max_completion", True),
         ([CUT] * 8, [1.0, 0.0] * 4, "100% of completions are cut at 100 tokens", True),
         ([DONE] * 8, [1.0] * 4 + [0.0] * 4, "100% of groups earn the same throughout", True),
         ([DONE] * 8, [None] * 8, "100% of the completions can't be scored", True),

@@ -216,7 +216,7 @@ def peer(params: dict[str, Any], *, dtype: str) -> None:
     trainer.train()
 
 
-# What the classic notebook set itself; it is what recipes/gsm8k.yaml was made of.
+# What the classic notebook set itself; it is what recipes/gsm8k-classic.yaml was made of.
 CLASSIC = (
     "max_steps",
     "num_generations",

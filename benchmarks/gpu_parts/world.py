@@ -25,8 +25,8 @@ PHASE = "gsm8k"
 SMALL = Shape(hidden=128, intermediate=256, layers=2, heads=4, kv_heads=2, vocabulary=2048)
 PROBLEM_COUNT = 256
 
-# Tokens at 0, 5, … 100 % of GSM8K's 7,473 train problems: of the whole prompt (system prompt of recipes/gsm8k.yaml and
-# chat template included), and of the worked solution in the asked format with its end token. Counted with SmolLM2's
+# Tokens at 0, 5, … 100 % of GSM8K's 7,473 train problems: of the whole prompt (gsm8k-classic's system prompt and chat
+# template included), and of the worked solution in the asked format with its end token. Counted with SmolLM2's
 # tokenizer, which like Qwen2.5's has digits as single tokens and ChatML; Qwen2.5's own was not at hand.
 PROMPT_TOKENS = (55, 76, 80, 82, 85, 88, 90, 92, 94, 97, 99, 102, 104, 108, 111, 114, 119, 125, 133, 144, 266)
 COMPLETION_TOKENS = (41, 58, 65, 69, 74, 79, 83, 87, 92, 96, 101, 107, 112, 119, 125, 132, 140, 152, 167, 193, 359)
@@ -55,8 +55,10 @@ class Lengths:
 
 
 def params_of_the_run(*, small: bool, steps: int) -> dict[str, Any]:
-    """recipes/gsm8k.yaml, for `steps` steps without a look before or a validation; `small`: cut down for a CPU."""
-    params: dict[str, Any] = YAML(typ="safe").load((ROOT / "recipes" / "gsm8k.yaml").read_text(encoding="utf-8"))
+    """recipes/gsm8k-classic.yaml for `steps` steps, without a look before or a validation; `small`: for a CPU."""
+    params: dict[str, Any] = YAML(typ="safe").load(
+        (ROOT / "recipes" / "gsm8k-classic.yaml").read_text(encoding="utf-8")
+    )
     phase = params["phases"][PHASE]
     # No random model would pass the look; neither it nor validation nor a checkpoint is part of a step.
     phase |= {"preflight": "off", "validation": None, "checkpoint_steps": 1000}

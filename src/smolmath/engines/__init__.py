@@ -1,10 +1,10 @@
 """Engines that write completions, behind one interface: `transformers` anywhere, `vllm` on a GPU box."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from smolmath.errors import StageError
 from smolmath.prompts import Message
@@ -56,20 +56,24 @@ class Engine(Reader, Protocol):
         """
 
 
-def load_engine(model: Path, *, dtype: str, hardware: HardwareParams) -> Engine:
+def load_engine(
+    model: Path, *, dtype: str, hardware: HardwareParams, template: Mapping[str, Any] | None = None
+) -> Engine:
     """The engine that `hardware.engine` names, with the model directory loaded.
 
-    Args: dtype: of the weights: float32, bfloat16 or float16.
+    Args:
+        dtype: of the weights: float32, bfloat16 or float16.
+        template: what the chat template is given by name: `prompt.chat_template_kwargs`.
     """
     # Imported here: torch costs a second and vLLM ten, and a box that uses one may lack the other.
     if hardware.engine == "vllm":
         require_vllm("hardware.engine", "transformers")
         from smolmath.engines.vllm import VllmEngine
 
-        return VllmEngine(model, dtype=dtype, hardware=hardware)
+        return VllmEngine(model, dtype=dtype, hardware=hardware, template=template)
     from smolmath.engines.transformers import TransformersEngine
 
-    return TransformersEngine.load(model, dtype=dtype, hardware=hardware)
+    return TransformersEngine.load(model, dtype=dtype, hardware=hardware, template=template)
 
 
 def require_vllm(key: str, instead: str) -> None:

@@ -1,6 +1,6 @@
 """Generation with transformers: prompts padded on the left and generated together."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +13,7 @@ from transformers.utils import logging as hf_logging
 from smolmath.engines import Completion, Sampling
 from smolmath.errors import StageError
 from smolmath.kernels import arithmetic
-from smolmath.prompts import Message
+from smolmath.prompts import Message, with_settings
 from smolmath.running.params import HardwareParams
 
 hf_logging.disable_progress_bar()  # its bars for loading and saving say nothing at these sizes
@@ -50,7 +50,9 @@ class TransformersEngine(ChatReader):
         self.model = model
 
     @classmethod
-    def load(cls, model: Path, *, dtype: str, hardware: HardwareParams) -> Self:
+    def load(
+        cls, model: Path, *, dtype: str, hardware: HardwareParams, template: Mapping[str, Any] | None = None
+    ) -> Self:
         if hardware.threads:
             torch.set_num_threads(hardware.threads)
         device = device_of(hardware)
@@ -59,7 +61,7 @@ class TransformersEngine(ChatReader):
         attention = "eager" if device == "cpu" and computed != "float32" else None
         loaded = load_model(model, dtype=computed, attn_implementation=attention)
         loaded.to(device).eval()
-        return cls(loaded, load_tokenizer(model))
+        return cls(loaded, load_tokenizer(model, template))
 
     @property
     def device(self) -> str:
@@ -163,18 +165,24 @@ def no_code_of(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path, template: Mapping[str, Any] | None = None) -> Any:
     """The tokenizer of a model directory, made to agree with its generation config on how a completion ends.
 
     Converted models are seen whose tokenizer names the wrong end token, or none to pad with; the generation config,
     which `generate` stops by, is then believed. Padding may share the end token: TRL masks by position, not by value,
     so the end token is learnt all the same.
-    Raises: StageError if it has no chat template, or has to bring code along.
+
+    Args: template: what its chat template is given by name, wherever it renders (`prompt.chat_template_kwargs`);
+        None: what it was saved with.
+    Raises: StageError if it has no chat template, or one that does not ask for a name in `template`, or has to bring
+    code along.
     """
     with no_code_of(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if not tokenizer.chat_template:
         raise StageError(f"{folder}: the tokenizer has no chat template. Use an instruct model, or add one to it.")
+    if template is not None:
+        tokenizer.chat_template = with_settings(tokenizer.chat_template, template, str(folder))
     if (folder / "generation_config.json").is_file():
         ends = GenerationConfig.from_pretrained(folder).eos_token_id
         ends = ends if isinstance(ends, list) else [ends]

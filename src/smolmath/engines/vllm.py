@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from smolmath.running.params import HardwareParams
 class VllmEngine(ChatReader):
     """A model directory in a vLLM engine; each prompt has a seed of its own, whatever its batch."""
 
-    def __init__(self, model: Path, *, dtype: str, hardware: HardwareParams) -> None:
-        super().__init__(load_tokenizer(model))
+    def __init__(
+        self, model: Path, *, dtype: str, hardware: HardwareParams, template: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(load_tokenizer(model, template))
         on_cpu = current_platform.is_cpu()
         self.engine: Any = LLM(
             model=str(model),

@@ -6,10 +6,10 @@ Which engine makes which batch is fixed by its number, and no completion depends
 import gc
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from smolmath.engines import Engine, Reader, load_engine
 from smolmath.errors import SmolmathError, StageError
@@ -32,19 +32,22 @@ def _gpus_of_one(hardware: HardwareParams) -> int:
     return hardware.vllm_tensor_parallel if hardware.engine == "vllm" else 1
 
 
-def load_engines(model: Path, *, dtype: str, hardware: HardwareParams) -> "Engine | SeveralEngines":
+def load_engines(
+    model: Path, *, dtype: str, hardware: HardwareParams, template: Mapping[str, Any] | None = None
+) -> "Engine | SeveralEngines":
     """The engine of `hardware`, loaded in this process, or `hardware.engines` of them that load when they work.
 
-    Args: dtype: of the weights: float32, bfloat16 or float16.
+    Args: dtype, template: as of `load_engine`.
     """
     if hardware.engines == 1:
-        return load_engine(model, dtype=dtype, hardware=hardware)
+        return load_engine(model, dtype=dtype, hardware=hardware, template=template)
     import torch
 
     from smolmath.engines.transformers import ChatReader, load_tokenizer
 
     torch.set_num_threads(share_of(hardware).threads)  # nothing is computed here; the journal notes it
-    return SeveralEngines(partial(load_engine, model, dtype=dtype), ChatReader(load_tokenizer(model)), hardware)
+    load = partial(load_engine, model, dtype=dtype, template=template)
+    return SeveralEngines(load, ChatReader(load_tokenizer(model, template)), hardware)
 
 
 class SeveralEngines:

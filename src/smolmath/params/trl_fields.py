@@ -43,7 +43,7 @@ OWNED: dict[str, str] = {
     "trust_remote_code": "nothing: code of a model is never run",
     "resume_from_checkpoint": "nothing: a killed run goes on by itself",
     "sync_ref_model": "nothing: no checkpoint holds the synced reference, so a resumed run would differ",
-    "chat_template_kwargs": "nothing: every stage renders prompts alike. Put it into the model's chat template",
+    "chat_template_kwargs": "prompt.chat_template_kwargs: every stage renders prompts alike",
     **dict.fromkeys(
         ["eval_strategy", "eval_steps", "eval_on_start", "load_best_model_at_end", "metric_for_best_model"],
         "the phase's validation",

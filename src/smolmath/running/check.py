@@ -35,6 +35,11 @@ _PLAIN: dict[str, type[Strict]] = {
 SECTIONS = ("seed", "datasets", "model", "difficulty", "phases", *_PLAIN)
 # DVC takes a tracked group that holds one of these keys for a file's metadata and restores stale outs (DVC #10296).
 _UNSAFE_KEYS = ("size", "nfiles")
+# Of the most to the least that a reward gives, whether the answer is right or not; a reward of one's own: unknown.
+SPANS = {
+    **dict.fromkeys(("integer", "strict_format", "soft_format", "reasoning_steps", "tag_count", "overlong"), 1.0),
+    "xml_count": 4.0,
+}
 
 
 def check_params(params: Mapping[str, Any]) -> list[str]:
@@ -130,6 +135,35 @@ def _unwritable(path: Path) -> list[str]:
             f"({error.problem or error.context}). Write the mapping or list a key or an entry a line, without braces."
         ]
     return []
+
+
+def warnings(params: Mapping[str, Any]) -> list[str]:
+    """What is allowed and seldom meant, a line each, of params without mistakes."""
+    phases = {name: load_phase_params(dict(params), name) for name in params["phases"]}
+    return [
+        line for name, phase in phases.items() if isinstance(phase, GrpoPhase) for line in _outweighed(name, phase)
+    ]
+
+
+def _outweighed(name: str, phase: GrpoPhase) -> list[str]:
+    """Rewards that together pay as much as being right does: a wrong answer in good form may then earn more."""
+    right = others = 0.0
+    for reward, weight in phase.reward_weights.items():
+        options = phase.reward_options[reward]
+        if reward == "correctness":
+            right += weight
+        elif reward == "cosine_length":  # what a long right answer earns above the best wrong one
+            right += weight * (min(options["correct"]) - max(options["wrong"]))
+        elif reward == "repetition_penalty":
+            others += abs(weight * options["max_penalty"])
+        else:
+            others += abs(weight) * SPANS.get(reward, 0.0)
+    if others < right or not others:
+        return []
+    return [
+        f"phases.{name}.rewards: those beside correctness can pay {others:g} together, and being right {right:g}: a "
+        "wrong answer in good form may earn more than a right one. Lower their weights, e.g. to a tenth of it."
+    ]
 
 
 def _entries(

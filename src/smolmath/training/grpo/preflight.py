@@ -1,6 +1,7 @@
 """GRPO's look before step 1: sampled groups for a few prompts, as a step would draw and reward them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from smolmath.answers.extract import follows_format
@@ -17,6 +18,8 @@ from smolmath.training.phase.validation import in_eval_mode
 PROMPTS = 8
 GROUP = 8  # at most: a spread of rewards shows in eight completions
 CUT, SPREADLESS, FORMATTED = 0.2, 0.5, 0.1  # shares beyond which a warning is due
+HALF = 0.5  # more are cut than end: what is learnt then is mostly noise
+LONGER = 4  # times the limit: how far is looked for the length that would do
 
 
 def look(context: PhaseContext[GrpoPhase]) -> tuple[list[Finding], str]:
@@ -24,11 +27,11 @@ def look(context: PhaseContext[GrpoPhase]) -> tuple[list[Finding], str]:
     phase, model, prompt = context.phase, context.model, context.prompt
     assert context.score is not None  # a GRPO phase has rewards
     asked = list(context.problems[:PROMPTS])
-    generations = min(GROUP, int(phase.grpo["num_generations"]))
+    group = generations(phase)
     sampling = Sampling(
         float(phase.grpo.get("temperature", 1.0)),
         float(phase.grpo.get("top_p", 1.0)),
-        generations,
+        group,
         context.max_completion_tokens,
         context.seed,
     )
@@ -36,17 +39,27 @@ def look(context: PhaseContext[GrpoPhase]) -> tuple[list[Finding], str]:
     chats = [chat_prompt(problem["question"], prompt) for problem in asked]
     groups = in_eval_mode(model, lambda: engine.generate(chats, sampling))
     completions = [completion for group in groups for completion in group]
-    repeated = [problem for problem in asked for _ in range(generations)]
+    repeated = [problem for problem in asked for _ in range(group)]
+    lengths: list[int] = []
+    if phase.preflight == "stop" and _cut(completions) > HALF:  # the phase will not begin: time to see what it needs
+        room = replace(sampling, samples=2, max_completion_tokens=LONGER * context.max_completion_tokens)
+        lengths = [one.tokens for group in in_eval_mode(model, lambda: engine.generate(chats, room)) for one in group]
     found = findings(
         phase,
         prompt_tokens=[engine.count_tokens(engine.render(chat)) for chat in chats],
         completions=completions,
         scored=context.score(repeated, completions),
-        group=generations,
+        group=group,
         max_completion_tokens=context.max_completion_tokens,
         tags=prompt.tags,
+        lengths=lengths,
     )
-    return found, f"{len(asked)} prompts × {generations} completions"
+    return found, f"{len(asked)} prompts × {group} completions"
+
+
+def generations(phase: GrpoPhase) -> int:
+    """Completions of each prompt that are looked at."""
+    return min(GROUP, int(phase.grpo["num_generations"]))
 
 
 def findings(
@@ -58,10 +71,15 @@ def findings(
     group: int,
     max_completion_tokens: int,
     tags: Tags,
+    lengths: Sequence[int] = (),
 ) -> list[Finding]:
-    """What the drawn groups say; `completions` and `scored` group by group."""
-    lengths = [completion.tokens for completion in completions]
-    cut = fmean(completion.finish_reason == "length" for completion in completions)
+    """What the drawn groups say; `completions` and `scored` group by group.
+
+    Args: lengths: of completions that had `LONGER` times the room, where more than half were cut.
+    """
+    tokens = [completion.tokens for completion in completions]
+    cut = _cut(completions)
+    raised = f"raise max_completion_length{_needed(lengths, max_completion_tokens)}."
     formatted = fmean(follows_format(completion.text, tags=tags) for completion in completions)
     totals = [one.total for one in scored]
     known = [total for total in totals if total is not None]
@@ -72,15 +90,13 @@ def findings(
         Finding("prompt tokens, longest", f"{max(prompt_tokens)} of {phase.max_prompt_tokens}"),
         Finding(
             "completion tokens, p50 and p95",
-            f"{percentile(lengths, 0.5):.0f}, {percentile(lengths, 0.95):.0f} of {max_completion_tokens}",
+            f"{percentile(tokens, 0.5):.0f}, {percentile(tokens, 0.95):.0f} of {max_completion_tokens}",
         ),
         Finding(
             "cut off",
             f"{cut:.0%}",
-            f"{cut:.0%} of completions are cut at {max_completion_tokens} tokens: raise max_completion_length."
-            if cut > CUT
-            else None,
-            hopeless=cut == 1,
+            f"{cut:.0%} of completions are cut at {max_completion_tokens} tokens: {raised}" if cut > CUT else None,
+            hopeless=cut > HALF,
         ),
         Finding(
             "in the asked format",
@@ -116,6 +132,20 @@ def findings(
         )
     )
     return found
+
+
+def _cut(completions: Sequence[Completion]) -> float:
+    return fmean(completion.finish_reason == "length" for completion in completions)
+
+
+def _needed(lengths: Sequence[int], limit: int) -> str:
+    """The length that would cut one of twenty, in tens; the empty string where nobody looked for it."""
+    if not lengths:
+        return ""
+    needed = percentile(lengths, 0.95)
+    if needed >= LONGER * limit:
+        return f" beyond {LONGER * limit:,}, which still cuts more than 5 %, or ask for less in prompt.system"
+    return f" to about {-(-int(needed) // 10) * 10:,}, which cuts 5 %"
 
 
 def _mean(parts: Sequence[float | None]) -> str:

@@ -11,6 +11,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.generation import vllm_generation
@@ -24,7 +25,7 @@ from smolmath.params.phases import GrpoPhase
 from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.running.params import HardwareParams
 from smolmath.training.grpo.grounding import GroundedTrainer
-from smolmath.training.grpo.preflight import look
+from smolmath.training.grpo.preflight import PROMPTS, generations, look
 from smolmath.training.grpo.scoring import phase_scorer, weighted
 from smolmath.training.grpo.server import refuse_server
 from smolmath.training.grpo.timed import TimedTrainer
@@ -176,6 +177,17 @@ def done(ids: Sequence[int], ends: set[int]) -> bool:
     return bool(ids) and ids[-1] in ends
 
 
+def worst_loss(context: PhaseContext[GrpoPhase], trainer: TimedTrainer, rows: int) -> torch.Tensor:
+    """Of the longest prompts with the longest completions, as far as the loss costs memory."""
+    keep = context.max_completion_tokens
+    shape = (rows, context.phase.max_prompt_tokens + keep)
+    ids = torch.full(shape, context.tokenizer.pad_token_id, device=trainer.accelerator.device)
+    logps, _, _ = trainer._get_per_token_logps_and_entropies(
+        trainer.model, ids, torch.ones_like(ids), keep, compute_entropy=True
+    )
+    return logps.mean()
+
+
 METHOD: Method[GrpoPhase] = Method(
     make_trainer=make_grpo_trainer,
     callbacks=lambda context, trainer: [SampleCallback(context, trainer)] if context.phase.sample_steps else [],
@@ -183,4 +195,6 @@ METHOD: Method[GrpoPhase] = Method(
     look=look,
     scorer=phase_scorer,
     border=lambda phase: phase.generation_steps,
+    worst=worst_loss,
+    steps_drawn=lambda phase: PROMPTS * generations(phase) / phase.completions_per_step,
 )

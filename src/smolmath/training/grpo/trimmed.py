@@ -17,6 +17,9 @@ from trl import GRPOTrainer
 from trl.trainer.utils import entropy_from_logits
 
 Batch = dict[str, Any]
+# What TRL logs as a mean over a pass's tokens, and then averages over passes as if each had as many.
+TOKEN_MEANS = ("entropy", "kl")
+CLIPPED = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")  # of tokens, or of sequences
 
 
 class TrimmedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
@@ -57,6 +60,19 @@ class TrimmedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
             parts.append([x if x is None else functional.pad(x, (0, columns - end)) for x in scored])
         logps, entropies = ([x for x in column if x is not None] for column in zip(*parts, strict=True))
         return torch.cat(logps), torch.cat(entropies) if entropies else None, None
+
+    def _compute_loss(self, model: Any, inputs: Batch) -> Tensor:
+        """TRL's; what it logs as a mean is one over the step's tokens, whichever rows met in a pass."""
+        by_token = self.importance_sampling_level == "token"
+        values = [self._metrics["train"][name] for name in (*TOKEN_MEANS, *(CLIPPED if by_token else ()))]
+        before = [len(logged) for logged in values]
+        loss: Tensor = super()._compute_loss(model, inputs)
+        tokens = self.accelerator.reduce(inputs["completion_mask"].sum().float())
+        # In a step's passes there are as many tokens as in its part of the generation, which TRL counts.
+        weight = float(tokens * self.args.steps_per_generation / inputs["num_items_in_batch"].clamp(min=1))
+        for logged, length in zip(values, before, strict=True):
+            logged[length:] = [value * weight for value in logged[length:]]
+        return loss
 
     def _score(
         self, model: Any, ids: Tensor, mask: Tensor, keep: int, *, compute_entropy: bool = False, **more: Any

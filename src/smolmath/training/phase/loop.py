@@ -4,6 +4,7 @@ import json
 import logging
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from smolmath.training.phase.stopwatch import Stopwatch
 from smolmath.training.phase.validation import ValidationCallback, best_step, out_of_patience
 from smolmath.training.phase.watching import WatchCallback
 from smolmath.training.phase.weights import LastWeightsCallback, load_weights
+from smolmath.training.phase.worst import WorstPassCallback
 
 # It takes a tied output layer, which no checkpoint holds twice, for a missing one.
 logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
@@ -99,8 +101,11 @@ def train_phase(
         trainer = method.make_trainer(context)
         trainer.remove_callback(PrinterCallback)  # a line of forty numbers per step
         refuse_fallback(trainer, kind)
-        if phase.preflight != "off" and not done and is_first():  # the others wait for it at step 1
-            run.facts["preflight"] = _look(context, method, trainer)
+        worst = WorstPassCallback(context, trainer, partial(method.worst, context), method.steps_drawn(phase))
+        if phase.preflight != "off" and not done:
+            if is_first():  # the others wait for it at step 1
+                run.facts["preflight"] = _look(context, method, trainer)
+            trainer.add_callback(worst)
         # Killed after its last step, before anything was published.
         last = checkpoint if done >= max_steps or out_of_patience(history, phase.validation) else None
         stop = StopRequest()
@@ -141,6 +146,7 @@ def train_phase(
             "train_problems": len(trainer.train_dataset),
             **watch.facts(),
             "arithmetic": arithmetic(context.dtype, device_of(hardware)),
+            **({} if worst.forecast is None else {"forecast_seconds": round(worst.forecast)}),
             "effective": effective_settings(trainer.args),
         }
         if tracker:
@@ -154,7 +160,8 @@ def _context(
     """The model, its problems, and all else that the trainer and its callbacks share."""
     prompt, hardware = run.section("prompt", PromptParams), run.section("hardware", HardwareParams)
     dtype, printed = run.params["model"]["dtype"], run.section("tracking", TrackingParams).print_completions
-    model, tokenizer = load_for_training(init, hardware, dtype=dtype, frozen=phase.lora is not None)
+    frozen, template = phase.lora is not None, prompt.chat_template_kwargs
+    model, tokenizer = load_for_training(init, hardware, dtype=dtype, frozen=frozen, template=template)
 
     def show(kind: str, step: int, rows: list[dict[str, Any]]) -> None:
         if rows[:printed]:
@@ -237,7 +244,7 @@ def _write_origin(model: Path, context: PhaseContext[Any], step: int, history: l
     phase = context.phase
     origin: dict[str, Any] = {"phase": context.name, "method": phase.method, "init": phase.init, "step": step}
     origin |= {key: row[key] for key in ("validation_accuracy", "validation_reward") if key in row}
-    origin["prompt"] = context.prompt.model_dump()
+    origin["prompt"] = context.prompt.model_dump(exclude_defaults=True)
     (model / "smolmath.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from torch import Tensor
+
 from smolmath.params.prompt import PromptParams
 from smolmath.training.phase.context import P, PhaseContext
 from smolmath.training.phase.preflight import Finding
@@ -18,3 +20,5 @@ class Method(Generic[P]):
     look: Callable[[PhaseContext[P]], tuple[list[Finding], str]]  # preflight
     scorer: Callable[[P, PromptParams, Any], Scorer] | None  # makes `PhaseContext.score`
     border: Callable[[P], int]  # optimiser steps that one generation is trained on
+    worst: Callable[[PhaseContext[P], Any, int], Tensor]  # loss of the trainer for as many of the longest sequences
+    steps_drawn: Callable[[P], float]  # steps' completions that the look draws; 0: none

@@ -1,6 +1,7 @@
 """Models in and out of a training: fp32 weights while it runs, safetensors in the asked type when it is done."""
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,28 @@ from smolmath.training.phase.ranks import threads_of_each
 
 
 def load_for_training(
-    folder: Path, hardware: HardwareParams, *, dtype: str = "float32", frozen: bool = False
+    folder: Path,
+    hardware: HardwareParams,
+    *,
+    dtype: str = "float32",
+    frozen: bool = False,
+    template: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """(model, tokenizer). Weights that are trained are fp32 whatever model.dtype says: steps of 1e-6 vanish in bf16.
 
     Frozen ones, beside a LoRA, are loaded in the type that products are computed in: autocast would convert all of
     them for every token. Not where vLLM generates: TRL adds the adapter to them and takes it out, which rounds.
 
-    Args: dtype: model.dtype, in which the training computes; not every hardware.attention knows fp32.
+    Args:
+        dtype: model.dtype, in which the training computes; not every hardware.attention knows fp32.
+        template: as of `load_engine`.
     Raises: StageError if hardware.attention cannot run here.
     """
     if hardware.attention == "flash_attention_2":
         _refuse_missing_flash_attention(hardware, dtype)
     if hardware.threads:
         torch.set_num_threads(threads_of_each(hardware.threads))
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, template)
     held = arithmetic(dtype, device_of(hardware)) if frozen and hardware.vllm == "off" else "float32"
     return load_model(folder, dtype=held, attn_implementation=hardware.attention), tokenizer
 

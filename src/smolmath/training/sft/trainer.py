@@ -1,5 +1,8 @@
 """TRL's SFTTrainer on worked solutions, with loss on the completion alone."""
 
+from typing import Any
+
+import torch
 from trl import SFTConfig, SFTTrainer
 
 from smolmath.params.phases import SftPhase
@@ -31,6 +34,16 @@ def max_completion_tokens(phase: SftPhase) -> int:
     return int(phase.sft.get("max_length") or 1024)
 
 
+def worst_loss(context: PhaseContext[SftPhase], trainer: Any, rows: int) -> torch.Tensor:
+    """Of the longest examples."""
+    shape = (rows, context.max_completion_tokens)
+    ids = torch.full(shape, context.tokenizer.pad_token_id, device=trainer.accelerator.device)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    with trainer.compute_loss_context_manager():
+        loss: torch.Tensor = trainer.compute_loss(trainer.model, inputs)
+    return loss
+
+
 METHOD: Method[SftPhase] = Method(
     make_trainer=make_sft_trainer,
     callbacks=lambda context, trainer: [],
@@ -38,4 +51,6 @@ METHOD: Method[SftPhase] = Method(
     look=look,
     scorer=None,
     border=lambda phase: 1,
+    worst=worst_loss,
+    steps_drawn=lambda phase: 0.0,
 )

@@ -98,7 +98,8 @@ def _by_transformers(model: FoundModel, hardware: HardwareParams, max_completion
 
         torch.set_num_threads(hardware.threads)
     device = device_of(hardware)
-    tokenizer = load_tokenizer(model.folder)  # first: without a chat template nothing need be loaded
+    # First: without a chat template nothing need be loaded.
+    tokenizer = load_tokenizer(model.folder, model.prompt.chat_template_kwargs)
     with no_code_of(model.folder):
         loaded = _Transformers(
             model_id=str(model.folder),

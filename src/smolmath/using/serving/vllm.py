@@ -27,7 +27,8 @@ def vllm_command(model: FoundModel, hardware: HardwareParams, host: str, port: i
         *("--tensor-parallel-size", str(hardware.vllm_tensor_parallel)),
     ]
     own = load_tokenizer(model.folder).chat_template
-    template = with_default_system(own, model.prompt.system)
+    asked = load_tokenizer(model.folder, model.prompt.chat_template_kwargs).chat_template
+    template = with_default_system(asked, model.prompt.system)
     return command if template == own else [*command, "--chat-template", template]
 
 

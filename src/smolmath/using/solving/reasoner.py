@@ -57,7 +57,8 @@ class Reasoner:
         if engine is not None:
             hardware = hardware.model_copy(update={"engine": engine})
         try:
-            return cls(model, load_engine(model.folder, dtype=model.dtype, hardware=hardware))
+            template = model.prompt.chat_template_kwargs
+            return cls(model, load_engine(model.folder, dtype=model.dtype, hardware=hardware, template=template))
         except SmolmathError:
             raise
         except Exception as error:

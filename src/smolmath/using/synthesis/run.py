@@ -170,7 +170,8 @@ def _draw(
 
     hardware = load_section(params, "hardware", HardwareParams)
     with claimed_gpus(hardware, engine_gpus(hardware)):
-        engine = load_engines(model.folder, dtype=model.dtype, hardware=hardware)
+        template = model.prompt.chat_template_kwargs
+        engine = load_engines(model.folder, dtype=model.dtype, hardware=hardware, template=template)
         room = model.context - sampling.max_completion_tokens
         fitting = [
             problem
