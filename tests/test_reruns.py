@@ -60,7 +60,8 @@ MODULES = {
     "GRPO alone": ("training/grpo/", "train@sums"),
     "rewards, which evaluation shows too": ("rewards/grpo/", "check train@sums evaluate@*"),
     "SFT alone": ("training/sft/ rewards/sft/", "train@legs"),
-    "judging": ("evaluation/judging.py evaluation/voting.py", "evaluate@*"),
+    "judging": (
+        "evaluation/arithmetic.py evaluation/judging.py evaluation/repetition.py evaluation/voting.py", "evaluate@*"),
     "metrics": ("evaluation/metrics.py", "evaluate@* summarize"),
     "statistics": ("evaluation/uncertainty.py evaluation/verdicts.py", "evaluate@* summarize"),
     "statistics of several trainings": ("evaluation/trainings.py", ""),

@@ -7,6 +7,8 @@ from typing import Any
 
 from smolmath.answers import expect, grade
 from smolmath.errors import StageError
+from smolmath.evaluation.arithmetic import equations
+from smolmath.evaluation.repetition import repeated
 from smolmath.evaluation.voting import AnswerGroups
 from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.running.progress import progress
@@ -79,6 +81,7 @@ def _grade_chunk(graded: Sequence[Graded], tags: Tags) -> list[dict[str, Any]]:
         verdict = grade(
             row["completion"], problem["reference_answer"], question=problem["question"], finished=finished, tags=tags
         )
+        steps = equations(row["completion"])
         verdicts.append(
             {
                 "problem_id": row["problem_id"],
@@ -91,6 +94,9 @@ def _grade_chunk(graded: Sequence[Graded], tags: Tags) -> list[dict[str, Any]]:
                 "formatted": scores["strict_format"][index] == 1.0,
                 "finished": finished,
                 "tokens": row["tokens"],
+                "equations": len(steps),
+                "wrong_equations": steps.count(False),
+                "repeated": repeated(row["completion"]),
                 **{f"reward_{name}": values[index] for name, values in scores.items()},
             }
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from smolmath.evaluation import uncertainty
 from smolmath.evaluation.uncertainty import Estimate
-from smolmath.evaluation.verdicts import Row, by_problem, majority_right, share_right
+from smolmath.evaluation.verdicts import Row, by_problem, majority_right, majority_share, share_right
 
 AVERAGE = "suite average"  # with a space: no dataset can be called so
 Metrics = dict[str, Any]  # numbers, but for two lists: `pass_at_k` and `sources`
@@ -15,9 +15,10 @@ def evaluation_metrics(verdicts: Iterable[Row], sources: Mapping[str, str | None
     """What `metrics/eval/M/D.json` holds, from verdict rows (sample 0 greedy, 1…k sampled).
 
     Of the greedy completion: accuracy (lenient: whatever way of committing to an answer), strict_accuracy (in the
-    asked format too), format_rate, truncated, reasoning_score, tokens and tokens_p95. Of k sampled ones, where there
-    are any: mean_at_k, maj_at_k, and the list pass_at_k for 1…k; without samples the list has the greedy completion's
-    accuracy for its one point, since DVC cannot plot a file without any. Each has `_se`, `_low` and `_high` beside it.
+    asked format too), format_rate, truncated, reasoning_score, reasoning_arithmetic, right_by_wrong_steps, repeated,
+    tokens and tokens_p95. Of k sampled ones, where there are any: mean_at_k, maj_at_k, majority_share, and the list
+    pass_at_k for 1…k; without samples the list has the greedy completion's accuracy for its one point, since DVC
+    cannot plot a file without any. Each has `_se`, `_low` and `_high` beside it.
     `sources` lists each origin of the problems by itself, where there are several. Errors are over problems, not
     completions: the k samples of a problem are no k independent problems.
 
@@ -32,12 +33,23 @@ def evaluation_metrics(verdicts: Iterable[Row], sources: Mapping[str, str | None
     scores = [row["reward_reasoning_steps"] for row in rows if row.get("reward_reasoning_steps") is not None]
     if scores:  # problems without a worked solution have none
         metrics |= _named("reasoning_score", uncertainty.mean(scores))
+    computing = [row for row in rows if row.get("equations")]
+    if computing:
+        sound = [row["wrong_equations"] == 0 for row in computing]
+        metrics |= _named("reasoning_arithmetic", uncertainty.share(sound))
+    if right := [row for row in computing if row["correct"]]:
+        metrics |= _named("right_by_wrong_steps", uncertainty.share([row["wrong_equations"] > 0 for row in right]))
+    if repeated := [row["repeated"] for row in rows if row.get("repeated") is not None]:
+        metrics |= _named("repeated", uncertainty.mean(repeated))
     tokens = [float(row["tokens"]) for row in rows]
     metrics |= _named("tokens", uncertainty.mean(tokens)) | _named("tokens_p95", uncertainty.quantile_95(tokens))
     metrics["k"] = min(map(len, sampled.values()), default=0)
     if sampled:
         metrics |= _named("mean_at_k", uncertainty.mean([share_right(samples) for samples in sampled.values()]))
         metrics |= _named("maj_at_k", uncertainty.mean([majority_right(samples) for samples in sampled.values()]))
+        metrics |= _named(
+            "majority_share", uncertainty.mean([majority_share(samples) for samples in sampled.values()])
+        )
     metrics["pass_at_k"] = pass_at_k_curve(sampled or {problem: [row] for problem, row in greedy.items()})
     if len({sources.get(problem) for problem in greedy}) > 1:
         metrics["sources"] = _by_source(greedy, sampled, sources)

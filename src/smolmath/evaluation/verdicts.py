@@ -26,13 +26,20 @@ VERDICTS = pa.schema(
     metadata={"smolmath.schema": "verdicts/2"},
 )  # without the rewards, whose names differ between recipes
 
+# What the text is like, right or wrong.
+TEXT = (
+    pa.field("equations", pa.int32()),  # of numbers alone: 48 / 2 = 24
+    pa.field("wrong_equations", pa.int32()),
+    pa.field("repeated", pa.float64()),  # share of its word 4-grams that stood there before
+)
+
 Row = Mapping[str, Any]
 
 
 def verdicts_schema(rewards: Sequence[str]) -> pa.Schema:
-    """Verdicts with a nullable column `reward_<name>` per reward; null: the reward could not be scored."""
+    """Verdicts, what the text is like, and a nullable column `reward_<name>` per reward (null: not scorable)."""
     columns = [pa.field(f"reward_{name}", pa.float64()) for name in rewards]
-    return pa.schema([*VERDICTS, *columns], metadata=VERDICTS.metadata)
+    return pa.schema([*VERDICTS, *TEXT, *columns], metadata=VERDICTS.metadata)
 
 
 def by_problem(verdicts: Iterable[Row]) -> tuple[dict[str, Row], dict[str, list[Row]]]:
@@ -58,9 +65,18 @@ def majority_right(samples: Sequence[Row]) -> float:
     A sample without an answer has no vote. Of a tie one answer is drawn, so its worth is the chance that it is right.
     Source: self-consistency, Wang et al. 2022, arXiv:2203.11171.
     """
-    votes = Counter(row["answer_group"] for row in samples if row["answer_group"] is not None)
+    votes = _votes(samples)
     if not votes:
         return 0.0
     most = max(votes.values())
     tied = [group for group, count in votes.items() if count == most]
     return (0 in tied) / len(tied)
+
+
+def majority_share(samples: Sequence[Row]) -> float:
+    """The share of one problem's samples that give its most frequent answer: how sure the model seems to be."""
+    return max(_votes(samples).values(), default=0) / len(samples)
+
+
+def _votes(samples: Sequence[Row]) -> Counter[int]:
+    return Counter(row["answer_group"] for row in samples if row["answer_group"] is not None)
