@@ -644,6 +644,29 @@ def test_several_versions_are_ranked_against_one_with_one_correction(repository)
     assert [one["b"] for one in told["ranked"]] == ["worse-legs", "better"]
 
 
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [("github.yml", "BASE", "HEAD"), ("gitlab.yml", "CI_MERGE_REQUEST_DIFF_BASE_SHA", "CI_COMMIT_SHA")],
+)
+def test_what_ci_comments_is_made_of_verdicts_that_the_remote_has(repository, tmp_path, file, before, after):
+    repository.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    for revision in ("v1", "better"):
+        repository.run("git", "checkout", "-q", revision)
+        repository.dvc("checkout", "-q")
+        repository.dvc("push", "-q")
+    for folder in (".dvc/cache", "results"):
+        shutil.rmtree(repository.folder / folder)
+    text = (ROOT / "configs" / "ci" / file).read_text()
+    assert YAML(typ="safe").load(text)
+    (command,) = re.findall(r"^ +- (?:run: )?\.venv/bin/(smolmath compare .*)$", text, re.M)
+    commits = {
+        name: repository.run("git", "rev-parse", tag).stdout.strip()
+        for name, tag in ((before, "v1"), (after, "better"))
+    }
+    repository.run("bash", "-ec", command, PYTHONPATH=str(ROOT / "src"), **commits)
+    assert "| sums on sums | greedy | 50.0 | 80.0 | +30.0 ± 7.3 |" in repository.read("comparison.md")
+
+
 def test_a_comparison_is_a_markdown_table_that_no_name_can_break(repository):
     told = run("v1", "better", "--markdown").output.splitlines()
     assert told[0] == "**better** against **v1**"
