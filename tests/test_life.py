@@ -170,13 +170,18 @@ def test_an_experiment_carries_its_journal_and_a_pulled_one_is_whole(finished_pr
     box.run("git", "push", "-q", "origin", "main")
     key = "phases.legs.sft.learning_rate"
     box.dvc("exp", "run", "--queue", "--name", "queued", "-S", f"{key}=1e-3")
-    box.dvc("exp", "run", "--name", "here", "-S", f"{key}=2e-3")
-    box.run("git", "reset", "-q", "--hard")
-    box.dvc("checkout", "-q")
     box.dvc("queue", "start")
     wait_for(lambda: "Success" in box.dvc("queue", "status").stdout)
     assert box.run("git", "status", "--porcelain").stdout == ""  # nothing to choose from
     is_settled(box)
+    box.dvc("exp", "run", "--name", "here", "-S", f"{key}=2e-3")
+    is_settled(box)
+    box.run("git", "reset", "-q", "--hard")
+    box.dvc("checkout", "-q")
+    box.dvc("exp", "apply", "here")  # over the entries that it has left
+    is_settled(box)
+    box.run("git", "reset", "-q", "--hard")
+    box.dvc("checkout", "-q")
     box.dvc("exp", "push", "-q", "origin", "queued", "here")
 
     laptop = git_clone(Project(tmp_path / "hub.git"), tmp_path / "laptop")
