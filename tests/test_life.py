@@ -128,8 +128,9 @@ def test_phases_and_datasets_come_and_go_and_every_reader_says_what_is_true(fini
     first, *rest, repro, add, push = page.split("```\n")[1].splitlines()
     merged = laptop.run("bash", "-c", first, check=False)
     assert {"dvc.lock", "params.yaml"} <= {*re.findall(r"Merge conflict in (\S+)", merged.stdout)}
-    for command in (("compare", "HEAD"), ("verify",), ("report",)):
-        assert "cannot be read: settle its merge" in smolmath(laptop, *command, code=1)
+    for command in ("check", "verify", "report"):
+        assert "a merge is not settled: choose among its lines" in smolmath(laptop, command, code=1)
+    assert "cannot be read: settle its merge" in smolmath(laptop, "compare", "HEAD", code=1)
     for line in rest:
         laptop.run("bash", "-c", line, PYTHONPATH="src")
     assert repro.startswith("dvc repro ")
