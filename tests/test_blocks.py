@@ -40,9 +40,11 @@ FILLED = {
     "NAME": "tried-1",
     # experiments that the world holds
     "exp-1 exp-2 exp-3": "before-1 before-2 after-1",
+    "seed=1,2,3": "seed=1,2",
+    "before-1,before-2,before-3 after-1,after-2,after-3": "before-1,before-2 after-1,after-2",
     "exp-1 exp-2": "before-1 after-1",
-    "a1,a2,a3 b1,b2,b3": "before-1,before-2,before-3 after-1,after-2,after-3",
-    "a1,a2,a3 c1,c2,c3": "before-1,before-2,before-3 after-1,after-2,after-3",
+    "a1,a2,a3 b1,b2,b3": "before-1,before-2 after-1,after-2",
+    "a1,a2,a3 c1,c2,c3": "before-1,before-2 after-1,after-2",
     # the tiny project's names, and fewer trials of them
     "--queue -S": "--queue --name tried -S",
     "1e-5,1e-4,1e-3": "1e-5,1e-4",
@@ -131,10 +133,11 @@ def world(finished_project, tmp_path):
         box.run("git", "tag", "v1")
         box.params(lambda params: params["phases"]["legs"]["sft"].update(learning_rate=2e-3))
         box.repro()
-        box.run("git", "commit", "-qam", "another rate")
+        box.run("git", "add", "-A")
+        box.run("git", "commit", "-qm", "another rate")
         box.run("git", "tag", "v2")
         for line in QUEUED:
-            box.run("bash", "-ec", line)
+            lived.run(line)
         lived.wait_for_the_queue()
 
     shared = once("lived", make)

@@ -91,7 +91,7 @@ class Repository(Project):
     def results(self, *, right, problems=N, engine="transformers", weights="x"):
         """`right`: (model, dataset) -> how many of the first problems are right; every sampled one likewise."""
         for model in ("base", "sums"):
-            self.write(f"models/{model}", weights)
+            self.write(f"models/{model}", "as it came" if model == "base" else weights)
         for dataset in PARAMS["datasets"]:
             rows = [
                 {"id": f"{dataset}{i:02d}", "dataset": dataset, "question": f"What is {i} + 0?", "reference_answer": str(i),
@@ -487,6 +487,8 @@ def seeds(made_with_seeds, tmp_path, monkeypatch):
 
 
 def test_trainings_of_two_settings_are_compared_with_their_seeds_as_chance(seeds):
+    found = compare(*sides("a1,a2,a3", "b1,b2,b3"), datasets=["sums"])
+    assert {difference.model_b for difference in found.differences} == {"sums"}  # no seed has changed the base
     found = compare(*sides("a1,a2,a3:sums", "b1,b2,b3"), datasets=["sums"])
     accuracy, sampled = found.differences
     assert (accuracy.paired.n, accuracy.paired.trainings, sampled.paired.k) == (40, (3, 3), 2)
@@ -524,6 +526,11 @@ def test_trainings_of_two_settings_are_compared_with_their_seeds_as_chance(seeds
 def test_trainings_that_say_nothing_of_a_setting_are_refused(seeds, a, b, message):
     with pytest.raises(SmolmathError, match=message):
         compare(*sides(a, b), models=["sums"], datasets=["sums"])
+
+
+def test_a_model_that_no_seed_has_changed_is_refused_where_it_is_all_that_is_asked_for(seeds):
+    with pytest.raises(UnpairedError, match="a1 and a2 hold the same base, one training under two names"):
+        compare(*sides("a1:base,a2", "b1,b2"))
 
 
 def test_trainings_that_differ_in_more_than_the_seed_are_warned_of(seeds):
