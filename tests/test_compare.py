@@ -93,7 +93,7 @@ class Repository(Project):
         """`right`: (model, dataset) -> how many of the first problems are right; every sampled one likewise."""
         evaluate = YAML(typ="safe").load(self.folder / "params.yaml")["evaluate"]
         for model in ("base", "sums"):
-            self.write(f"models/{model}", weights)
+            self.write(f"models/{model}", "as it came" if model == "base" else weights)
         for dataset in PARAMS["datasets"]:
             own = evaluate.get("per_dataset", {}).get(dataset, {})
             self.write(f"data/sampling/{dataset}.json", json.dumps(own, sort_keys=True) + "\n")
@@ -492,6 +492,8 @@ def seeds(made_with_seeds, tmp_path, monkeypatch):
 
 
 def test_trainings_of_two_settings_are_compared_with_their_seeds_as_chance(seeds):
+    found = compare(*sides("a1,a2,a3", "b1,b2,b3"), datasets=["sums"])
+    assert {difference.model_b for difference in found.differences} == {"sums"}  # no seed has changed the base
     found = compare(*sides("a1,a2,a3:sums", "b1,b2,b3"), datasets=["sums"])
     accuracy, sampled = found.differences
     assert (accuracy.paired.n, accuracy.paired.trainings, sampled.paired.k) == (40, (3, 3), 2)
@@ -529,6 +531,11 @@ def test_trainings_of_two_settings_are_compared_with_their_seeds_as_chance(seeds
 def test_trainings_that_say_nothing_of_a_setting_are_refused(seeds, a, b, message):
     with pytest.raises(SmolmathError, match=message):
         compare(*sides(a, b), models=["sums"], datasets=["sums"])
+
+
+def test_a_model_that_no_seed_has_changed_is_refused_where_it_is_all_that_is_asked_for(seeds):
+    with pytest.raises(UnpairedError, match="a1 and a2 hold the same base, one training under two names"):
+        compare(*sides("a1:base,a2", "b1,b2"))
 
 
 def test_trainings_that_differ_in_more_than_the_seed_are_warned_of(seeds):
@@ -647,6 +654,29 @@ def test_several_versions_are_ranked_against_one_with_one_correction(repository)
     assert "worse-legs: base on sums: every verdict is that of v1." in said
     told = json.loads(run("v1", "worse-legs", "better", "--json").output)
     assert [one["b"] for one in told["ranked"]] == ["worse-legs", "better"]
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [("github.yml", "BASE", "HEAD"), ("gitlab.yml", "CI_MERGE_REQUEST_DIFF_BASE_SHA", "CI_COMMIT_SHA")],
+)
+def test_what_ci_comments_is_made_of_verdicts_that_the_remote_has(repository, tmp_path, file, before, after):
+    repository.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    for revision in ("v1", "better"):
+        repository.run("git", "checkout", "-q", revision)
+        repository.dvc("checkout", "-q")
+        repository.dvc("push", "-q")
+    for folder in (".dvc/cache", "results"):
+        shutil.rmtree(repository.folder / folder)
+    text = (ROOT / "configs" / "ci" / file).read_text()
+    assert YAML(typ="safe").load(text)
+    (command,) = re.findall(r"^ +- (?:run: )?\.venv/bin/(smolmath compare .*)$", text, re.M)
+    commits = {
+        name: repository.run("git", "rev-parse", tag).stdout.strip()
+        for name, tag in ((before, "v1"), (after, "better"))
+    }
+    repository.run("bash", "-ec", command, PYTHONPATH=str(ROOT / "src"), **commits)
+    assert "| sums on sums | greedy | 50.0 | 80.0 | +30.0 ± 7.3 |" in repository.read("comparison.md")
 
 
 def test_a_comparison_is_a_markdown_table_that_no_name_can_break(repository):

@@ -247,6 +247,13 @@ def test_broken_yaml_is_named_with_line_and_column(tmp_path):
         read_params(path)
 
 
+def test_a_merge_that_is_not_settled_is_said(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> other\n")
+    with pytest.raises(ParamsError, match=r"params\.yaml:\d+:\d+: a merge is not settled"):
+        read_params(path)
+
+
 def test_missing_params_say_how_to_start(tmp_path):
     with pytest.raises(ParamsError, match="smolmath recipe use demo"):
         read_params(tmp_path / "params.yaml")

@@ -149,6 +149,7 @@ def workspace(tmp_path, monkeypatch, lora_phase):
     }.items():  # fmt: skip
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text)
+    shutil.copyfile(ROOT / "dvc.yaml", "dvc.yaml")
     shutil.copytree(ROOT / "bases" / "calc", "models/base", ignore=shutil.ignore_patterns("*.py", "*.yaml"))
     shutil.copytree(lora_phase, "models/sums")
     problem = {

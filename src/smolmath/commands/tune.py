@@ -35,4 +35,4 @@ def tune(
             tuning.run()
         except KeyboardInterrupt:  # and the trials that have ended are shown
             print("\ninterrupted: what is queued goes on; the same command takes it up again.")
-        show(study_parts(tuning))
+        show(study_parts(tuning), str)  # commands are to be copied

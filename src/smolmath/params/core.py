@@ -5,6 +5,7 @@ it is, what it holds, what is allowed, and which known key is nearest.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,9 +38,10 @@ def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
 
     Raises: ParamsError if the file is missing, not YAML, or not a mapping.
     """
-    path = Path(path)
+    path, text = Path(path), ""
     try:
-        loaded = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        loaded = YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise ParamsError(
             f"{path} does not exist. Start from a recipe: smolmath recipe use demo (or copy one from recipes/)."
@@ -47,6 +49,8 @@ def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        if re.search("^<<<<<<< ", text, re.M):
+            raise ParamsError(f"{place}: a merge is not settled: choose among its lines (docs/merging.md).") from None
         raise ParamsError(f"{place}: not valid YAML: {error.problem or error.context}.") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None

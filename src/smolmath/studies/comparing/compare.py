@@ -136,7 +136,11 @@ def compare(
     """
     tests: list[tuple[str, str, str, Paired]] = []
     result = Comparison(a.name, b.name, [], [], warnings=_left_out(a, b, models, datasets))
-    for model_a, model_b, dataset in _pairs(a, b, models, datasets):
+    several = len(a.revisions) > 1 or len(b.revisions) > 1
+    pairs = _pairs(a, b, models, datasets)
+    if several:  # the base, which no seed has changed, says nothing of the settings
+        pairs = [pair for pair in pairs if not _is_untouched(a, b, *pair)] or pairs
+    for model_a, model_b, dataset in pairs:
         before = [revision.predictions(model_a, dataset) for revision in a.revisions]
         after = [revision.predictions(model_b, dataset) for revision in b.revisions]
         for other in [*before[1:], *after]:
@@ -144,7 +148,6 @@ def compare(
             result.warnings.extend(w for w in _warnings(before[0], other) if w not in result.warnings)
         asked = None if problems is None else problems[model_a, dataset]
         one, two = ([_only(each.verdicts, asked) for each in side] for side in (before, after))
-        several = len(one) > 1 or len(two) > 1
         try:
             if several:
                 result.warnings.extend(_settings(a, model_a, dataset) + _settings(b, model_b, dataset))
@@ -264,6 +267,12 @@ def names(a: Side, b: Side, model_a: str, model_b: str) -> tuple[str, str]:
     if model_a == model_b:
         return a.versions, b.versions
     return f"{a.versions}:{model_a}", f"{b.versions}:{model_b}"
+
+
+def _is_untouched(a: Side, b: Side, model_a: str, model_b: str, dataset: str) -> bool:
+    """Whether all trainings of both sides hold the same weights."""
+    sides = ((a, model_a), (b, model_b))
+    return len({rev.trained(model, dataset).weights for side, model in sides for rev in side.revisions}) == 1
 
 
 def _settings(side: Side, model: str, dataset: str) -> list[str]:
