@@ -826,12 +826,12 @@ INST = "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}<<{{ m.
     ],
 )  # fmt: skip
 def test_ollama_is_told_how_the_model_is_asked(template, around, opening, system):
-    tokenizer = Templated(template)
+    tokenizer = Templated(template, "<s>" if "bos_token" in template else "")
     found = chat_format(tokenizer)
     assert (found.around["user"], found.opening, found.system) == (around, opening, system)
     chat = [{"role": role, "content": f"{role}!"} for role in ("system", "user", "assistant", "user")]
     asked = tokenizer.apply_chat_template(chat, add_generation_prompt=True)
-    assert "<s>" * asked.startswith("<s>") + found.written(chat) == asked
+    assert tokenizer.first + found.written(chat) == asked
     written = modelfile("x.gguf", tokenizer, system="Trained.", ends=["<|im_end|>", '"'], context=512, tokens=96)
     begins, ends = around
     assert f'{{{{ else if eq .Role "user" }}}}{begins}{{{{ .Content }}}}{ends}{{{{ else if' in written
@@ -843,6 +843,7 @@ def test_ollama_is_told_how_the_model_is_asked(template, around, opening, system
     "template",
     [
         "{{ raise_exception('no system') }}",
+        INST,  # a first token that nobody else would put there
         "{{ messages[0].content }}",  # not message by message
         "{% for m in messages %}{{ loop.index }}{{ m.role }}{{ m.content }}{% endfor %}",
         "{% for m in messages %}{{ '{{' }}{{ m.content }}{% endfor %}",
@@ -855,10 +856,16 @@ def test_a_template_that_go_cannot_write_is_left_to_ollama(template):
 
 
 class Templated:
-    bos_token = "<s>"
+    """`first`: what it puts before every text."""
 
-    def __init__(self, template):
-        self.template = template
+    def __init__(self, template, first=""):
+        self.template, self.first = template, first
+
+    def __call__(self, text):
+        return {"input_ids": [*(self.first + text)]}
+
+    def decode(self, ids):
+        return "".join(ids)
 
     def apply_chat_template(self, chat, *, tokenize=False, add_generation_prompt=False):
         (text,), _ = render_jinja_template(

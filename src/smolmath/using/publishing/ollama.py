@@ -37,9 +37,12 @@ class ChatFormat:
 def chat_format(tokenizer: Any) -> ChatFormat | None:
     """None where the template writes a chat in another way than message by message."""
 
+    # What llama.cpp puts before every text by itself, as the tokenizer does.
+    first = str(tokenizer.decode(tokenizer("")["input_ids"]))
+
     def render(chat: Sequence[Message], *, opened: bool = False) -> str:
         text = tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=opened)
-        return str(text).removeprefix(tokenizer.bos_token or "")  # which llama.cpp puts there by itself
+        return str(text).removeprefix(first)
 
     chat: list[Message] = [{"role": role, "content": text} for role, text in _TEXTS.items()]
     try:
