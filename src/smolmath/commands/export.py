@@ -33,6 +33,7 @@ def export(
         from smolmath.using.publishing import export as writing
         from smolmath.using.publishing.bundle import bundle
         from smolmath.using.publishing.files import PublishError
+        from smolmath.using.publishing.ollama import modelfile_of
         from smolmath.using.publishing.show import files_in_words, warn
         from smolmath.using.solving.models import find_model
 
@@ -48,7 +49,9 @@ def export(
         warn(made.warnings)
         try:
             with (
-                writing.with_gguf(made.files, name, program, out.parent) if program else nullcontext(made.files)
+                writing.with_gguf(made.files, name, program, out.parent, modelfile_of(found, f"{name}.gguf"))
+                if program
+                else nullcontext(made.files)
             ) as files:
                 writing.export(files, out, force=force)
                 print(files_in_words(files))

@@ -84,15 +84,16 @@ def find_converter(named: Path | None) -> Path:
         where = f"{named} is not there" if named else f"{CONVERTER} is not on PATH"
         raise PublishError(
             f"GGUF is written by llama.cpp's converter, and {where}. Get it: git clone "
-            "https://github.com/ggml-org/llama.cpp && pip install -r "
-            f"llama.cpp/requirements/requirements-convert_hf_to_gguf.txt; then --converter llama.cpp/{CONVERTER}"
+            f"https://github.com/ggml-org/llama.cpp && pip install gguf sentencepiece; then --converter "
+            f"llama.cpp/{CONVERTER}"
         )
     return Path(found)
 
 
 @contextmanager
-def with_gguf(files: Files, name: str, converter: Path, beside: Path) -> Iterator[Files]:
-    """The files and `name`.gguf, made of them by the converter; the temporary folder goes with the body.
+def with_gguf(files: Files, name: str, converter: Path, beside: Path, modelfile: str) -> Iterator[Files]:
+    """The files and `name`.gguf, made of them by the converter, with a Modelfile for Ollama; the temporary folder goes
+    with the body.
 
     The converter sees these files and no others, so that no code of a model's folder can run.
     Raises: PublishError with its last words if it fails.
@@ -122,7 +123,7 @@ def with_gguf(files: Files, name: str, converter: Path, beside: Path) -> Iterato
         if done.returncode or not out.is_file():
             words = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-3:]
             raise PublishError(f"{converter} failed (exit code {done.returncode}): {' / '.join(words)}")
-        yield with_manifest({**files, out.name: out})
+        yield with_manifest({**files, out.name: out, "Modelfile": modelfile.encode()})
 
 
 def _write_folder(files: Files, part: Path) -> None:
