@@ -2,7 +2,7 @@
 
 Departures from `transformers serve models/x`, each because a client would be misled:
 
-- The model is loaded as evaluation loads it (float32 on a processor, the same end tokens), goes by its phase's name,
+- The model is loaded as evaluation loads it (in the same type, with the same end tokens), goes by its phase's name,
   and no request can load another one.
 - Temperature counts. The server samples only where the model's generation config says `do_sample`; here a request
   without a temperature has 1.0, one with 0 is greedy, and no top_k or repetition penalty of a base model's applies.
