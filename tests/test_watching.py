@@ -116,11 +116,12 @@ def test_tokens_per_second_are_never_negative_where_a_resumed_trainer_counts_ane
     watch = WatchCallback("p", stopwatch=Stopwatch(), advance=lambda *_: None, tracker=None, validation_problems=None)
     args, before = SimpleNamespace(fp16=False), rows(1, num_tokens=9_000.0)
     watch.on_train_begin(args, SimpleNamespace(log_history=before), None)
-    after = [*before, {"step": 2, "loss": 0.1, "num_tokens": 500.0}]
+    after = [*before, {"step": 2, "loss": 0.1, "num_tokens": 500.0, "tokens/real": 700.0, "tokens/computed": 900.0}]
     state = SimpleNamespace(global_step=2, log_history=after)
     watch.on_step_end(args, state, None)
     watch.on_log(args, state, None, logs=after[-1])
     assert watch.speeds[0] == pytest.approx(500 / watch.step_seconds[0])
+    assert watch.facts()["tokens_of_passes"] == {"real": 700, "computed": 900}
 
 
 def phase(**changes):

@@ -46,6 +46,10 @@ class TrimmedTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
         **more: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(log-probabilities (B, C), entropies (B, C) or None, None); 0 where no row of the pass has a token."""
+        if more.get("compute_aux_loss"):  # experts, whose balance is one of all tokens of a pass
+            return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
+                model, input_ids, attention_mask, logits_to_keep, batch_size, **more
+            )
         rows, columns = input_ids.shape
         prompt = columns - logits_to_keep
         parts = []

@@ -18,8 +18,6 @@ COLUMNS = {
     "frac_reward_zero_std": "zero_spread_groups",
     "completions/mean_length": "completion_tokens",
     "completions/clipped_ratio": "clipped_share",
-    "tokens/real": "tokens",
-    "tokens/computed": "padded_tokens",
     "entropy": "entropy",
     "kl": "kl",
     "mean_token_accuracy": "token_accuracy",

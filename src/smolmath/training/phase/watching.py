@@ -5,6 +5,7 @@ import resource
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from smolmath.training.phase.curves import named
 from smolmath.training.phase.stopwatch import Stopwatch
 
 ACTIVITIES = ("generate", "grade", "train")  # of a step; train is what remains of it
+COMPUTED = ("real", "computed")  # tokens of a step's passes, without and with padding: the hardware's, in no curve
 
 
 class WatchCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
@@ -39,6 +41,7 @@ class WatchCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self.alerts: list[str] = []
         self.step_seconds: list[float] = []
         self.speeds: list[float] = []  # tokens per second of each step
+        self.computed: Counter[str] = Counter()
         self._began = self._logged = time.perf_counter()
         self._tokens = 0.0
 
@@ -68,6 +71,9 @@ class WatchCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._tokens = tokens
         self.speeds.append(cost["tokens_per_s"])
         cost["memory_mb"] = memory_mb()
+        passes = {name: row[f"tokens/{name}"] for name in COMPUTED if f"tokens/{name}" in row}
+        self.computed.update({name: int(tokens) for name, tokens in passes.items()})
+        cost |= {f"tokens_{name}": tokens for name, tokens in passes.items()}
         for alert in new_alerts(state.log_history, self.validation_problems):
             self.alerts.append(f"step {step}: {alert}")
             print(f"alert: {self.name}, step {step}: {alert}", file=sys.stderr, flush=True)
@@ -87,6 +93,8 @@ class WatchCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         if self.step_seconds:
             facts["median_step_seconds"] = round(statistics.median(self.step_seconds), 3)
             facts["median_tokens_per_s"] = round(statistics.median(self.speeds), 1)
+        if self.computed:
+            facts["tokens_of_passes"] = dict(self.computed)
         if torch.cuda.is_available():
             facts["peak_gpu_memory_mb"] = memory_mb()
         return facts | {"alerts": self.alerts}
