@@ -5,7 +5,8 @@ loop, takes a chat template and a generation config from any request, seeds one 
 for clients that have left, and ignores or fails on much of what a client may ask. Here OpenAI's own types say what is
 written, requests.py what is heard, and writing.py does the work.
 
-- The model is loaded as evaluation loads it, in the same type, goes by its phase's name, and no request can load another one.
+- The model is loaded as evaluation loads it, in the same type. It goes by its phase's name, and no request can load
+  another one.
 - A request without a temperature has 1.0, one with 0 is greedy; no top_k or repetition penalty applies.
 - A chat without a system message gets the one of training, also for `base`, whose own template has none.
 - What can't be had is refused (400) instead of ignored, in OpenAI's form.
