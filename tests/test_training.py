@@ -443,7 +443,8 @@ def test_a_grounded_step_makes_the_reference_answer_likelier_and_weight_0_leaves
     for make in (partial(GroundedTrainer, **nothing), partial(GRPOTrainer, args=own_arguments)):
         trainer = make(model=fresh(), **shared)  # seeds, so that the next one is made when this one has trained
         trainer.train()
-        assert losses(trainer) == losses(plain)
+        # But for what sums round otherwise where passes are cut to what they hold (tests/test_trimming.py).
+        assert losses(trainer) == [pytest.approx(row, rel=1e-5, abs=1e-6) for row in losses(plain)]
         for name, weights in weights_of(plain).items():
             assert torch.equal(weights, weights_of(trainer)[name]), name
 
