@@ -24,7 +24,7 @@ def trained(folder, monkeypatch, trainer_class, settings, micro_batch=4):
     monkeypatch.setattr("smolmath.training.grpo.trainer.TimedTrainer", trainer_class)
     common = {"num_generations": 4, "max_steps": STEPS, "max_completion_length": 48, "num_iterations": 1}
     # Plain descent: Adam divides by the gradient's size, and makes a step of any rounding error.
-    plain = {"optim": "sgd", "learning_rate": 1.0e-3, "lr_scheduler_type": "constant", "max_grad_norm": 1.0e9}
+    plain = {"optim": "sgd", "learning_rate": 1.0e-4, "lr_scheduler_type": "constant", "max_grad_norm": 1.0e9}
     phase = GRPO.model_copy(update={"prompts_per_step": 4, "grpo": common | plain | settings})
     trainer, _ = grpo_trainer(folder, phase, HARDWARE.model_copy(update={"micro_batch": micro_batch}), problems=SUMS)
     gradients = []
@@ -54,10 +54,10 @@ def test_loss_gradient_and_weights_are_those_of_padded_passes(tmp_path, monkeypa
     ours, our_gradients, our_weights = trained(tmp_path / "ours", monkeypatch, TimedTrainer, settings)
     theirs, their_gradients, their_weights = trained(tmp_path / "theirs", monkeypatch, PaddedTrainer, settings)
     assert len(ours) == len(theirs) == len(our_gradients) == STEPS
-    assert [row["completions/mean_length"] for row in ours] == [row["completions/mean_length"] for row in theirs]
     for mine, other in zip(ours, theirs, strict=True):
         assert mine["loss"] == pytest.approx(other["loss"], abs=1e-6)
-        assert mine["reward"] == other["reward"]
+        for drawn in ("reward", "completions/mean_length"):  # in the steps that generate
+            assert mine.get(drawn) == other.get(drawn)
     for mine, other in zip(our_gradients, their_gradients, strict=True):
         assert float(other.abs().max()) > 1e-3  # there is something to compare
         assert float((mine - other).abs().max()) < 1e-6 * max(1.0, float(other.norm()))

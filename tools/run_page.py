@@ -32,6 +32,7 @@ CURVE = (
     *("completion_tokens", "clipped_share", "entropy", "grad_norm"),
 )
 WINDOW = 5  # steps that are averaged at both ends of a curve
+NOTHING = "(not made yet)"
 EXAMPLES, LONGEST = 2, 900  # completions of each kind, and how many characters of one are shown
 
 
@@ -98,7 +99,7 @@ def results(project: Path, params: Any) -> str:
                     f"{100 * (paired.after - paired.before):+.1f} points (95 %: {low:+.1f} to {high:+.1f}), "
                     f"p = {paired.p:.2g}; {paired.gained} problems gained, {paired.lost} lost."
                 )
-    return "\n".join([*rows, "", *lines]).strip()
+    return "\n".join([*rows, "", *lines]).strip() if verdicts else NOTHING
 
 
 def _cell(found: dict[str, Any], key: str, share: bool) -> str:
@@ -122,7 +123,7 @@ def curve(project: Path, params: Any) -> str:
             ends = (fmean(values[:WINDOW]), fmean(values[-WINDOW:])) if values else None
             cells.append(" → ".join(f"{end:.3g}" for end in ends) if ends else "")
         rows.append(f"| `{name}` | {len(found.steps)} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+    return "\n".join(rows) if len(rows) > 2 else NOTHING
 
 
 def examples(project: Path, params: Any) -> str:
@@ -133,7 +134,7 @@ def examples(project: Path, params: Any) -> str:
     for model in (phase["init"], name):
         path = project / "results" / "verdicts" / model / f"{dataset}.parquet"
         if not path.is_file():
-            return "(not evaluated yet)"
+            return NOTHING
         rows = pq.read_table(path).to_pylist()
         texts = pq.read_table(project / "results" / "completions" / model / f"{dataset}.parquet").to_pylist()
         said = {row["problem_id"]: row["completion"] for row in texts if row["sample"] == 0}
