@@ -11,12 +11,14 @@ from fractions import Fraction
 from itertools import pairwise
 
 _LATEX = [
+    (re.compile(r"\\(?:left|right)(?=[()])"), ""),
+    (re.compile(r"\\[()\[\]]"), " "),
     (re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}"), r"(\1)/(\2)"),
     (re.compile(r"\\(?:times|cdot)\b|[×·]|(?<=\d)\s*x\s*(?=\d)"), "*"),
     (re.compile(r"\\div\b|÷"), "/"),
     (re.compile(r"[−–]"), "-"),
     (re.compile(r"\{,\}|(?<=\d),(?=\d{3}\b)"), ""),  # 1,000
-    (re.compile(r"\\(?:left|right)(?=[()])|\\[,;!]|\\?\$|[€£]"), ""),
+    (re.compile(r"\\[,;!]|\\?\$|[€£]"), ""),
     (re.compile(r"\\%"), "%"),
 ]
 _NUMBER = r"(?:\d+(?:\.\d+)?|\.\d+)%?"
@@ -29,7 +31,7 @@ _CHAIN = re.compile(rf"{_SIDE}(?:{_GAP}={_GAP}{_SIDE})+")
 # Before the first number, or behind the last, these make it a part of something else.
 _BEGUN = re.compile(rf"[-+*/^]{_GAP}\Z|[\w.,)\]}}_\\!]\Z")
 _OF_A_SIGN = re.compile(rf"[\w)\]}}!]{_GAP}\Z")
-_GOES_ON_BEHIND = re.compile(rf"{_GAP}(?:[*/^(]|\\(?![)\]])|[-+]{_GAP}[\w(\\])|[a-zA-Z_](?![a-zA-Z])|\.?\d")
+_GOES_ON_BEHIND = re.compile(rf"{_GAP}(?:[*/^(]|\\|[-+]{_GAP}[\w(\\])|[a-zA-Z_](?![a-zA-Z])|\.?\d")
 _LONGEST = 200  # characters of one side
 
 
