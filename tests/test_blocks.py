@@ -208,7 +208,7 @@ def test_every_command_of_the_page_on_gpu_boxes_works(world):
             world.run(line)
             if line.startswith("dvc queue start"):
                 world.wait_for_the_queue()
-    assert "up to date" in box.dvc("status", "--cloud").stdout
+    assert "are in sync" in box.dvc("status", "--cloud").stdout
 
 
 def test_every_command_of_the_page_on_evaluation_works(world):
