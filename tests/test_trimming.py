@@ -1,6 +1,14 @@
 """Micro-batches of rows of like length, cut to what they hold: what is learnt is what TRL's own padded passes learn."""
 
+from importlib.util import find_spec
+
 import pytest
+
+if find_spec("vllm"):
+    pytest.skip(
+        "beside vLLM trl warns when it is imported; these tests run in the other environment", allow_module_level=True
+    )
+
 import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
