@@ -85,7 +85,7 @@ def test_a_chat_without_a_system_message_gets_the_text_of_evaluation(model, url)
     expected = plain.generate([chat_prompt(question, model.prompt) for question in QUESTIONS], greedy)
     for question, (completion,) in zip(QUESTIONS, expected, strict=True):
         body = {"messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 96}
-        answer = httpx.post(f"{url}/chat/completions", json={**body, "model": model.name}, timeout=60).json()
+        answer = httpx.post(f"{url}/chat/completions", json={**body, "model": model.public_name}, timeout=60).json()
         (choice,) = answer["choices"]
         assert choice["message"]["content"] == completion.text
         assert choice["finish_reason"] == completion.finish_reason == "stop"
@@ -93,7 +93,7 @@ def test_a_chat_without_a_system_message_gets_the_text_of_evaluation(model, url)
 
 
 def test_a_request_that_names_no_temperature_samples_at_one(model, url):
-    body = {"model": model.name, "messages": [{"role": "user", "content": QUESTIONS[1]}], "n": 8, "seed": 1}
+    body = {"model": model.public_name, "messages": [{"role": "user", "content": QUESTIONS[1]}], "n": 8, "seed": 1}
     drawn = [
         [choice["message"]["content"] for choice in httpx.post(f"{url}/chat/completions", json=one, timeout=60).json()["choices"]]
         for one in (body, {**body, "temperature": 1.0, "top_p": 1.0})
