@@ -194,7 +194,11 @@ def test_a_hub_that_cannot_be_reached_names_the_id_and_the_alternative(project, 
             '{"prompt": "a", "result": 1}\n',
             "found the columns prompt, result, which fit no known layout",
         ),
-        ("train.jsonl", '{"question": "a", "answer": "no marker"}\n', "none of 1 rows is left after filtering"),
+        (
+            "train.jsonl",
+            '{"question": "a", "answer": "no marker"}\n',
+            "none of 1 rows is left (1 ",
+        ),
         ("train.xlsx", "x", "not a data file that smolmath reads"),
     ],
 )

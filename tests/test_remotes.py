@@ -34,7 +34,7 @@ def s3(project):
     project.dvc("remote", "add", "--default", "store", f"s3://{BUCKET}/dvc")
     project.dvc("remote", "modify", "store", "endpointurl", address)
     project.run("git", "commit", "-qam", "a remote")
-    keys(project, "key", "secret")
+    keys(project, "key", "store-password")
     yield address
     know_users(address, requests_before=b"inf")
     server.stop()
@@ -79,7 +79,7 @@ def test_a_folder_as_a_remote_carries_results_to_a_clone_that_runs_nothing(proje
 def test_an_s3_store_carries_results_to_a_clone(project, s3, tmp_path):
     project.dvc("push")
     laptop = clone(project, tmp_path / "laptop")
-    keys(laptop, "key", "secret")
+    keys(laptop, "key", "store-password")
     laptop.dvc("pull", "models/one")
     assert hashes(laptop) == hashes(project)
     assert laptop.repro("--pull") == []

@@ -239,7 +239,8 @@ def test_the_stage_writes_the_same_bytes_with_two_engines_also_after_one_was_kil
 def test_a_model_without_a_chat_template_is_refused_once(projects):
     (projects.folder / "models/base/chat_template.jinja").unlink()
     projects.params(lambda params: params["hardware"].update(engines=2))
-    command = "stages/generate.py --model base --dataset sums --weights models/base --split data/split/sums --out"
+    command = "stages/generate.py --model base --dataset sums --weights models/base --split data/split/sums"
+    command += " --sampling data/sampling/sums.json --out"
     done = projects.run(sys.executable, *command.split(), COMPLETIONS, check=False, PYTHONPATH="src")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [

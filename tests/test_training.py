@@ -228,13 +228,13 @@ def test_rewards_that_are_coroutines_are_awaited_together_where_no_trainer_does_
     from smolmath.engines.transformers import load_tokenizer
     from smolmath.training.grpo.scoring import phase_scorer
 
-    mine = "tests.test_training:slow_to_answer"
-    rewards = {mine: RewardParams(weight=2.0, seconds=1.0), "soft_format": 1.0}
+    own = RewardParams(weight=2.0, function="tests.test_training:slow_to_answer", seconds=1.0)
+    rewards = {"slow": own, "soft_format": 1.0}
     phase = GRPO.model_copy(update={"rewards": rewards})
     score = phase_scorer(phase, PROMPT, load_tokenizer(ROOT / "bases" / "calc"))
     one, two = score([SUMS[0], SUMS[1]], [Completion("1", "stop", 1), Completion("2", "length", 1)])
     assert (one.total, two.total) == (2.0, 0.0)
-    assert one.parts == {mine: 1.0, "soft_format": 0.0}
+    assert one.parts == {"slow": 1.0, "soft_format": 0.0}
 
 
 def test_the_colocated_engine_is_given_the_type_that_is_trained(monkeypatch):
