@@ -165,7 +165,7 @@ def test_a_fresh_clone_reads_results_without_models_and_runs_on_after_one_edit(f
 def test_an_experiment_carries_its_journal_and_a_pulled_one_is_whole(finished_project, tmp_path):
     box = clone(finished_project, tmp_path / "box")
     box.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
-    box.run("git", "init", "-q", "--bare", str(tmp_path / "hub.git"))
+    box.run("git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "hub.git"))
     box.run("git", "remote", "add", "origin", str(tmp_path / "hub.git"))
     commit(box, "a remote")
     box.run("git", "push", "-q", "origin", "main")
