@@ -125,16 +125,16 @@ class _Tests:
         self._share = contamination.share if contamination is not None else 1.0
         ngram = contamination.ngram if contamination is not None else None
         self._threshold = threshold
-        self._of = list[str]()  # dataset of each problem
-        self._places = list[str]()
+        self._dataset_of = dict[str, str]()  # where each problem stands -> its dataset
         questions, answers = list[str](), list[str]()
         for problem in problems if ngram is not None or threshold is not None else ():
-            self._of.append(problem["dataset"])
-            self._places.append(f"{problem['dataset']}, {problem['raw_file']} row {problem['raw_row']}")
+            place = f"{problem['dataset']}, {problem['raw_file']} row {problem['raw_row']}"
+            self._dataset_of[place] = problem["dataset"]
             questions.append(normalise_question(problem["question"]))
             answers.append(problem["reference_answer"])
-        asked = list(zip(self._places, questions, strict=True))
+        asked = list(zip(self._dataset_of, questions, strict=True))
         self._overlap = None if ngram is None or not asked else OverlapIndex(ngram, asked)
+        self._places = [*self._dataset_of]
         self._near = None if threshold is None or not asked else NearDuplicates(len(asked), threshold)
         if self._near is not None and threshold is not None:
             rows = np.arange(len(asked), dtype=np.uint32)
@@ -150,12 +150,12 @@ class _Tests:
             signed = signatures(questions, batch["reference_answer"].to_pylist(), self._threshold)
             for row, of in enumerate(self._near.nearest(signed).tolist()):
                 if of >= 0:
-                    why[row] = ("near_duplicate", f"of {self._places[of]}", self._of[of])
+                    place = self._places[of]
+                    why[row] = ("near_duplicate", f"of {place}", self._dataset_of[place])
         if self._overlap is not None:
             for row, (share, place) in enumerate(self._overlap.overlaps(questions)):
                 if share >= self._share:
-                    dataset = place.partition(", ")[0]
-                    why[row] = ("contaminated", shared(share, self._overlap.ngram, place), dataset)
+                    why[row] = ("contaminated", shared(share, self._overlap.ngram, place), self._dataset_of[place])
         return why
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -26,7 +27,7 @@ from smolmath.using.serving.writing import Prompt, Writer
 DONE = "data: [DONE]\n\n"
 
 
-class Reply:
+class Reply(ABC):
     """The answer to one request. `whole` is its JSON, `events` its stream."""
 
     prefix = ""  # of its id
@@ -42,11 +43,13 @@ class Reply:
                     return self.as_object(piece).model_dump(mode="json", exclude_unset=True)
         raise AssertionError("a completion ends with itself")
 
+    @abstractmethod
     def events(self) -> AsyncGenerator[str, None]:
-        raise NotImplementedError
+        """The stream, event by event."""
 
+    @abstractmethod
     def as_object(self, completion: Completion) -> BaseModel:
-        raise NotImplementedError
+        """The whole answer."""
 
     def usage(self, completion: Completion) -> CompletionUsage:
         written, read = completion.tokens, self.prompt.tokens
@@ -56,11 +59,13 @@ class Reply:
 class _Chunks(Reply):
     """A reply whose stream is chunks of itself, then [DONE]."""
 
+    @abstractmethod
     def chunk(self, text: str | None, finish_reason: str | None = None, **more: Any) -> BaseModel:
-        raise NotImplementedError
+        """One event: a piece of the text, or why it ended."""
 
+    @abstractmethod
     def usage_chunk(self, usage: CompletionUsage) -> BaseModel:
-        raise NotImplementedError
+        """The event that counts tokens."""
 
     def first(self) -> list[BaseModel]:
         return []
