@@ -66,6 +66,7 @@ class Revision:
 
     def __init__(self, name: str, *, remote: bool = True) -> None:
         self.name, self._remote = name, remote
+        self._predictions = dict[tuple[str, str], Predictions]()  # read once, however often a ranking asks for them
 
     @cached_property
     def lock(self) -> dict[str, Recorded]:
@@ -105,6 +106,11 @@ class Revision:
 
     def predictions(self, model: str, dataset: str) -> Predictions:
         """Raises: RevisionError if they were not made, are in neither cache nor remote, or cannot be read."""
+        if (model, dataset) not in self._predictions:
+            self._predictions[model, dataset] = self._read_predictions(model, dataset)
+        return self._predictions[model, dataset]
+
+    def _read_predictions(self, model: str, dataset: str) -> Predictions:
         generate, evaluate = (self.lock.get(f"{stage}@{model}-{dataset}") for stage in ("generate", "evaluate"))
         if generate is None or evaluate is None:
             there = ", ".join(f"{model} on {dataset}" for model, dataset in self.evaluated()) or "nothing"
