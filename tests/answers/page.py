@@ -23,6 +23,8 @@ Verdicts of earlier versions, and what metrics from before would be by the rules
   the last equation, and solve equations: `\\frac{N!}{n!}` was `\\frac{n!}{N!}`.
 - Of the demo's 7,680 completions 13 changed, all from wrong to right: `<answer> 9 <answer> </answer>`, where the second tag
   was meant to close the first.
+- A solution that is worked within the answer block and ends in a box is read by its box, as one that ends in `####` was. Of
+  150 answers of Qwen2.5-Coder-0.5B to GSM8K, read before and after all of these rules, that one verdict changed.
 - The data filter follows: references with a command between digits, a tower or two-letter products are kept now.
 """
 CONTESTED = [row["contested"] for row in ROWS if "contested" in row]

@@ -20,6 +20,7 @@ from smolmath.answers.phrases import (
     COURTESY,
     DENIED,
     FINAL_ANSWER,
+    HEDGE,
     IF,
     NEGATED,
     OR_ELSE,
@@ -50,6 +51,9 @@ _HEADING = re.compile(r"\d{1,2}[.)]\s+[A-Z][a-z]|\W*(?i:step|part|question|probl
 _ASSIGNMENTS = re.compile(r"(?<![\w\\])[a-zA-Z](?:_\w)?\s*=(?!=)")
 _DISPLAY = re.compile(r"(?:\$\$|\\\[)([^$]*?)(?:\$\$|\\\])[\s.]*\Z", re.DOTALL)
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:aligned|align\*?|gathered|equation\*?|split)\}")
+_ENUMERATION = re.compile(r"^[ *#]{0,8}(?:step )?\d{1,2}[.):]\s", re.IGNORECASE | re.MULTILINE)
+_CODE = re.compile(r"```[^`]*(?:```|\Z)")
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _LIST_ITEM = re.compile(r"\d{1,2}[.)]\s+\S")
 _END_OF_TURN = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id|end)\|>")
 _ANSWER_LINE = re.compile(
@@ -152,8 +156,7 @@ def _read_block(text: str, strategy: str) -> Extraction:
         return Extraction(_corrected(text[withdrawal.end() :], finished=True).text, strategy)
     if boxes := find_boxes(text):
         # What stands around the boxes may be words or the way to the value, but no second value.
-        around = unboxed(boxes, text, keep=False)
-        alone = not NUMBER.search(around) and not re.search(r"\bor\b", around)
+        alone = _offers_nothing(unboxed(boxes, text, keep=False))
         text = offered(boxes, text).text if alone else unboxed(boxes, text)
     elif found := list(ANSWER_IS.finditer(text))[-MAX_TRIES:]:
         said = [text[a.end() : b].strip() for a, b in zip(found, [*(f.start() for f in found[1:]), None], strict=True)]
@@ -165,6 +168,20 @@ def _read_block(text: str, strategy: str) -> Extraction:
 
 
 _cached_from_block = lru_cache(maxsize=16384)(_read_block)
+
+
+def _offers_nothing(around: str) -> bool:
+    """Whether what stands around a block's boxes offers no value: words, or a solution in sentences and equations."""
+    if not NUMBER.search(around):
+        return not re.search(r"\bor\b", around)
+    numbered = [s for s in SENTENCE_END.split(_ENUMERATION.sub("", _CODE.sub("\n", around))) if NUMBER.search(s)]
+    return not ANSWER_IS.search(around) and all(_is_step(s) and not HEDGE.search(s) for s in numbered)
+
+
+def _is_step(sentence: str) -> bool:
+    """Whether a sentence leads somewhere: an equation with two sides, or three words."""
+    left, _, right = sentence.rpartition("=")
+    return bool(left.strip() and right.strip()) or len(_WORD.findall(sentence)) > 2
 
 
 def _one_of(before: list[str], last: str) -> str:
