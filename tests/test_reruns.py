@@ -43,6 +43,7 @@ MODULES = {
     "the answer's tags": ("tags.py", "check process@* split@* train@* generate@* evaluate@*"),
     "how tables are written": ("records.py", "check fetch@* process@* split@* train@* generate@* evaluate@* summarize"),
     "what a problem's id is": ("data/problems.py", "process@* split@*"),
+    "what some sets say of a problem beside": ("traits.py", "process@* split@*"),
     "how raw tables are read": ("data/tables/", "fetch@* process@*"),
     "the generator of problems": ("data/sources/reasoning_gym.py", "fetch@*"),
     "local files as a source": ("data/sources/files.py", "fetch@*"),
