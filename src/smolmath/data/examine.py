@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from smolmath.answers import is_verifiable
 from smolmath.answers.choices import named_option, options
 from smolmath.answers.kinds import MAX_ANSWER
-from smolmath.data.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
+from smolmath.data.filters.characters import is_mojibake, odd_characters, without_invisible
 from smolmath.data.filters.duplicates import Signatures, signatures
 from smolmath.data.filters.escapes import without_escapes
 from smolmath.data.filters.overlap import OverlapIndex, shared
@@ -32,6 +32,7 @@ from smolmath.data.problems import id_numbers, id_of_normalised, normalise_quest
 from smolmath.data.tables import Batch
 from smolmath.errors import SmolmathError
 from smolmath.params.process import ProcessParams
+from smolmath.scripts import foreign_letters
 from smolmath.traits import problems_with
 
 # The closed list: a row is rejected for the first of these that fits.
