@@ -66,7 +66,7 @@ MODULES = {
         "evaluation/arithmetic.py evaluation/judging.py evaluation/repetition.py evaluation/voting.py", "evaluate@*"),
     "metrics": ("evaluation/metrics.py", "evaluate@* summarize"),
     "statistics": ("evaluation/uncertainty.py evaluation/verdicts.py", "evaluate@* summarize"),
-    "statistics of several trainings": ("evaluation/trainings.py", ""),
+    "statistics of several trainings, and of several datasets": ("evaluation/trainings.py evaluation/suite.py", ""),
     "what each phase keeps": ("evaluation/paired.py evaluation/retention.py", "summarize"),
     "params of no stage": ("params/__init__.py params/core.py params/difficulty.py params/trl_fields.py", "check"),
     "params of datasets": ("params/datasets.py", "check fetch@* process@*"),
