@@ -82,7 +82,7 @@ def rates(world: World, trainings: int, problems: int, samples: int, studies: in
     widths = 0.0
     for _ in range(studies):
         before, after = scores(world, generator, trainings, problems, samples)
-        found, p = difference_of_settings(before, after)
+        found, p = difference_of_settings([before], [after])
         held += found.low <= true <= found.high
         alarmed += p < 0.05
         widths += (found.high - found.low) / 2

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import psutil
 import pyarrow as pa
@@ -23,7 +24,7 @@ from smolmath.evaluation.verdicts import verdicts_schema
 from smolmath.records import COMPLETIONS, PROBLEMS, write_table
 from smolmath.running.lockfile import LockError
 from smolmath.studies.comparing.compare import Comparison, Flip, Flips, Side, common_problems, compare, in_words
-from smolmath.studies.comparing.ranking import rank
+from smolmath.studies.comparing.ranking import _averages, rank
 from smolmath.studies.comparing.show import as_markdown, flip_texts, power_table
 from smolmath.studies.report.against import against_parent
 from smolmath.studies.revisions import RevisionError
@@ -456,6 +457,55 @@ def test_models_are_ranked_against_one_of_them_by_dataset(repository):
     assert said.count("greedy, 40 problems") == 1  # on legs all verdicts are the same
 
 
+def test_the_suites_average_says_which_datasets_carry_it_and_is_what_versions_are_ranked_by_first(repository):
+    found = compare(*sides("v1", "better"))
+    (over_all,) = found.averages  # the base is the same in both
+    assert (over_all.dataset, over_all.paired.n, over_all.paired.gained, over_all.paired.lost) == (
+        "suite average",
+        80,
+        12,
+        0,
+    )
+    # 30 points on sums and 0 on legs; errors 7.34 and 0, so 7.34 / 2
+    assert over_all.paired.difference.value == pytest.approx(0.15)
+    assert over_all.verdict.startswith("better is better by 15.0 ± 3.7 points on 80 problems, p = ")
+    assert over_all.verdict.endswith("; most of it by sums (+30.0)")
+    assert over_all.p_corrected == over_all.paired.p  # corrected by itself: it is one question
+    assert len(found.differences) == 2
+    assert compare(*sides("v1", "better"), datasets=["sums"]).averages == []
+    assert compare(*sides("v1", "v1")).averages == []
+    said = run("v1", "worse-legs", "better").output
+    first = said[
+        said.index("\nsums on suite average, greedy, 80 problems") : said.index("\nsums on legs, greedy")
+    ].splitlines()
+    assert [line.split()[:2] for line in first[3:6]] == [["better", "65.0"], ["v1", "50.0"], ["worse-legs", "46.2"]]
+    assert first[6].startswith("  better: better is better by 15.0 ± 3.7 points")
+    assert len(first) == 7  # of worse-legs, which is not clearly worse, nothing is said
+    told = json.loads(run("v1", "better", "--json").output)
+    assert told["averages"][0]["parts"] == {"sums": 0.3, "legs": 0.0}
+
+
+def test_versions_that_were_evaluated_on_other_datasets_are_not_ranked_by_an_average(repository):
+    two, three = sides("v1", "better")
+    (over_two,) = compare(two, three).averages
+    other = replace(over_two, parts={**over_two.parts, "more": over_two.paired})
+    comparison = Comparison("v1", "b", [], [], [over_two])
+    assert _averages(two, [three, three], [comparison, replace(comparison, averages=[other])]) == [[], []]
+    ranked = _averages(two, [three, three], [comparison, comparison])
+    assert [found.p_corrected for (found,) in ranked] == holm([over_two.paired.p] * 2)
+
+
+def test_the_average_of_trainings_counts_their_seeds(seeds):
+    (found,) = compare(*sides("a1,a2,a3", "c1,c2,c3"), models=["sums"]).averages
+    assert found.paired.trainings == (3, 3)
+    # legs: 20 of 40 by all; sums: 20 and 29.33 of 40. Means over both lie half as far apart as on sums alone.
+    assert found.paired.difference.value == pytest.approx(0.7 / 3 / 2)
+    (alone, _) = compare(*sides("a1,a2,a3", "c1,c2,c3"), models=["sums"], datasets=["sums"]).differences
+    assert found.paired.spread == pytest.approx(alone.paired.spread / 2)
+    assert found.paired.difference.se == pytest.approx(alone.paired.difference.se / 2, rel=1e-3)
+    assert found.verdict.endswith("these trainings differ, and it may be their seeds")
+
+
 def trained(repository, name, right, **change):
     """A tag: the setting with a seed of its own, and so other weights, and so many sums right."""
     params = {**PARAMS, "seed": sum(map(ord, name))} | change
@@ -683,7 +733,8 @@ def test_a_comparison_is_a_markdown_table_that_no_name_can_break(repository):
     told = run("v1", "better", "--markdown").output.splitlines()
     assert told[0] == "**better** against **v1**"
     assert told[2] == "| | by | A | B | B − A | 95 % | better / worse | p | |"
-    assert told[4].startswith("| sums on sums | greedy | 50.0 | 80.0 | +30.0 ± 7.3 |")
+    assert told[4].startswith("| sums on suite average | greedy | 50.0 | 65.0 | +15.0 ± 3.7 |")
+    assert told[5].startswith("| sums on sums | greedy | 50.0 | 80.0 | +30.0 ± 7.3 |")
     assert told[4].endswith("| 🟢 better |")
     assert told[-1] == "Every verdict is the same: base on sums, base on legs, sums on legs."
     hostile = Comparison("a|b", "<img src=x>\n# x", [], [("m*", "d`")])

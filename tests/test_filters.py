@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolmath.answers.choices import named_option, options
-from smolmath.data.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
+from smolmath.data.filters.characters import is_mojibake, odd_characters, without_invisible
 from smolmath.data.filters.duplicates import FirstSeen, NearDuplicates, Signatures, signatures
 from smolmath.data.filters.overlap import OverlapIndex
 from smolmath.data.problems import normalise_question
+from smolmath.scripts import foreign_letters, mixes_scripts
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,21 @@ def test_text_read_in_the_wrong_encoding_is_told_from_text_with_many_symbols(tex
 def test_letters_of_other_scripts_are_named():
     assert foreign_letters("Größe von π ist ℝ, µ, 数 и x", ["LATIN", "GREEK"]) == "и数"
     assert foreign_letters("Größe von π", ["LATIN", "GREEK"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "mixes"),
+    [
+        ("So x = 3.", "What is x?", False),
+        ("所以 x = 3.", "What is x?", True),
+        ("所以 x = 3.", "求 x", False),  # asked in that script
+        ("Итак, x = 3", "求 x", True),
+        ("∠α = 3°, so Größe × ℝ² ≤ 𝑥₂ → µ", "What is x?", False),  # what mathematics writes
+        ("", "What is x?", False),
+    ],
+)
+def test_an_answer_mixes_scripts_where_neither_its_question_nor_mathematics_has_them(answer, question, mixes):
+    assert mixes_scripts(answer, question) is mixes
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from smolmath.answers import grade
+from smolmath.data.layouts import LayoutError
+from smolmath.data.problems import problem_id
 from smolmath.data.process import EmptyDatasetError, process_dataset
 from smolmath.data.sources import files
 from smolmath.data.split import HowNear, shown, split_dataset
@@ -398,3 +400,42 @@ def test_an_apostrophe_of_another_shape_makes_no_other_problem(tmp_path):
         "validation": 0,
         "test": 20,
     }
+
+
+def traits(recipe, key, names):
+    """What stands in those columns of the test side, by question; the columns themselves must be there."""
+    table = pq.read_table(recipe.folder / "split" / key / "test.parquet")
+    assert table.column_names == [*PROBLEMS.names, *names]
+    return {row["question"]: [row[name] for name in names] for row in table.to_pylist()}
+
+
+def test_how_hard_a_set_calls_a_problem_and_what_it_was_made_from_come_through_to_the_split(tmp_path):
+    hard = [
+        {"problem": nuts(n), "solution": f"\\boxed{{{n + 2}}}", "level": n % 5 + 1, "type": "Algebra"}
+        for n in range(9)
+    ]
+    made = [{"question": nuts(n), "answer": str(n + 2), "seed_question": f" {nuts(n // 2)}"} for n in range(20, 28)]
+    made[3]["seed_question"] = None
+    named = [{"q": nuts(n), "a": str(n + 2), "about": {"rated": "Level 3"}} for n in range(40, 49)]
+    recipe = Recipe(tmp_path)
+    recipe.add("hard", write(tmp_path / "in" / "a.jsonl", hard), use="test")
+    recipe.add("made", write(tmp_path / "in" / "b.parquet", made), use="test")
+    columns = {"question": "q", "reference_answer": "a", "level": "about.rated"}
+    recipe.add("named", write(tmp_path / "in" / "c.jsonl", named), use="test", columns=columns)
+    plain = [{"question": nuts(n), "answer": str(n + 2)} for n in range(60, 69)]
+    recipe.add("plain", write(tmp_path / "in" / "d.jsonl", plain), use="test")
+    for key in recipe.datasets:
+        recipe.process(key)
+    for key in recipe.datasets:
+        recipe.split(key)
+    assert traits(recipe, "hard", ["level"]) == {nuts(n): [str(n % 5 + 1)] for n in range(9)}
+    seeds = {nuts(n): [None if n == 23 else problem_id(nuts(n // 2))] for n in range(20, 28)}
+    assert traits(recipe, "made", ["variant_of"]) == seeds
+    assert set(map(tuple, traits(recipe, "named", ["level"]).values())) == {("Level 3",)}
+    traits(recipe, "plain", [])  # no column more than before
+
+
+def test_a_column_that_is_named_for_the_level_and_is_not_there_is_refused(tmp_path):
+    columns = {"question": "q", "reference_answer": "a", "level": "grade"}
+    with pytest.raises(LayoutError, match=r"layout columns needs grade; found the columns a, q\."):
+        processed(tmp_path, [{"q": nuts(1), "a": "3"}], columns=columns)

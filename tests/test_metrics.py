@@ -59,12 +59,58 @@ def test_without_samples_there_are_no_metrics_of_samples():
 
 
 def test_sources_are_told_apart_where_there_are_several():
-    metrics = evaluation_metrics(TWO_PROBLEMS, {"a": "olympiads", "b": None})
+    metrics = evaluation_metrics(TWO_PROBLEMS, {"a": {"source": "olympiads"}, "b": {"source": None}})
     assert [(s["source"], s["n"], s["accuracy"], s["mean_at_k"]) for s in metrics["sources"]] == [
         ("(none)", 1, 0.0, 0.0),
         ("olympiads", 1, 1.0, 0.5),
     ]
-    assert "sources" not in evaluation_metrics(TWO_PROBLEMS, {"a": "one", "b": "one"})
+    assert "sources" not in evaluation_metrics(TWO_PROBLEMS, {"a": {"source": "one"}, "b": {"source": "one"}})
+
+
+def test_levels_are_told_apart_in_the_order_in_which_they_are_counted():
+    problems = {"a": {"level": "10"}, "b": {"level": "2"}}
+    levels = evaluation_metrics(TWO_PROBLEMS, problems)["levels"]
+    assert [(level["level"], level["n"], level["accuracy"]) for level in levels] == [("2", 1, 0.0), ("10", 1, 1.0)]
+    assert levels[0]["accuracy_low"] == 0.0
+    assert "levels" not in evaluation_metrics(TWO_PROBLEMS, {"a": {"level": "2"}, "b": {"level": "2"}})
+
+
+def test_of_a_problems_variants_all_must_be_right_and_it_may_be_among_them():
+    right = {"a": True, "b": True, "c": True, "d": False, "e": True, "f": False}
+    seeds = {"a": "s", "b": "s", "c": "t", "d": "t", "e": "f", "g": "u"}  # e varies f; g was not answered
+    problems = {problem: {"variant_of": seed} for problem, seed in seeds.items()}
+    metrics = evaluation_metrics([verdict(problem, 0, correct) for problem, correct in right.items()], problems)
+    assert (metrics["seeds"], metrics["all_variants_right"]) == (3, pytest.approx(1 / 3, abs=1e-6))  # s; not t, not f
+    low, high = metrics["all_variants_right_low"], metrics["all_variants_right_high"]
+    assert (low, high) == pytest.approx(wilson(1, 3), abs=1e-6)
+    alone = evaluation_metrics([verdict("a", 0, True)], problems)  # one variant says no more than accuracy
+    assert "seeds" not in alone
+    assert "all_variants_right" not in alone
+
+
+def test_calibration_is_how_often_a_majority_of_each_size_is_right():
+    groups = {"a": [0, 0, 0, 0], "b": [1, 1, 1, 2], "c": [0, 0, 0, 1], "d": [0, 1, 2, 3], "e": [None] * 4}
+    rows = [
+        verdict(problem, sample, group == 0, answer_group=group)
+        for problem, of_problem in groups.items()
+        for sample, group in enumerate([0, *of_problem])
+    ]
+    table = evaluation_metrics(rows, {})["calibration"]
+    # d: four answers, a vote each, so right by a chance of 1/4; e: no answer, no majority
+    assert [(row["up_to"], row["n"], row["maj_at_k"]) for row in table] == [
+        (0.25, 2, 0.125),
+        (0.75, 2, 0.5),
+        (1.0, 1, 1.0),
+    ]
+    assert table[1]["maj_at_k_low"] <= 0.5 <= table[1]["maj_at_k_high"]
+    one_sample = [row for row in rows if row["sample"] < 2]
+    assert "calibration" not in evaluation_metrics(one_sample, {})  # of one sample the majority is always all
+
+
+def test_mixing_is_counted_where_any_completion_does():
+    rows = [verdict(problem, 0, True, mixes_scripts=problem == "a") for problem in "abcd"]
+    assert evaluation_metrics(rows, {})["mixes_scripts"] == 0.25
+    assert not any("mixes" in name for name in evaluation_metrics(rows[1:], {}))
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_nothing_of_a_piece_is_there_before_all_of_it(tmp_path):
         )
         raise Stopped
 
-    spills = Spills(tmp_path)
+    spills = Spills(tmp_path, PROBLEMS)
     with pytest.raises(Stopped):
         spills.write(0, broken(), file="x.jsonl", near=False)
     assert spills.outcome(0) is None

@@ -97,6 +97,25 @@ def test_every_recipe_says_what_it_is():
     assert [name for name, purpose in recipes.recipes().items() if len(purpose) < 20] == []
 
 
+SUITE = {"math500", "gsm-plus", "svamp", "asdiv", "aime24", "aime25", "amc23", "olympiad", "minerva"}
+
+
+@pytest.mark.parametrize(("recipe", "alone"), [("benchmarks", "gsm8k"), ("openr1-benchmarks", "openr1")])
+def test_a_recipe_over_the_suite_trains_as_the_one_without_it_and_asks_the_same(recipe, alone):
+    """They are whole files: what an edit of one forgets in the other shows here."""
+    over, plain, first = (read_params(ROOT / "recipes" / f"{name}.yaml") for name in (recipe, alone, "benchmarks"))
+    suite = {key: entry for key, entry in over["datasets"].items() if key in SUITE}
+    assert suite == {key: entry for key, entry in first["datasets"].items() if entry.get("use") == "test"}
+    assert over.pop("datasets") == plain.pop("datasets") | suite
+    asked, trained_on = over.pop("evaluate"), plain.pop("evaluate")
+    assert (asked["models"], asked["sampling"]) == (trained_on["models"], first["evaluate"]["sampling"])
+    assert {*asked["datasets"]} == {*trained_on["datasets"]} | SUITE
+    assert {k: v for k, v in asked["per_dataset"].items() if k in SUITE} == first["evaluate"]["per_dataset"]
+    assert over["process"].pop("near_duplicates") == 0.8  # rewordings of a benchmark's problems too are held out
+    del plain["process"]["near_duplicates"]
+    assert over == plain
+
+
 def test_every_phase_of_a_recipe_is_a_registered_model_and_has_a_description():
     registered = read_params(ROOT / "dvc.yaml")["artifacts"]
     phases = {name for path in (ROOT / "recipes").glob("*.yaml") for name in read_params(path)["phases"]}

@@ -357,6 +357,81 @@ def test_sources_of_the_problems_are_shown_where_there_are_several(workspace):
     assert "21.0–41.0" in html
 
 
+def cell(accuracy, **name):
+    return {**name, "n": 16, "accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.1}
+
+
+def majority(up_to, n, right):
+    return {"up_to": up_to, "n": n, "maj_at_k": right, "maj_at_k_low": right - 0.1, "maj_at_k_high": right + 0.1}
+
+
+def test_levels_and_majorities_are_shown_and_a_part_that_one_model_lacks_is_said(workspace):
+    write_evaluation(
+        "base", levels=[cell(0.31, level="1"), cell(0.52, level="5")], calibration=[majority(1.0, 7, 0.9)]
+    )
+    tables = [majority(0.25, 1234, 0.125), majority(1.0, 5, 0.8)]
+    write_evaluation("sums", levels=[cell(0.35, level="1"), cell(0.66, level="5")], calibration=tables)
+    html = page()
+    assert "sums by level" in html
+    assert '<th scope="row">5</th><td>52.0 %</td><td class="soft">42.0–62.0</td><td>16</td>' in html
+    assert "sums by source" not in html
+    first = '<th scope="row">25%</th><td class="text soft" colspan="3">none</td>'
+    assert f'{first}<td>12.5 %</td><td class="soft">2.5–22.5</td><td>1,234</td>' in html
+    assert html.index(first) < html.index('<th scope="row">100%</th><td>90.0')
+
+
+def suite(differences, *, se=0.01, p=0.01):
+    """base and sums on sums and more datasets; differences: dataset -> by how much sums is better."""
+    names = [*differences]
+    Path("params.yaml").write_text(PARAMS.replace("datasets: [sums]", f"datasets: [{', '.join(names)}]"))
+    rows = []
+    for name, difference in differences.items():
+        for model, accuracy in (("base", 0.5), ("sums", 0.5 + difference)):
+            ends = {"accuracy_low": accuracy - 0.05, "accuracy_high": accuracy + 0.05}
+            write_evaluation(
+                model, name, accuracy=accuracy, accuracy_se=0.03, truncated=0.04, tokens=212.4, k=0, **ends
+            )
+        rows += rows_of(name, "accuracy", 0.5, 0.5 + difference, se=se, p=p, k=1)
+    write_retention(Path("metrics/retention.csv"), rows)
+
+
+def test_the_suite_is_a_table_of_benchmarks_with_intervals_changes_and_their_average(workspace):
+    suite({"sums": 0.3, "aime": -0.1, "amc": 0.1})
+    write_evaluation("sums", "amc", accuracy=0.6, accuracy_se=0.03, k=0, all_variants_right=0.25, mean_at_k=None)
+    html = page()
+    table = html[html.index("By benchmark") :]
+    table = table[: table.index("</table>")]
+    assert '<th scope="col">sums<br><span class="soft">after base</span></th>' in table
+    assert "80.0 ± 3.0 %" in table
+    assert '<span class="soft">75.0–85.0</span>\n<br><span class="right">+30.0 ± 1.0</span>' in table
+    assert '<span class="wrong">−10.0 ± 1.0</span>' in table
+    assert "cut off 4.0 %, 212 tokens" in table
+    assert "all variants 25.0 %<br>" in table
+    # (0.3 − 0.1 + 0.1) / 3 = 0.1; errors √3 · 1 / 3 = 0.6; each interval ± 2 points: √3 · 2 / 3 = 1.2
+    average = table[table.index('<th scope="row">average</th>') :]
+    assert "60.0 ± 1.7 %" in average
+    assert '+10.0&nbsp;±&nbsp;0.6<br><span class="soft">+8.8 to +11.2</span>' in average
+
+
+def test_what_one_dataset_alone_has_is_no_suite(workspace):
+    assert "By benchmark" not in page()
+
+
+def test_a_benchmark_that_was_not_evaluated_leaves_no_average(workspace):
+    suite({"sums": 0.3, "aime": -0.1})
+    Path("metrics/eval/sums/aime.json").unlink()
+    table = page().split("By benchmark")[1]
+    assert '<td class="missing">–</td>' in table
+    assert "+10.0" not in table
+
+
+def test_benchmarks_on_which_nothing_clear_has_changed_share_a_sentence(workspace):
+    suite({"sums": 0.3, "aime": 0.01, "amc": -0.02, "svamp": 0.02}, p=0.2)
+    html = page()
+    assert '<div class="finding elsewhere even"><p>It made no clear difference on aime, amc, svamp.</p>' in html
+    assert html.count('"finding elsewhere') == 1
+
+
 def test_the_version_of_the_data_is_shown(workspace):
     write_json("data/raw/sums/manifest.json", {"files": [{"sha256": "f" * 64}]})
     assert ">ffffffffffff</code>" in page()

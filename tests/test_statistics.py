@@ -8,11 +8,15 @@ import pytest
 import scipy.stats
 from benchmarks.seeds import STUDIES, rates
 
+from smolmath.evaluation.paired import Paired
+from smolmath.evaluation.suite import average, carried_by
 from smolmath.evaluation.trainings import difference_of_settings, spread
 from smolmath.evaluation.uncertainty import (
+    Estimate,
     bootstrap,
     bootstrap_p,
     holm,
+    interval_p,
     mcnemar,
     mean,
     mean_and_se,
@@ -239,7 +243,10 @@ def test_the_interval_of_two_settings_holds_the_truth_and_one_training_a_side_do
 
 def test_trainings_without_any_spread_are_compared_as_one_a_side():
     right, wrong = np.ones((3, 50)), np.zeros((2, 50))
-    (estimate, p), (same, p_same) = difference_of_settings(wrong, right), difference_of_settings(right, right[:2])
+    (estimate, p), (same, p_same) = (
+        difference_of_settings([wrong], [right]),
+        difference_of_settings([right], [right[:2]]),
+    )
     assert (estimate.value, estimate.se, p) == (1.0, 0.0, 2.0**-49)
     assert (same.value, p_same) == (0.0, 1.0)
     assert same.low < 0 < same.high
@@ -249,8 +256,84 @@ def test_the_variance_of_two_settings_by_hand():
     before, after = np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 1.0], [1.0, 0.0]])
     # Means of trainings 1/2, 0 and 1, 1/2: each side's variance 1/8, over 2 trainings 1/16; 1/8 in all.
     # Problems differ by 1/2 and 1/2: they add nothing. Of Welch's 1/8² / (2 · (1/16)² / 1) = 2 degrees of freedom.
-    estimate, p = difference_of_settings(before, after)
+    estimate, p = difference_of_settings([before], [after])
     assert (estimate.value, estimate.se) == (0.5, pytest.approx(math.sqrt(1 / 8)))
     assert p == pytest.approx(2 * scipy.stats.t.sf(0.5 / math.sqrt(1 / 8), 2))
     assert estimate.high == min(1.0, 0.5 + scipy.stats.t.ppf(0.975, 2) * math.sqrt(1 / 8))
-    assert spread(before, after) == pytest.approx(math.sqrt(1 / 8))
+    assert spread([before], [after]) == pytest.approx(math.sqrt(1 / 8))
+
+
+def part(value, half=0.02, *, se=0.01, n=10):
+    """A dataset's difference of greedy accuracy, with an interval of ± half."""
+    estimate = Estimate(value, se, value - half, value + half)
+    return Paired("accuracy", 1, n, 0.4, 0.4 + value, estimate, 0.5, 3, 2)
+
+
+def test_the_average_of_datasets_by_hand():
+    found = average({"a": part(0.06, n=10), "b": part(0.0, se=0.03, half=0.04, n=1000)})
+    assert (found.n, found.gained, found.lost) == (1010, 6, 4)
+    assert (found.before, found.after) == (pytest.approx(0.4), pytest.approx(0.43))
+    assert found.difference.value == pytest.approx(0.03)  # each counts the same, whatever its size
+    assert found.difference.se == pytest.approx(math.hypot(0.01, 0.03) / 2)
+    half = math.hypot(0.02, 0.04) / 2
+    assert (found.difference.low, found.difference.high) == (pytest.approx(0.03 - half), pytest.approx(0.03 + half))
+    assert found.p == pytest.approx(2 * scipy.stats.norm.sf(0.03 * scipy.stats.norm.ppf(0.975) / half))
+
+
+def test_p_of_an_interval_is_below_0_05_where_that_leaves_out_0():
+    assert interval_p(Estimate(0.1, 0.05, 0.0, 0.3)) == pytest.approx(0.05)
+    assert interval_p(Estimate(0.1, 0.05, 0.001, 0.3)) < 0.05 < interval_p(Estimate(0.1, 0.05, -0.001, 0.3))
+    assert interval_p(Estimate(-0.1, 0.05, -0.9, 0.0)) == pytest.approx(0.05)
+    assert interval_p(Estimate(0.0, 0.0, -0.1, 0.1)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("differences", "carrying", "against"),
+    [
+        ({"a": 0.08, "b": 0.05, "c": 0.04}, ["a", "b"], []),  # 8 of 17 are less than half
+        ({"a": 0.05, "b": 0.09, "c": -0.01}, ["b"], []),  # c: its interval holds 0
+        ({"a": 0.01, "b": 0.09, "c": -0.03}, ["b"], ["c"]),
+        ({"a": -0.08, "b": -0.01, "c": 0.03}, ["a"], ["c"]),
+    ],
+)
+def test_what_carries_an_average_is_the_fewest_datasets_that_make_more_than_half_of_it(differences, carrying, against):
+    assert carried_by({name: part(value) for name, value in differences.items()}) == (carrying, against)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gain", [0.0, 0.1])
+def test_two_models_average_over_a_suite_is_held_and_alarms_as_often_as_is_said(gain):
+    """Four datasets, one of thirty problems; where there is a gain it is on two of them."""
+    generator = np.random.default_rng(17)
+    held = alarmed = 0
+    for _ in range(SIMULATED):
+        parts = {}
+        for name, n, by in (("a", 256, gain), ("b", 30, 0.0), ("c", 100, gain), ("d", 500, 0.0)):
+            before, after = pairs(generator, n, gain=by)
+            estimate = paired_share(before.tolist(), after.tolist())
+            parts[name] = Paired("accuracy", 1, n, 0.0, 0.0, estimate, 1.0, 0, 0)
+        found = average(parts)
+        held += found.difference.low <= gain / 2 <= found.difference.high
+        alarmed += found.p < 0.05
+    assert 0.93 <= held / SIMULATED <= 0.97
+    if gain == 0:
+        assert 0.03 <= alarmed / SIMULATED <= 0.06
+
+
+@pytest.mark.slow
+def test_seeds_that_move_a_whole_suite_are_counted_once_and_not_by_dataset():
+    """Three trainings a side, each ± 5 points on all of four datasets at once; no difference between the settings."""
+    generator = np.random.default_rng(5)
+    alarmed = alarmed_by_dataset = 0
+    for _ in range(SIMULATED // 4):
+        chances = [0.6 * generator.beta(1.5, 1.5, 200) + 0.2 for _ in range(4)]
+        seeds = generator.normal(0, 0.05, (2, 3))
+        before, after = (
+            [(generator.random((3, 200)) < chance + side[:, None]).astype(float) for chance in chances]
+            for side in seeds
+        )
+        alarmed += difference_of_settings(before, after)[1] < 0.05
+        alone = [difference_of_settings([one], [two])[0] for one, two in zip(before, after, strict=True)]
+        alarmed_by_dataset += interval_p(suite_average(alone)) < 0.05
+    assert alarmed / (SIMULATED // 4) <= 0.08
+    assert alarmed_by_dataset / (SIMULATED // 4) > alarmed / (SIMULATED // 4)

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from smolmath.answers import is_verifiable
 from smolmath.answers.choices import named_option, options
 from smolmath.answers.kinds import MAX_ANSWER
-from smolmath.data.filters.characters import foreign_letters, is_mojibake, odd_characters, without_invisible
+from smolmath.data.filters.characters import is_mojibake, odd_characters, without_invisible
 from smolmath.data.filters.duplicates import Signatures, signatures
 from smolmath.data.filters.escapes import without_escapes
 from smolmath.data.filters.overlap import OverlapIndex, shared
@@ -28,11 +28,12 @@ from smolmath.data.layouts import Layout
 from smolmath.data.layouts.candidates import Candidate
 from smolmath.data.layouts.traces import agreeing_solution, verified_trace
 from smolmath.data.layouts.values import as_text
-from smolmath.data.problems import id_numbers, id_of_normalised, normalise_question
+from smolmath.data.problems import id_numbers, id_of_normalised, normalise_question, problem_id
 from smolmath.data.tables import Batch
 from smolmath.errors import SmolmathError
 from smolmath.params.process import ProcessParams
-from smolmath.records import PROBLEMS
+from smolmath.scripts import foreign_letters
+from smolmath.traits import problems_with
 
 # The closed list: a row is rejected for the first of these that fits.
 REASONS = (
@@ -248,8 +249,20 @@ class Examiner:
             "source": [storable(as_text(row.candidate.source)).strip() or None for row in rows],
             "raw_file": [file] * len(rows),
             "raw_row": [row.number for row in rows],
+            "level": [storable(as_text(row.candidate.level)).strip() or None for row in rows],
+            "variant_of": [self._seed(row.candidate.variant_of) for row in rows],
         }
-        return pa.RecordBatch.from_pydict(columns, schema=PROBLEMS)
+        return pa.RecordBatch.from_pydict({name: columns[name] for name in self.schema.names}, schema=self.schema)
+
+    def _seed(self, question: Any) -> str | None:
+        """The id of the problem that one was made from."""
+        text = self._clean(question)
+        return problem_id(text) if text.strip() else None
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Of the dataset's problems, the same for all of its files."""
+        return problems_with({what for layout in self.layouts.values() for what in layout.beside})
 
     @cached_property
     def _tokenizer(self) -> Any:

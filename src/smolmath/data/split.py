@@ -28,6 +28,7 @@ from smolmath.records import (
     shards,
     write_manifest,
 )
+from smolmath.traits import problems_schema
 
 REASONS = ("held_out_elsewhere", "contaminated", "near_duplicate")
 TRAIN = SIDES.index("train")
@@ -75,9 +76,10 @@ def split_dataset(
     reasons: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     with ExitStack() as files:
-        writers = [files.enter_context(TableWriter(out / f"{side}.parquet", PROBLEMS)) for side in SIDES]
+        schema = problems_schema(shards(processed / key)[0])
+        writers = [files.enter_context(TableWriter(out / f"{side}.parquet", schema)) for side in SIDES]
         rejected = files.enter_context(TableWriter(out / "rejected.parquet", REJECTED))
-        for batch, ids, sides in _sided(processed / key, params):
+        for batch, ids, sides in _sided(processed / key, params, schema):
             why = _protected(held_out, ids, sides)
             train = [row for row in np.flatnonzero(sides == TRAIN).tolist() if row not in why]
             found = tests.likeness(batch.take(pa.array(train, pa.int64())))
@@ -167,8 +169,7 @@ def refuse_leaks(key: str, split: Path, held_out: Sequence[Ids]) -> None:
     """
     found: list[Ids] = []
     for side, name in enumerate(SIDES):
-        schema = pa.schema([PROBLEMS.field("id")])
-        batches = [id_numbers(b["id"].to_pylist()) for b in read_batches(split / f"{name}.parquet", schema)]
+        batches = [id_numbers(b["id"].to_pylist()) for b in read_batches(split / f"{name}.parquet", _columns("id"))]
         found.append(_merged(batches))
         for other in range(side + 1, len(SIDES)):
             if (leaked := found[side][_contained(found[side], held_out[other])]).size:
@@ -182,16 +183,16 @@ def refuse_leaks(key: str, split: Path, held_out: Sequence[Ids]) -> None:
 def _held_out(folder: Path, params: SplitParams) -> list[Ids]:
     """For each of SIDES the ids that a dataset has on it; what is trained on protects nothing: none."""
     ids: list[list[Ids]] = [[], [], []]
-    for _, numbers, sides in _sided(folder, params, columns=("id", "raw_file")):
+    for _, numbers, sides in _sided(folder, params, _columns("id", "raw_file")):
         for side in range(TRAIN + 1, len(SIDES)):
             ids[side].append(numbers[sides == side])
     return [_merged(found) for found in ids]
 
 
 def _problems_held_out(folders: Sequence[Path], params: SplitParams) -> Iterator[dict[str, Any]]:
-    columns = ("id", "dataset", "question", "reference_answer", "raw_file", "raw_row")
+    columns = _columns("id", "dataset", "question", "reference_answer", "raw_file", "raw_row")
     for folder in folders:
-        for batch, _, sides in _sided(folder, params, columns=columns):
+        for batch, _, sides in _sided(folder, params, columns):
             yield from batch.filter(pa.array(sides > TRAIN)).to_pylist()
 
 
@@ -200,13 +201,16 @@ def _lacking(own_sides: Mapping[str, Side | None]) -> list[Side]:
     return [side for side in SIDES if side not in own_sides.values()]
 
 
+def _columns(*names: str) -> pa.Schema:
+    return pa.schema([PROBLEMS.field(name) for name in names])
+
+
 def _sided(
-    folder: Path, params: SplitParams, columns: Sequence[str] = PROBLEMS.names
+    folder: Path, params: SplitParams, schema: pa.Schema
 ) -> Iterator[tuple[pa.RecordBatch, Ids, npt.NDArray[np.int64]]]:
     """The processed problems batch by batch, with their ids as numbers and their sides as places in SIDES."""
     own_sides: dict[str, Side | None] = read_manifest(folder)["sides"]
     lacking = _lacking(own_sides)
-    schema = pa.schema([PROBLEMS.field(name) for name in columns])
     for shard in shards(folder):
         for batch in read_batches(shard, schema):
             ids, files = batch["id"].to_pylist(), batch["raw_file"].to_pylist()

@@ -13,6 +13,7 @@ from smolmath.evaluation.voting import AnswerGroups
 from smolmath.rewards.grpo.rewards import reward_functions
 from smolmath.running.progress import progress
 from smolmath.running.workers import ordered_map
+from smolmath.scripts import mixes_scripts
 from smolmath.tags import Tags
 
 # Shown beside the verdict whatever a phase was trained on; cheap, and the same for every model.
@@ -97,6 +98,7 @@ def _grade_chunk(graded: Sequence[Graded], tags: Tags) -> list[dict[str, Any]]:
                 "equations": len(steps),
                 "wrong_equations": steps.count(False),
                 "repeated": repeated(row["completion"]),
+                "mixes_scripts": mixes_scripts(row["completion"], problem["question"]),
                 **{f"reward_{name}": values[index] for name, values in scores.items()},
             }
         )

@@ -151,6 +151,15 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, float(Fraction(2 * tail, 2**n)))
 
 
+def interval_p(found: Estimate) -> float:
+    """p of a value as far from 0, as a normal's with the width that its interval has towards 0: below 0.05 where that
+    leaves 0 out."""
+    if found.value == 0:
+        return 1.0
+    width = found.value - found.low if found.value > 0 else found.high - found.value
+    return 2 * _NORMAL.cdf(-Z * abs(found.value) / width)
+
+
 def bootstrap_p(differences: Sequence[float]) -> float:
     """p of a mean of paired differences as far from 0, were there none: problems drawn again around a mean of 0.
 

@@ -31,6 +31,7 @@ TEXT = (
     pa.field("equations", pa.int32()),  # of numbers alone: 48 / 2 = 24
     pa.field("wrong_equations", pa.int32()),
     pa.field("repeated", pa.float64()),  # share of its word 4-grams that stood there before
+    pa.field("mixes_scripts", pa.bool_()),  # letters of a script that neither its question nor mathematics has
 )
 
 Row = Mapping[str, Any]

@@ -10,7 +10,7 @@ from smolmath.records import SIDES
 SOURCES = "src/smolmath/data/sources"
 # Of smolmath.data.layouts.LAYOUTS, in its order.
 LAYOUT_NAMES = ("reasoning_gym", "openr1", "boxed", "mawps", "gsm8k", "instruction")
-ROLES = ("question", "reference_answer", "reasoning", "choices", "source")  # what a problem is made of
+ROLES = ("question", "reference_answer", "reasoning", "choices", "source", "level", "variant_of")  # of a problem
 # Beside the roles, with a layout: the columns that it reads.
 _OWN = (
     "problem", "answer", "solution", "body", "instruction", "input", "output", "metadata",

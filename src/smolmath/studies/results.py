@@ -37,14 +37,19 @@ class Evaluation:
     maj_at_k_low: float | None = None
     maj_at_k_high: float | None = None
     reasoning_score: float | None = None  # None where no problem has a worked solution
+    all_variants_right: float | None = None  # None where no problem was asked in several variants
     pass_at_k: list[dict[str, float]] = field(default_factory=list)  # k, pass_at_k and its interval
+    calibration: list[dict[str, float]] = field(default_factory=list)  # up_to, n, maj_at_k, …
     sources: list[dict[str, Any]] = field(default_factory=list)  # source, n, accuracy, …; where there are several
+    levels: list[dict[str, Any]] = field(default_factory=list)  # level, n, accuracy, …; likewise
 
 
 # The numbers that each entry of an evaluation's lists must have.
 LISTED = {
     "pass_at_k": ("k", "pass_at_k", "pass_at_k_low", "pass_at_k_high"),
+    "calibration": ("up_to", "n", "maj_at_k", "maj_at_k_low", "maj_at_k_high"),
     "sources": ("n", "accuracy", "accuracy_low", "accuracy_high"),
+    "levels": ("n", "accuracy", "accuracy_low", "accuracy_high"),
 }
 
 
@@ -56,7 +61,7 @@ def read_evaluation(path: Path) -> Evaluation | None:
     lists = {name: values.get(name, []) for name in LISTED}
     known: dict[str, Any] = {f.name: values.get(f.name) for f in fields(Evaluation) if f.name not in lists}
     of_samples = {name for name in known if "_at_k" in name} if values.get("k") == 0 else set()
-    optional = {"reasoning_score", *of_samples}
+    optional = {"reasoning_score", "all_variants_right", *of_samples}
     if bad := [name for name, value in known.items() if name not in optional and not _is_number(value)]:
         raise ReportError(f"{path}: no number under {', '.join(bad)}. {_evaluate_again(path)}")
     if bad := [name for name, found in lists.items() if not _is_list_of(found, LISTED[name])]:

@@ -1,8 +1,7 @@
-"""Text that is broken, or in letters that the model is not meant to read."""
+"""Text that is broken, or whose characters cannot be seen."""
 
 import re
 import unicodedata
-from collections.abc import Collection
 from functools import lru_cache
 
 from ftfy import fix_encoding
@@ -10,7 +9,6 @@ from ftfy.badness import is_bad
 
 _CONTROL = frozenset({"Cc", "Co", "Cs", "Cn"})  # control codes, private, surrogates, unassigned
 _INVISIBLE = frozenset({"Cf", "Zl", "Zp"})  # zero-width and direction marks, line and paragraph separators
-_LETTER = frozenset({"Lu", "Ll", "Lt", "Lo"})
 _SEEN = {"\u2062": "·", "\u2063": ",", "\u2064": "+"}  # invisible times, separator and plus
 _WHITE = "\n\r\t"
 _JOINER = "\u200d"  # makes one emoji of several
@@ -43,22 +41,6 @@ def is_mojibake(text: str) -> bool:
     # Symbols in a row (5 Å², π×²) look bad too; but read in the other encoding they make no better text.
     mended = fix_encoding(text)
     return mended != text and not is_bad(mended)
-
-
-def foreign_letters(text: str, scripts: Collection[str]) -> str:
-    """The letters of other scripts than `scripts` (LATIN, GREEK, CYRILLIC, CJK, …), each once and sorted."""
-    if text.isascii():
-        return ""
-    # Not marks and modifiers, which belong to no script: ʹ is written for ′.
-    plain = "".join(c for c in text if not "\u2100" <= c <= "\u214f")  # ℝ and ℵ are symbols
-    letters = {c for c in unicodedata.normalize("NFKC", plain) if not c.isascii() and _category(c) in _LETTER}
-    return "".join(sorted(c for c in letters if script_of(c) not in scripts))
-
-
-@lru_cache(maxsize=65536)
-def script_of(letter: str) -> str:
-    """First word of the letter's Unicode name, which is its script."""
-    return unicodedata.name(letter, "UNKNOWN").split()[0]
 
 
 def _is_odd(character: str) -> bool:

@@ -19,7 +19,12 @@ from smolmath.errors import SmolmathError
 from smolmath.params.core import listing
 from smolmath.params.datasets import LAYOUT_NAMES, ROLES
 
-CHOICES = ("choices", "options")  # columns that are taken for a question's options
+# What any layout reads beside its own columns, and the columns that are taken for it where none is named.
+BESIDE = {
+    "choices": ("choices", "options"),
+    "level": ("level",),
+    "variant_of": ("seed_question", "original_question"),  # GSM-Plus, GSM-Symbolic
+}
 
 
 class LayoutError(SmolmathError):
@@ -33,6 +38,7 @@ class Layout:
     read: Callable[[Mapping[str, Any]], Candidate]
     optional: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)  # one of ROLES -> the column that it is in
+    beside: tuple[str, ...] = ()  # of BESIDE
 
     @property
     def required(self) -> list[str]:
@@ -89,7 +95,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
     )
 }
-BY_ROLE = Layout("columns", ROLES, _read_roles, optional=("reasoning", "choices", "source"))
+BY_ROLE = Layout("columns", tuple(r for r in ROLES if r not in BESIDE), _read_roles, optional=("reasoning", "source"))
 assert tuple(LAYOUTS) == LAYOUT_NAMES
 
 
@@ -123,12 +129,12 @@ def choose_layout(
     left_out = () if traces else openr1.TRACE_COLUMNS
     kept = tuple(c for c in layout.columns if (more or c in found) and c not in left_out)
     chosen = replace(layout, columns=kept)
-    return _with_choices(chosen, next((name for name in CHOICES if name in found), None))
+    return _with_beside(chosen, {}, found, where)
 
 
 def _mapped(layout: Layout, columns: Mapping[str, str | Sequence[str]], found: Sequence[str], where: str) -> Layout:
     """A layout whose columns stand elsewhere in the file. Keys are roles or the layout's own columns."""
-    paths = {layout.roles.get(ours, ours): theirs for ours, theirs in columns.items() if ours != "choices"}
+    paths = {layout.roles.get(ours, ours): theirs for ours, theirs in columns.items() if ours not in BESIDE}
     if lacking := [column for column in layout.required if column not in paths and column not in found]:
         raise LayoutError(
             f"{where}: `columns` must say which column holds the {listing(lacking)} of layout {layout.name}. Found the"
@@ -147,10 +153,7 @@ def _mapped(layout: Layout, columns: Mapping[str, str | Sequence[str]], found: S
         read=partial(_read_mapped, layout.read, dict(paths), asked),
         optional=(),
     )
-    choices = columns.get("choices", next((name for name in CHOICES if name in found), None))
-    if choices is not None:
-        _refuse_lacking(layout, [column_of(str(choices), found)], found, where)
-    return _with_choices(mapped, choices, found)
+    return _with_beside(mapped, columns, found, where)
 
 
 def _read_mapped(
@@ -162,22 +165,31 @@ def _read_mapped(
     return read({column: value_at(row, path, asks=column in (asked, "body")) for column, path in paths.items()})
 
 
-def _with_choices(layout: Layout, path: Any, found: Sequence[str] = ()) -> Layout:
-    """The layout, reading a question's options at a path of the file too."""
-    if path is None:
-        return layout
-    column = column_of(path, found)
-    columns = layout.columns if column in layout.columns else (*layout.columns, column)
-    return replace(
-        layout,
-        columns=columns,
-        read=partial(_read_with_choices, layout.read, path),
-        optional=(*layout.optional, column),
-    )
+def _with_beside(
+    layout: Layout, columns: Mapping[str, str | Sequence[str]], found: Sequence[str], where: str
+) -> Layout:
+    """The layout, reading too what else a problem is made of, where `columns` names it or the file has it."""
+    for what, usual in BESIDE.items():
+        paths = columns.get(what, next((name for name in usual if name in found), None))
+        if paths is None:
+            continue
+        tops = [column_of(path, found) for path in ([paths] if isinstance(paths, str) else paths)]
+        _refuse_lacking(layout, tops, found, where)
+        layout = replace(
+            layout,
+            columns=tuple(dict.fromkeys([*layout.columns, *tops])),
+            read=partial(_read_beside, layout.read, what, paths),
+            optional=(*layout.optional, *tops),
+            beside=(*layout.beside, what),
+        )
+    return layout
 
 
-def _read_with_choices(read: Callable[[Mapping[str, Any]], Candidate], path: str, row: Mapping[str, Any]) -> Candidate:
-    return with_choices(read(row), value_at(row, path, asks=False))
+def _read_beside(
+    read: Callable[[Mapping[str, Any]], Candidate], what: str, paths: str | Sequence[str], row: Mapping[str, Any]
+) -> Candidate:
+    candidate, value = read(row), value_at(row, paths, asks=what == "variant_of")
+    return with_choices(candidate, value) if what == "choices" else replace(candidate, **{what: value})
 
 
 def _refuse_lacking(layout: Layout, wanted: Sequence[str], found: Sequence[str], where: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from smolmath.data import tables
 from smolmath.data.examine import REASONS, Examiner, Work
@@ -81,7 +82,7 @@ def process_dataset(
         examiner = Examiner(key, params, layouts, overlap=_overlap_index(params, other))
     if rows < WORTH_WORKERS:
         workers, on = 1, "local"
-    with _spills(state, out) as spills, pool(workers, on=on) as processes:
+    with _spills(state, out, examiner.schema) as spills, pool(workers, on=on) as processes:
         if params.limit is not None:
             with _timed(seconds, "select"):
                 draws = processes.map(Drawing(raw, examiner, params.limit), pieces)
@@ -203,9 +204,9 @@ def _overlap_index(params: ProcessParams, other: tuple[Path, DatasetParams] | No
 
 
 @contextmanager
-def _spills(state: Path | None, out: Path) -> Iterator[Spills]:
+def _spills(state: Path | None, out: Path, schema: pa.Schema) -> Iterator[Spills]:
     with nullcontext(state) if state else TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        spills = Spills(Path(folder) / "pieces")
+        spills = Spills(Path(folder) / "pieces", schema)
         spills.folder.mkdir(parents=True, exist_ok=True)
         yield spills
 

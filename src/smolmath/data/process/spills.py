@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from smolmath.data.examine import DETAIL_CHARS, Examined, Examiner, Rejection, Work, storable
 from smolmath.data.process.pieces import Piece
-from smolmath.records import PROBLEMS, REJECTED
+from smolmath.records import REJECTED
 
 # What duplicates are found by, 64 bytes a row with near duplicates and 16 without. `group` is a hash of what two rows
 # must share to be duplicates of any kind: the numbers of their questions, or without near duplicates the id.
@@ -49,6 +49,7 @@ class Spills:
     """The files of examined pieces."""
 
     folder: Path
+    schema: pa.Schema  # of the problems
 
     def problems(self, piece: int) -> Iterator[pa.RecordBatch]:
         return _read(self._path(piece, "problems"))
@@ -68,7 +69,7 @@ class Spills:
         """Args: examined: the piece's batches, in order. file: its name. near: whether its keys hold signatures."""
         counts, keys = np.zeros(3, np.int64), [np.empty(0, key_type(near=near))]
         with ExitStack() as files:
-            problems = files.enter_context(_written(self._path(piece, "problems"), PROBLEMS))
+            problems = files.enter_context(_written(self._path(piece, "problems"), self.schema))
             rejections = files.enter_context(_written(self._path(piece, "rejected"), REJECTED))
             for batch in examined:
                 problems.write_batch(batch.problems)

@@ -18,7 +18,7 @@ from smolmath.data.examine import Rejection
 from smolmath.data.process.merging import Dropped
 from smolmath.data.process.pieces import Piece
 from smolmath.data.process.spills import Spills, rejection_batch, whole_file
-from smolmath.records import PROBLEMS, REJECTED, TableWriter
+from smolmath.records import REJECTED, TableWriter
 
 Places = npt.NDArray[np.int64]  # of rows, counted through the files in their order
 
@@ -54,7 +54,7 @@ class Shard:
         """(what the manifest says of the file, {"with_reasoning": of its problems})."""
         counts: Counter[str] = Counter()
         with whole_file(out / f"shard-{self.number:05d}.parquet") as path:
-            with TableWriter(path, PROBLEMS) as writer:
+            with TableWriter(path, spills.schema) as writer:
                 for part in self.parts:
                     for batch in part.read(spills):
                         writer.add(batch)

@@ -3,11 +3,14 @@
 A side may be several trainings of one setting, by other seeds.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from smolmath.evaluation.metrics import AVERAGE
 from smolmath.evaluation.paired import Paired, UnpairedError, compare_verdicts
+from smolmath.evaluation.suite import average, average_of_trainings, carried_by
 from smolmath.evaluation.trainings import Trainings, compare_trainings
 from smolmath.evaluation.uncertainty import holm
 from smolmath.params.core import listing, nearest
@@ -114,15 +117,24 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Average(Difference):
+    """Greedy accuracy over all datasets, each counting the same. `p_corrected` is Holm's, over the averages alone."""
+
+    parts: Mapping[str, Paired]  # of each dataset
+
+
+@dataclass(frozen=True)
 class Comparison:
     a: str
     b: str
     differences: list[Difference]
     same: list[tuple[str, str]]  # (model, dataset) whose verdicts are identical
+    averages: list[Average] = field(default_factory=list)  # where there are several datasets
     flips: list[Flips] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
+Verdicts = list[dict[str, Any]]
 Problems = Mapping[tuple[str, str], Collection[str]]  # (A's model, dataset) -> ids
 
 
@@ -140,6 +152,7 @@ def compare(
     pairs = _pairs(a, b, models, datasets)
     if several:  # the base, which no seed has changed, says nothing of the settings
         pairs = [pair for pair in pairs if not _is_untouched(a, b, *pair)] or pairs
+    suites = defaultdict[tuple[str, str], _Suite](_Suite)
     for model_a, model_b, dataset in pairs:
         before = [revision.predictions(model_a, dataset) for revision in a.revisions]
         after = [revision.predictions(model_b, dataset) for revision in b.revisions]
@@ -154,6 +167,7 @@ def compare(
             found = compare_trainings(one, two) if several else compare_verdicts(one[0], two[0])
         except UnpairedError as error:
             raise UnpairedError(f"{_what(before[0], after[0])}: {error}") from None
+        suites[model_a, model_b].add(dataset, one, two, found[0])
         if one == two:
             result.same.append((model_b, dataset))
             continue
@@ -164,7 +178,51 @@ def compare(
     for (model_a, model_b, dataset, paired), p in zip(tests, corrected, strict=True):
         words = in_words(paired, p, len(tests), *names(a, b, model_a, model_b))
         result.differences.append(Difference(model_a, model_b, dataset, paired, p, words))
-    return result
+    averages = [suite.average(*models_) for models_, suite in suites.items() if suite.is_several]
+    return replace(result, averages=corrected_averages([(a, b, found) for found in averages]))
+
+
+@dataclass(frozen=True)
+class _Suite:
+    """One model against another on each dataset: the verdicts of each training, and how they differ in accuracy."""
+
+    before: dict[str, list[Verdicts]] = field(default_factory=dict)
+    after: dict[str, list[Verdicts]] = field(default_factory=dict)
+    parts: dict[str, Paired] = field(default_factory=dict)
+
+    def add(self, dataset: str, before: list[Verdicts], after: list[Verdicts], accuracy: Paired) -> None:
+        self.before[dataset], self.after[dataset], self.parts[dataset] = before, after, accuracy
+
+    @property
+    def is_several(self) -> bool:
+        return len(self.parts) > 1 and self.before != self.after
+
+    def average(self, model_a: str, model_b: str) -> Average:
+        trainings = max(len(side) for sides in (self.before, self.after) for side in sides.values())
+        paired = average_of_trainings(self.before, self.after) if trainings > 1 else average(self.parts)
+        return Average(model_a, model_b, AVERAGE, paired, paired.p, "", self.parts)
+
+
+def corrected_averages(averages: Sequence[tuple[Side, Side, Average]]) -> list[Average]:
+    """With p corrected for there being several, and in words."""
+    corrected = holm([found.paired.p for _, _, found in averages])
+    return [
+        replace(found, p_corrected=p, verdict=_average_in_words(found, p, len(averages), *called))
+        for (a, b, found), p in zip(averages, corrected, strict=True)
+        for called in [names(a, b, found.model_a, found.model_b)]
+    ]
+
+
+def _average_in_words(found: Average, p: float, tests: int, a: str, b: str) -> str:
+    """The verdict, and the datasets that carry it: "…, most of it by gsm8k (+8.1); against it legs (−3.5)"."""
+    words = in_words(found.paired, p, tests, a, b)
+    if not is_clear(p):
+        return words
+    carrying, against = (
+        ", ".join(f"{name} ({signed(100 * found.parts[name].difference.value)})" for name in side)
+        for side in carried_by(found.parts)
+    )
+    return f"{words}; most of it by {carrying}" + (f", against it {against}" if against else "")
 
 
 def common_problems(a: Side, others: Sequence[Side], models: Sequence[str], datasets: Sequence[str]) -> Problems:

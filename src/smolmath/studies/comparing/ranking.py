@@ -11,11 +11,13 @@ from smolmath.errors import SmolmathError
 from smolmath.evaluation.uncertainty import holm
 from smolmath.studies.comparing.compare import (
     MEASURES,
+    Average,
     Comparison,
     Difference,
     Problems,
     Side,
     compare,
+    corrected_averages,
     in_words,
     names,
 )
@@ -53,33 +55,45 @@ def rank(
     found = [compare(a, b, models=models, datasets=datasets, problems=problems) for b in others]
     tests = [(b, difference) for b, one in zip(others, found, strict=True) for difference in one.differences]
     corrected = iter(holm([difference.paired.p for _, difference in tests]))
+    averages = _averages(a, others, found)
     comparisons = []
-    for b, one in zip(others, found, strict=True):
+    for b, one, average in zip(others, found, averages, strict=True):
         differences = []
         for difference in one.differences:
             p = next(corrected)
             called = names(a, b, difference.model_a, difference.model_b)
             verdict = in_words(difference.paired, p, len(tests), *called)
             differences.append(replace(difference, p_corrected=p, verdict=verdict))
-        comparisons.append(replace(one, differences=differences))
+        comparisons.append(replace(one, differences=differences, averages=average))
     return Ranking(a.name, comparisons)
 
 
+def _averages(a: Side, others: Sequence[Side], found: Sequence[Comparison]) -> list[list[Average]]:
+    """Of each version; of none where they are of other datasets than another's, which no ranking can be by."""
+    if len({tuple(sorted(average.parts)) for one in found for average in one.averages}) > 1:
+        return [[] for _ in found]
+    told = [(a, b, average) for b, one in zip(others, found, strict=True) for average in one.averages]
+    corrected = iter(corrected_averages(told))
+    return [[next(corrected) for _ in one.averages] for one in found]
+
+
 def ranking_lines(ranking: Ranking) -> list[Text]:
-    """A block for each of A's models, each dataset and measure, the best first. Fits 86 columns."""
+    """A block for each of A's models, dataset and measure, the best first; averages before all. Fits 86 columns."""
     parts = [Text(f"A: {ranking.a}", style="bold")]
-    rows = [(found.b, difference) for found in ranking.comparisons for difference in found.differences]
+    rows = [(found.b, row) for found in ranking.comparisons for row in (*found.averages, *found.differences)]
     order = sorted(rows, key=lambda row: (_key(row[1]), -row[1].paired.after))
     for key, block in groupby(order, key=lambda row: _key(row[1])):
         entries = list(block)
         paired = entries[0][1].paired
-        where = f"{key[0]} on {key[1]}" if all(d.model_b == key[0] for _, d in entries) else f"on {key[1]}"
-        parts.append(Text(f"\n{where}, {MEASURES[key[2]]}, {paired.n:,} problems", style="bold"))
+        _, model, dataset, measure = key
+        where = f"{model} on {dataset}" if all(d.model_b == model for _, d in entries) else f"on {dataset}"
+        parts.append(Text(f"\n{where}, {MEASURES[measure]}, {paired.n:,} problems", style="bold"))
         parts.append(Text(LINE.format("", "share", "to A", "95 %", "better/worse", "p"), style="dim"))
         rival = [(b, d) for b, d in entries if d.paired.after > d.paired.before]
         parts += [Text(_row(b, d), style=_style(d)) for b, d in rival]
         parts.append(Text(LINE.format(_cut(ranking.a), f"{100 * paired.before:.1f}", "", "", "", "").rstrip()))
         parts += [Text(_row(b, d), style=_style(d)) for b, d in entries if (b, d) not in rival]
+        parts += [Text(f"  {b}: {d.verdict}", style="dim") for b, d in entries if isinstance(d, Average) and d.clear]
     same = [(found.b, model, dataset) for found in ranking.comparisons for model, dataset in found.same]
     parts += [Text(f"{b}: {m} on {d}: every verdict is that of {ranking.a}.", style="dim") for b, m, d in same]
     parts.append(Text("\nGreen and red: clearly better or worse than A, p < 0.05, corrected for all of these tests."))
@@ -102,8 +116,9 @@ def _row(name: str, difference: Difference) -> str:
     )
 
 
-def _key(difference: Difference) -> tuple[str, str, str]:
-    return difference.model_a, difference.dataset, difference.paired.measure
+def _key(difference: Difference) -> tuple[bool, str, str, str]:
+    where = difference.model_a, difference.dataset, difference.paired.measure
+    return not isinstance(difference, Average), *where
 
 
 def _style(difference: Difference) -> str:

@@ -22,14 +22,15 @@ DISAGREEMENTS = (0.05, 0.1, 0.2, 0.3, 0.4)  # shares of problems on which two mo
 def lines(comparison: Comparison) -> list[Text]:
     """What to print: the differences, a verdict for each, what is the same, warnings. Fits 80 columns."""
     parts: list[Text] = []
-    if comparison.differences:
+    rows = [*comparison.averages, *comparison.differences]
+    if rows:
         parts.append(Text(f"A: {comparison.a}   B: {comparison.b}\n"))
         parts.append(Text(LINE.format("", "A", "B", "B − A", "95 %", "better/worse", "p"), style="dim"))
-        for what, found in itertools.groupby(comparison.differences, key=_what):
+        for what, found in itertools.groupby(rows, key=_what):
             parts.append(Text(what, style="bold"))
             parts += [Text(LINE.format(*_cells(difference))) for difference in found]
         parts.append(Text(""))
-        for difference in comparison.differences:
+        for difference in rows:
             style = {True: "green", False: "red", None: ""}[_direction(difference)]
             parts.append(Text(f"{_what(difference)}: {difference.verdict}", style=style))
     for model, dataset in comparison.same:
@@ -56,17 +57,11 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "a": comparison.a,
         "b": comparison.b,
-        "differences": [
-            {
-                "model_a": difference.model_a,
-                "model_b": difference.model_b,
-                "dataset": difference.dataset,
-                "verdict": difference.verdict,
-                "p_corrected": difference.p_corrected,
-                **_flat(asdict(difference.paired)),
-            }
-            for difference in comparison.differences
+        "averages": [
+            {**_as_json(average), "parts": {name: paired.difference.value for name, paired in average.parts.items()}}
+            for average in comparison.averages
         ],
+        "differences": [_as_json(difference) for difference in comparison.differences],
         "same": [{"model": model, "dataset": dataset} for model, dataset in comparison.same],
         "flips": [
             {"model_a": found.model_a, "model_b": found.model_b, "dataset": found.dataset, **asdict(flip)}
@@ -77,15 +72,26 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def _as_json(difference: Difference) -> dict[str, Any]:
+    return {
+        "model_a": difference.model_a,
+        "model_b": difference.model_b,
+        "dataset": difference.dataset,
+        "verdict": difference.verdict,
+        "p_corrected": difference.p_corrected,
+        **_flat(asdict(difference.paired)),
+    }
+
+
 def as_markdown(comparison: Comparison) -> str:
     """A table for a pull request or a job's summary."""
     lines = [f"**{_plain(comparison.b)}** against **{_plain(comparison.a)}**", ""]
-    if comparison.differences:
+    if rows := [*comparison.averages, *comparison.differences]:
         lines += ["| | by | A | B | B − A | 95 % | better / worse | p | |", "|---|---|---|---|---|---|---|---|---|"]
         mark = {True: "🟢 better", False: "🔴 worse", None: "no clear difference"}
         lines += [
             f"| {_plain(_what(d))} | {' | '.join(cell.strip() for cell in _cells(d))} | {mark[_direction(d)]} |"
-            for d in comparison.differences
+            for d in rows
         ]
         lines.append("")
     if comparison.same:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from smolmath.evaluation.uncertainty import Estimate, suite_average
 from smolmath.studies.report.collect import Report
 from smolmath.studies.results import Evaluation
 from smolmath.studies.wording import METHODS, is_clear, p_text, percent, signed
 
 SAME = 2e-6  # both files are rounded to six digits
+MANY = 3  # datasets on which nothing clear has changed: they share a sentence
 KINDS = {"accuracy": "greedy accuracy", "mean_at_k": "sampled accuracy"}
 
 
@@ -31,10 +33,14 @@ class Change:
 
     before: Score
     after: Score
-    points: float  # percentage points
-    points_se: float
+    difference: Estimate  # of shares
     p: float  # corrected for all changes of the retention matrix
     raw_p: float
+
+    @property
+    def points(self) -> float:
+        """Percentage points."""
+        return 100 * self.difference.value
 
     @property
     def sure(self) -> bool:
@@ -51,7 +57,7 @@ class Change:
     @property
     def size(self) -> str:
         """+29.6 ± 1.5"""
-        return f"{signed(self.points)}\u00a0±\u00a0{self.points_se:.1f}"
+        return f"{signed(self.points)}\u00a0±\u00a0{100 * self.difference.se:.1f}"
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,21 @@ def change(report: Report, model: str, dataset: str, measure: str | None = None)
     start, found = (report.retained.get((name, dataset, after.measure)) for name in (init, model))
     if start is None or found is None or found.against != init:
         return None
-    if found.difference is None or found.difference_se is None or found.p is None or found.p_corrected is None:
+    numbers = (found.difference, found.difference_se, found.difference_low, found.difference_high)
+    difference = [number for number in numbers if number is not None]
+    if len(difference) < len(numbers) or found.p is None or found.p_corrected is None:
         return None
     # One of the two may have been evaluated since the matrix was made.
     if abs(start.value - before.value) > SAME or abs(found.value - after.value) > SAME:
         return None
-    return Change(before, after, 100 * found.difference, 100 * found.difference_se, found.p_corrected, found.p)
+    return Change(before, after, Estimate(*difference), found.p_corrected, found.p)
+
+
+def average_change(report: Report, model: str) -> Estimate | None:
+    """The mean of a model's changes in greedy accuracy over all datasets; None where one of them is not known."""
+    found = [change(report, model, dataset, "accuracy") for dataset in report.datasets]
+    known = [one.difference for one in found if one is not None]
+    return suite_average(known) if len(known) == len(found) else None
 
 
 def findings(report: Report) -> list[Finding]:
@@ -112,12 +127,17 @@ def _findings(report: Report, name: str) -> list[Finding]:
         return [Finding("missing", f"{what}: {_why_missing(report, lacking, phase.dataset)}")]
     *first, last = [Finding(found.kind, _sentence(what, found, phase.dataset)) for found in changes]
     # A gain at home may be a loss elsewhere.
-    elsewhere = [
-        Finding(other.kind, _sentence("It", other, dataset))
+    others = [
+        (other, dataset)
         for dataset in report.datasets
         if dataset != phase.dataset
         for other in _changes(report, name, dataset)
     ]
+    even = [dataset for other, dataset in others if not other.sure]
+    told = [(other, dataset) for other, dataset in others if other.sure or len(even) < MANY]
+    elsewhere = [Finding(other.kind, _sentence("It", other, dataset)) for other, dataset in told]
+    if len(even) >= MANY:
+        elsewhere.append(Finding("even", f"It made no clear difference on {', '.join(even)}."))
     return [*first, replace(last, elsewhere=elsewhere)]
 
 

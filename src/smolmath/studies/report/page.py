@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from smolmath.studies.comparing.compare import MEASURES
 from smolmath.studies.formulas import formulas_script
 from smolmath.studies.report.collect import Report, StageFacts, collect
 from smolmath.studies.report.completions import packed
-from smolmath.studies.report.findings import change, findings, score
+from smolmath.studies.report.findings import average_change, change, findings
 from smolmath.studies.report.panels import panels, smoothing_note
 from smolmath.studies.report.plots import Plot, draw_panel, draw_pass_at_k, draw_retention
 from smolmath.studies.results import Evaluation
@@ -77,13 +78,13 @@ def render(report: Report, retention: Plot | None, passes: list[Plot], curves: l
         retention=retention,
         passes=passes,
         curves=curves,
-        score=score,
-        change=change,
         interval=interval,
         measured=measured,
         against=report.against,
         measures=MEASURES,
-        by_source={dataset: by_source(report, dataset) for dataset in report.datasets},
+        breakdowns=[found for dataset in report.datasets for found in breakdowns(report, dataset)],
+        change=partial(change, report, measure="accuracy"),
+        average_change=partial(average_change, report),
         completions=completions.text if any(one.models for one in report.browsed) else "",
         formulas=Markup(formulas_script()) if completions.formulas else "",
         energy=sum(stage.entry.get("energy_wh") or 0 for stage in report.stages if stage.entry),
@@ -96,26 +97,36 @@ def render(report: Report, retention: Plot | None, passes: list[Plot], curves: l
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Evaluations of one dataset's origins: source -> a cell for each of `models`."""
+class Breakdown:
+    """One dataset's evaluations in parts: part -> a cell for each of `models`, None where it has no such problem."""
 
+    title: str
+    head: str  # what the parts are
+    value: str  # key of a cell
     models: list[str]
-    rows: dict[str, list[dict[str, Any]]]
+    rows: dict[str, list[dict[str, Any] | None]]
 
 
-def by_source(report: Report, dataset: str) -> Sources | None:
-    """None where the dataset has one source only, or none."""
+def breakdowns(report: Report, dataset: str) -> list[Breakdown]:
+    """By source and level, where a dataset has several; and how often majorities are right, where it was sampled."""
     found: dict[str, Evaluation] = {
-        model: evaluation
-        for model in report.models
-        if (evaluation := report.evaluations[model, dataset]) and evaluation.sources
+        model: evaluation for model in report.models if (evaluation := report.evaluations[model, dataset])
     }
-    if not found:
-        return None
-    cells = {model: {cell["source"]: cell for cell in e.sources} for model, e in found.items()}
-    shared = [cell["source"] for cell in next(iter(found.values())).sources]
-    shared = [source for source in shared if all(source in of_model for of_model in cells.values())]
-    return Sources(list(found), {source: [cells[model][source] for model in found] for source in shared})
+    of_lists = (
+        (f"{dataset} by source", "source", "accuracy", {model: e.sources for model, e in found.items()}),
+        (f"{dataset} by level", "level", "accuracy", {model: e.levels for model, e in found.items()}),
+        (f"{dataset} by majority", "up_to", "maj_at_k", {model: e.calibration for model, e in found.items()}),
+    )
+    return [_breakdown(*one) for one in of_lists if any(one[-1].values())]
+
+
+def _breakdown(title: str, part: str, value: str, lists: dict[str, list[dict[str, Any]]]) -> Breakdown:
+    cells = {model: {cell[part]: cell for cell in cells} for model, cells in lists.items() if cells}
+    known = dict.fromkeys(name for of_model in cells.values() for name in of_model)
+    names = sorted(known) if part == "up_to" else known
+    head = "majority has up to" if part == "up_to" else part
+    shown = {name: f"{name:.0%}" if part == "up_to" else str(name) for name in names}
+    return Breakdown(title, head, value, list(cells), {shown[n]: [c.get(n) for c in cells.values()] for n in names})
 
 
 def coded(text: str) -> Markup:
