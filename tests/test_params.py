@@ -91,6 +91,9 @@ CASES = {
     "reward that DVC does not watch": ("phases.sums.rewards", {"mine": {"weight": 1.0, "function": "smolmath.running.recipes:recipes"}}, "'mine' is read from src/smolmath/running/recipes.py, which the train stage does not depend on"),
     "reward without a module": ("phases.sums.rewards", {"mine": {"weight": 1.0, "function": "brief"}}, "phases.sums.rewards.mine"),
     "rewards all zero": ("phases.sums.rewards", {"correctness": 0.0}, "every weight is 0"),
+    "no round of redrawing": ("phases.sums.resample", {"rounds": 0}, "phases.sums.resample.rounds: 0 is not allowed: input should be greater than or equal to 1."),
+    "redrawing without a bound": ("phases.sums.resample", {}, "phases.sums.resample.rounds"),
+    "redrawing where nothing is drawn": ("phases.legs.resample", {"rounds": 2}, "phases.legs.resample: unknown key."),
     "group of one": ("phases.sums.grpo.num_generations", 1, "a group needs at least 2 completions to compare"),
     "generations that don't fit": (
         "hardware.micro_batch", 24, "8 × num_generations 16), which hardware.micro_batch 24 does not divide."),

@@ -131,8 +131,8 @@ def test_the_number_of_processes_reruns_nothing(trained):
 
 
 def to_be_killed(params):
-    """Shorter, with a checkpoint at every second step."""
-    params["phases"]["sums"]["checkpoint_steps"] = 2
+    """Shorter, with a checkpoint at every second step, and groups that are redrawn by both processes."""
+    params["phases"]["sums"] |= {"checkpoint_steps": 2, "resample": {"rounds": 1}}
     params["phases"]["sums"]["grpo"]["max_steps"] = KILLED_STEPS
 
 

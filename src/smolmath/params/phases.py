@@ -80,6 +80,12 @@ class RewardParams(BaseModel):
         return named | dict(self.model_extra or {})
 
 
+class ResampleParams(Strict):
+    """Groups whose completions all earned the same are redrawn from other prompts: DAPO's dynamic sampling."""
+
+    rounds: int = Field(ge=1)  # at most so often a generation, so that a step costs 1 + rounds generations at most
+
+
 class GrpoPhase(PhaseParams):
     """Reinforcement learning from the rewards named in `rewards`."""
 
@@ -89,6 +95,7 @@ class GrpoPhase(PhaseParams):
     rewards: dict[str, float | RewardParams] = Field(min_length=1)
     answer_grounding_weight: float = Field(ge=0)  # of the reference answer's likelihood after the model's reasoning
     sample_steps: int | None = Field(ge=1)  # how often a step's completions are kept with their grades
+    resample: ResampleParams | None = None  # null: what was drawn is trained on, spread or not
     grpo: dict[str, Any]  # fields of trl.GRPOConfig
 
     @field_validator("grpo")

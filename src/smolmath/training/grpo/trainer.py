@@ -48,6 +48,11 @@ def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
             "one generation (prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
             "max_prompt_tokens."
         )
+    if phase.resample and len(context.problems) == prompts:
+        raise StageError(
+            f"phases.{context.name}.resample: one generation asks all {prompts} train problems, so none is left to "
+            "redraw from. Lower prompts_per_step or grpo.steps_per_generation, take more problems, or set it to null."
+        )
     computed = arithmetic(context.dtype, device_of(hardware))
     if hardware.vllm_server is not None and is_first():
         refuse_server(hardware.vllm_server, Path(context.model.name_or_path), computed)
@@ -72,6 +77,7 @@ def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
             processing_class=context.tokenizer,
             peft_config=context.peft_config,
             stopwatch=context.stopwatch,
+            rounds=redraws(phase),
             **grounding,
         )
 
@@ -116,6 +122,11 @@ def vllm_arguments(hardware: HardwareParams, phase: GrpoPhase) -> dict[str, Any]
         "vllm_enable_sleep_mode": hardware.vllm_sleep,
         "vllm_tensor_parallel_size": hardware.vllm_tensor_parallel,
     }
+
+
+def redraws(phase: GrpoPhase) -> int:
+    """How often a generation's groups without a spread are redrawn, at most."""
+    return phase.resample.rounds if phase.resample else 0
 
 
 def max_completion_tokens(phase: GrpoPhase) -> int:
@@ -196,5 +207,5 @@ METHOD: Method[GrpoPhase] = Method(
     scorer=phase_scorer,
     border=lambda phase: phase.generation_steps,
     worst=worst_loss,
-    steps_drawn=lambda phase: PROMPTS * generations(phase) / phase.completions_per_step,
+    steps_drawn=lambda phase: PROMPTS * generations(phase) / (phase.completions_per_step * (1 + redraws(phase))),
 )
