@@ -94,6 +94,7 @@ CASES = {
     "no round of redrawing": ("phases.sums.resample", {"rounds": 0}, "phases.sums.resample.rounds: 0 is not allowed: input should be greater than or equal to 1."),
     "redrawing without a bound": ("phases.sums.resample", {}, "phases.sums.resample.rounds"),
     "redrawing where nothing is drawn": ("phases.legs.resample", {"rounds": 2}, "phases.legs.resample: unknown key."),
+    "problems that are never passed over": ("phases.sums.online_difficulty", {"skip": 0.0}, "phases.sums.online_difficulty.skip: 0.0 is not allowed: input should be greater than 0."),
     "group of one": ("phases.sums.grpo.num_generations", 1, "a group needs at least 2 completions to compare"),
     "generations that don't fit": (
         "hardware.micro_batch", 24, "8 × num_generations 16), which hardware.micro_batch 24 does not divide."),

@@ -181,6 +181,7 @@ def test_a_killed_process_ends_the_training_which_goes_on_later(project, undistu
     assert visible(project) == ["base"]
     project.repro("train@sums")
     assert results(project) == results(undisturbed)
+    assert any(float(row["redrawn_groups"]) for row in curve(project, "sums"))
 
 
 def test_the_others_end_with_the_stage_that_started_them(project):

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from smolmath.errors import StageError
-from smolmath.params.phases import ResampleParams
+from smolmath.params.phases import OnlineDifficultyParams, ResampleParams
 from tests.test_training import GRPO, SUMS, grpo_trainer
 
 if find_spec("vllm"):
@@ -99,9 +99,51 @@ def test_what_stays_flat_is_trained_on_and_told(tmp_path):
     assert not batches[0]["advantages"].any()
 
 
+@pytest.mark.slow
+def test_prompts_that_were_flat_are_passed_over_in_the_epochs_that_follow(tmp_path):
+    good = [problem["question"] for problem in SUMS[:3]]
+    grpo = {"num_generations": GROUP, "max_steps": 8, "max_completion_length": 8}
+    always = {"prompts_per_step": PROMPTS, "grpo": grpo, "online_difficulty": OnlineDifficultyParams(skip=1.0)}
+    trainer, _ = grpo_trainer(tmp_path, GRPO.model_copy(update=always), problems=SUMS)
+    trainer.reward_funcs = [by_place(good)]
+    asked = []
+    score = trainer._generate_and_score_completions
+
+    def noted(inputs):
+        batch = score(inputs)
+        asked.append({row["question"] for row in trainer.scored.rows})
+        return batch
+
+    trainer._generate_and_score_completions = noted
+    trainer.train()
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    assert [row["resample/skipped"] for row in rows[:1]] == [0]
+    # Each of the five others was asked once: then its place goes to one that has a spread, until none is left.
+    flat = [question for questions in asked for question in questions - set(good)]
+    assert sorted(flat[:5]) == sorted(problem["question"] for problem in SUMS[3:])
+    assert asked[-1] == set(good)
+    known = {trainer.train_dataset[place]["question"] for place in trainer.state.stateful_callbacks["flat"]}
+    assert known == {problem["question"] for problem in SUMS[3:]}
+
+
+def test_a_prompt_is_passed_over_by_chance_and_for_another_as_long_as_there_is_one():
+    from smolmath.training.grpo.resampled import passed_over
+
+    planned, flat = [3, 1, 4], [1, 2, 3]
+    assert passed_over(planned, 6, [], 1.0, [1, 0])[0] == planned
+    asked, others = passed_over(planned, 6, flat, 1.0, [1, 0])
+    assert sorted(asked) == [0, 4, 5]
+    assert asked[2] == 4
+    assert list(others) == []  # 1, 2 and 3 were flat
+    assert passed_over([0, 1, 2], 3, [0, 1, 2], 1.0, [1, 0])[0] == [0, 1, 2]  # nothing else is there
+    kept = sum(passed_over([1], 6, flat, 0.75, [1, step])[0] == [1] for step in range(400))
+    assert 70 < kept < 130
+    assert passed_over(planned, 6, flat, 0.5, [1, 7])[0] == passed_over(planned, 6, flat, 0.5, [1, 7])[0]
+
+
 def test_where_one_generation_asks_every_problem_there_is_nothing_to_redraw(tmp_path):
     phase = GRPO.model_copy(update={"prompts_per_step": len(SUMS), "resample": ResampleParams(rounds=1)})
-    with pytest.raises(StageError, match="asks all 8 train problems, so none is left to redraw from"):
+    with pytest.raises(StageError, match="asks all 8 train problems, so no other can take a place"):
         grpo_trainer(tmp_path, phase)
 
 

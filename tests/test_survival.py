@@ -328,7 +328,12 @@ class Killed(BaseException):
 
 
 SETTINGS = {  # name -> (phase, its params, fields of its trainer, hardware); ten steps, killed in the ninth
-    "the second epoch": ("sums", {"prompts_per_step": 16}, {"num_generations": 2}, {}),
+    "the second epoch": (
+        "sums",
+        {"prompts_per_step": 16, "online_difficulty": {"skip": 0.8}},
+        {"num_generations": 2},
+        {},
+    ),
     "an adapter": (
         "sums",
         {"lora": {"r": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["q_proj", "up_proj"]}},
@@ -412,6 +417,9 @@ def test_whatever_is_set_a_killed_training_ends_as_an_undisturbed_one(prepared, 
     (journal,) = (disturbed.folder / "journal" / f"train@{phase}").iterdir()
     assert json.loads(journal.read_text())["resumed_from_step"] == 8
     assert results(disturbed, phase) == results(peaceful, phase)
+    if name == "the second epoch":
+        curve = list(csv.DictReader(peaceful.read("metrics/train/sums.csv").splitlines()))
+        assert float(curve[-1]["skipped_prompts"]) > 0  # known from before the kill
 
 
 def test_too_few_problems_for_one_generation_are_told(prepared, tmp_path, monkeypatch, capsys):

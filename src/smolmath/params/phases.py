@@ -86,6 +86,12 @@ class ResampleParams(Strict):
     rounds: int = Field(ge=1)  # at most so often a generation, so that a step costs 1 + rounds generations at most
 
 
+class OnlineDifficultyParams(Strict):
+    """Prompts whose last group had no spread of rewards, always or never solved, are drawn less."""
+
+    skip: float = Field(gt=0, le=1)  # chance that such a prompt gives its place to another
+
+
 class GrpoPhase(PhaseParams):
     """Reinforcement learning from the rewards named in `rewards`."""
 
@@ -96,6 +102,7 @@ class GrpoPhase(PhaseParams):
     answer_grounding_weight: float = Field(ge=0)  # of the reference answer's likelihood after the model's reasoning
     sample_steps: int | None = Field(ge=1)  # how often a step's completions are kept with their grades
     resample: ResampleParams | None = None  # null: what was drawn is trained on, spread or not
+    online_difficulty: OnlineDifficultyParams | None = None  # null: every prompt once an epoch
     grpo: dict[str, Any]  # fields of trl.GRPOConfig
 
     @field_validator("grpo")

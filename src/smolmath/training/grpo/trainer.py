@@ -48,10 +48,11 @@ def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
             "one generation (prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
             "max_prompt_tokens."
         )
-    if phase.resample and len(context.problems) == prompts:
+    chooses = [key for key in ("resample", "online_difficulty") if getattr(phase, key)]
+    if chooses and len(context.problems) == prompts:
         raise StageError(
-            f"phases.{context.name}.resample: one generation asks all {prompts} train problems, so none is left to "
-            "redraw from. Lower prompts_per_step or grpo.steps_per_generation, take more problems, or set it to null."
+            f"phases.{context.name}.{chooses[0]}: one generation asks all {prompts} train problems, so no other can "
+            "take a place. Lower prompts_per_step or grpo.steps_per_generation, take more problems, or set it to null."
         )
     computed = arithmetic(context.dtype, device_of(hardware))
     if hardware.vllm_server is not None and is_first():
@@ -78,6 +79,7 @@ def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
             peft_config=context.peft_config,
             stopwatch=context.stopwatch,
             rounds=redraws(phase),
+            skip=phase.online_difficulty.skip if phase.online_difficulty else 0.0,
             **grounding,
         )
 

@@ -20,6 +20,7 @@ COLUMNS = {
     "resample/groups": "redrawn_groups",
     "resample/completions": "drawn_completions",
     "resample/first_reward": "first_reward",
+    "resample/skipped": "skipped_prompts",  # by online difficulty
     "completions/mean_length": "completion_tokens",
     "completions/clipped_ratio": "clipped_share",
     "entropy": "entropy",
