@@ -143,7 +143,9 @@ def test_a_prompt_is_passed_over_by_chance_and_for_another_as_long_as_there_is_o
 
 def test_where_one_generation_asks_every_problem_there_is_nothing_to_redraw(tmp_path):
     phase = GRPO.model_copy(update={"prompts_per_step": len(SUMS), "resample": ResampleParams(rounds=1)})
-    with pytest.raises(StageError, match="asks all 8 train problems, so no other can take a place"):
+    with pytest.raises(
+        StageError, match=r"8 train problems are fewer than the 8 prompts .* and the others that resample"
+    ):
         grpo_trainer(tmp_path, phase)
 
 

@@ -132,6 +132,15 @@ class GrpoPhase(PhaseParams):
         return int(self.grpo.get("steps_per_generation", 1)) * int(self.grpo.get("num_iterations", 1))
 
     @property
+    def prompts_per_generation(self) -> int:
+        return self.prompts_per_step * int(self.grpo.get("steps_per_generation", 1))
+
+    @property
+    def needs_others(self) -> str | None:
+        """The key that lets prompts beside a generation's own take places in it, if there is one."""
+        return next((key for key in ("resample", "online_difficulty") if getattr(self, key)), None)
+
+    @property
     def reward_weights(self) -> dict[str, float]:
         return {name: r.weight if isinstance(r, RewardParams) else r for name, r in self.rewards.items()}
 

@@ -42,17 +42,12 @@ def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
     settings, arguments = dict(phase.grpo), context.arguments
     # TRL counts passes where the params count optimiser steps: a smaller micro-batch must not generate more often.
     steps = settings.pop("steps_per_generation", 1)
-    if len(context.problems) < (prompts := phase.prompts_per_step * steps):
+    if len(context.problems) < (prompts := phase.prompts_per_generation) + bool(phase.needs_others):
+        others = f" and the others that {phase.needs_others} needs" if phase.needs_others else ""
         raise StageError(
             f"phases.{context.name}: {len(context.problems)} train problems are fewer than the {prompts} prompts of "
-            "one generation (prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
-            "max_prompt_tokens."
-        )
-    chooses = [key for key in ("resample", "online_difficulty") if getattr(phase, key)]
-    if chooses and len(context.problems) == prompts:
-        raise StageError(
-            f"phases.{context.name}.{chooses[0]}: one generation asks all {prompts} train problems, so no other can "
-            "take a place. Lower prompts_per_step or grpo.steps_per_generation, take more problems, or set it to null."
+            f"one generation (prompts_per_step × grpo.steps_per_generation){others}. Lower one of them, or widen "
+            "pass_rate or max_prompt_tokens."
         )
     computed = arithmetic(context.dtype, device_of(hardware))
     if hardware.vllm_server is not None and is_first():
