@@ -420,6 +420,10 @@ def test_whatever_is_set_a_killed_training_ends_as_an_undisturbed_one(prepared, 
     if name == "the second epoch":
         curve = list(csv.DictReader(peaceful.read("metrics/train/sums.csv").splitlines()))
         assert float(curve[-1]["skipped_prompts"]) > 0  # known from before the kill
+        (undisturbed_entry,) = (peaceful.folder / "journal" / "train@sums").iterdir()
+        entry = json.loads(undisturbed_entry.read_text())
+        assert entry["forecast_seconds"] > 0  # an upper bound, beside what it took
+        assert entry["seconds"] >= sum(entry["seconds_by_activity"][name] for name in ("generate", "train"))
 
 
 def test_too_few_problems_for_one_generation_are_told(prepared, tmp_path, monkeypatch, capsys):
