@@ -41,6 +41,7 @@ def trained(folder, good, *, rounds, problems=SUMS, steps=1, **settings):
         ids, logps = single_turn(prompt_ids, *rest)
         if trainer._kept is None:
             drawn.append(list(zip(prompt_ids, ids, strict=True)))
+            logps = [[float(token) for token in tokens] for tokens in ids]  # as an engine says them, told by the token
         return ids, logps
 
     def kept(inputs):
@@ -70,6 +71,7 @@ def test_a_flat_group_gives_its_place_to_another_prompt_until_the_rounds_are_ove
     assert all(question in text for question, text in zip(trains_on, texts[::GROUP], strict=True))
     lengths = batch["completion_mask"].sum(1)
     assert [len(ids) for ids in trainer.scored.ids] == lengths.tolist()
+    assert (batch["sampling_per_token_logps"] == batch["completion_ids"] * batch["completion_mask"]).all()
     assert all(batch["advantages"] != 0)
     # What is logged is of these alone, but for what was drawn in all.
     assert row["frac_reward_zero_std"] == 0

@@ -348,7 +348,7 @@ SETTINGS = {  # name -> (phase, its params, fields of its trainer, hardware); te
     ),
     "all that a loss can have": (
         "sums",
-        {"answer_grounding_weight": 0.1},
+        {"answer_grounding_weight": 0.1, "resample": {"rounds": 1}},
         {
             "beta": 0.04,
             "epsilon_high": 0.28,
