@@ -1,7 +1,8 @@
 """Does it learn? Every way of training with several seeds, on held-out problems, with standard errors and p values.
 
-    python benchmarks/learning.py                                       # all variants, seeds 1 2 3
+    python benchmarks/learning.py                                       # the first five variants, seeds 1 2 3
     python benchmarks/learning.py --variants lora --seeds 1             # some of them
+    python benchmarks/learning.py --variants grpo resample fours fours-resample   # does redrawing flat groups pay?
     python benchmarks/learning.py --variants smollm2 --smollm2 FOLDER   # a real model, from its model directory
     python benchmarks/learning.py --seeds 1 --steps 2 --problems 8      # a smoke run
 
@@ -10,10 +11,15 @@ seed, trained and evaluated by DVC itself; all share a DVC cache, so that what s
 made once. "Before" is the base, sampled as often on the same problems. A gain's error
 and p value are of the differences per problem; p is of an exact sign-flip test, which assumes nothing of how these are
 distributed.
+
+A second table says what a gain has cost: completions that GRPO has drawn, and seconds of its steps (generation,
+grading, training), which say something on an idle machine alone.
 """
 
 import argparse
+import csv
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -34,6 +40,24 @@ ROOT = Path(__file__).resolve().parent.parent
 def grpo(params: dict) -> None:
     """The demo's own phase."""
     params["phases"] = {"sums": params["phases"]["sums"]}
+
+
+def resample(params: dict) -> None:
+    """The same with dynamic sampling. Few of the demo's groups of 16 are flat before its last steps."""
+    grpo(params)
+    params["phases"]["sums"]["resample"] = {"rounds": 2}
+
+
+def fours(params: dict) -> None:
+    """As many completions, in groups of 4, of which many are flat."""
+    grpo(params)
+    params["phases"]["sums"]["prompts_per_step"] = 32
+    params["phases"]["sums"]["grpo"]["num_generations"] = 4
+
+
+def fours_resample(params: dict) -> None:
+    fours(params)
+    params["phases"]["sums"]["resample"] = {"rounds": 2}
 
 
 def lora(params: dict) -> None:
@@ -100,7 +124,16 @@ def smollm2(params: dict) -> None:
     params["evaluate"]["sampling"] |= {"problems": 60, "max_completion_tokens": 40, "batch_size": 20}
 
 
-VARIANTS = {"grpo": grpo, "lora": lora, "sft": sft, "sft-grpo": sft_grpo, "smollm2": smollm2}
+VARIANTS = {
+    "grpo": grpo,
+    "lora": lora,
+    "sft": sft,
+    "sft-grpo": sft_grpo,
+    "smollm2": smollm2,
+    "resample": resample,
+    "fours": fours,
+    "fours-resample": fours_resample,
+}
 # What is counted in a completion. The demo's model keeps the format whenever it works a sum out, and only then.
 SHARES = {"correct": tuple(VARIANTS), "formatted": ("smollm2",)}
 
@@ -112,6 +145,7 @@ def main(variants: list[str], seeds: list[int], steps: int | None, problems: int
     print("\nShare of sampled completions for held-out problems, before and after training\n")
     print("| variant | seed | share | problems | before | after | gain | p |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
+    costs = []
     with tempfile.TemporaryDirectory(prefix="smolmath-learning-") as scratch:
         cache = Path(scratch, "cache")
         for name, seed in itertools.product(variants, seeds):
@@ -121,11 +155,43 @@ def main(variants: list[str], seeds: list[int], steps: int | None, problems: int
                 params["model"]["path"] = str(folder.resolve())
             shorten(params, steps, problems)
             print(f"{name}, seed {seed}: dvc repro", file=sys.stderr, flush=True)
-            before, after = trained(Path(scratch, f"{name}-{seed}"), params, cache)
+            copy = Path(scratch, f"{name}-{seed}")
+            before, after = trained(copy, params, cache)
             for share in (share for share, counted in SHARES.items() if name in counted):
                 row = [name, str(seed), share, *compared(before, after, share)]
                 print(f"| {' | '.join(row)} |", flush=True)
+            if any(phase["method"] == "grpo" for phase in params["phases"].values()):
+                gain, _ = mean_and_se(gains(before, after, "correct"))
+                costs.append([name, str(seed), *per_cost(gain, *cost(copy, params["phases"]))])
+    if costs:
+        print("\nWhat a gain in right completions cost GRPO\n")
+        print("| variant | seed | gain | completions | per 1,000 | flat groups | seconds of steps | per minute |")
+        print("|---|---|---|---|---|---|---|---|")
+        for row in costs:
+            print(f"| {' | '.join(row)} |")
     return 0
+
+
+def cost(folder: Path, phases: dict) -> tuple[int, float, float]:
+    """(completions drawn, share of the groups trained on that were flat, seconds of the steps), of all GRPO phases."""
+    completions, flat, seconds = 0.0, [], 0.0
+    for name, phase in phases.items():
+        if phase["method"] != "grpo":
+            continue
+        step = phase["prompts_per_step"] * phase["grpo"]["num_generations"]
+        for row in csv.DictReader((folder / "metrics" / "train" / f"{name}.csv").open(encoding="utf-8")):
+            completions += float(row.get("drawn_completions") or step)
+            flat.append(float(row["zero_spread_groups"]))
+        (journal,) = (folder / "journal" / f"train@{name}").glob("*.json")
+        spent = json.loads(journal.read_text(encoding="utf-8"))["seconds_by_activity"]
+        seconds += spent["generate"] + spent["grade"] + spent["train"]
+    return int(completions), sum(flat) / len(flat), seconds
+
+
+def per_cost(gain: float, completions: int, flat: float, seconds: float) -> list[str]:
+    """The second table's cells from gain on."""
+    each = 1000 * gain / completions, 60 * gain / seconds
+    return [f"{gain:+.3f}", f"{completions:,}", f"{each[0]:+.4f}", f"{flat:.0%}", f"{seconds:.0f}", f"{each[1]:+.3f}"]
 
 
 def demo_params() -> dict:
@@ -178,10 +244,17 @@ def compared(before: list[dict], after: list[dict], share: str) -> tuple[str, ..
     """The table's cells from problems to p."""
     counts = [per_problem(verdicts, share) for verdicts in (before, after)]
     samples = len(after) // len(counts[1])
-    differences = [counts[1][problem] - count for problem, count in counts[0].items()]
-    gain, error = mean_and_se([difference / samples for difference in differences])
+    differences = gains(before, after, share)
+    gain, error = mean_and_se(differences)
     shown = ["{:.3f} ± {:.3f}".format(*mean_and_se([n / samples for n in count.values()])) for count in counts]
-    return f"{len(differences)} × {samples}", *shown, f"{gain:+.3f} ± {error:.3f}", f"{sign_flip(differences):.1g}"
+    p = sign_flip([round(samples * difference) for difference in differences])
+    return f"{len(differences)} × {samples}", *shown, f"{gain:+.3f} ± {error:.3f}", f"{p:.1g}"
+
+
+def gains(before: list[dict], after: list[dict], share: str) -> list[float]:
+    """Of each problem: by how much larger a part of its completions has `share`."""
+    old, new = (per_problem(verdicts, share) for verdicts in (before, after))
+    return [(new[problem] - count) * len(new) / len(after) for problem, count in old.items()]
 
 
 def per_problem(verdicts: list[dict], share: str) -> dict[str, int]:
@@ -214,7 +287,7 @@ def sign_flip(differences: Sequence[int]) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS)[:5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, help="steps of every phase instead of the variant's (for a smoke run)")
     parser.add_argument("--problems", type=int, help="test problems instead of the variant's (for a smoke run)")

@@ -91,6 +91,11 @@ CASES = {
     "reward that DVC does not watch": ("phases.sums.rewards", {"mine": {"weight": 1.0, "function": "smolmath.running.recipes:recipes"}}, "'mine' is read from src/smolmath/running/recipes.py, which the train stage does not depend on"),
     "reward without a module": ("phases.sums.rewards", {"mine": {"weight": 1.0, "function": "brief"}}, "phases.sums.rewards.mine"),
     "rewards all zero": ("phases.sums.rewards", {"correctness": 0.0}, "every weight is 0"),
+    "no round of redrawing": ("phases.sums.resample", {"rounds": 0}, "phases.sums.resample.rounds: 0 is not allowed: input should be greater than or equal to 1."),
+    "redrawing without a bound": ("phases.sums.resample", {}, "phases.sums.resample.rounds"),
+    "redrawing where nothing is drawn": ("phases.legs.resample", {"rounds": 2}, "phases.legs.resample: unknown key."),
+    "problems that are never passed over": ("phases.sums.online_difficulty", {"skip": 0.0}, "phases.sums.online_difficulty.skip: 0.0 is not allowed: input should be greater than 0."),
+    "more prompts than problems": ("process.limit", 7, "phases.sums: one generation asks 8 prompts (prompts_per_step × grpo.steps_per_generation), and process.limit allows 7 problems. Raise that"),
     "group of one": ("phases.sums.grpo.num_generations", 1, "a group needs at least 2 completions to compare"),
     "generations that don't fit": (
         "hardware.micro_batch", 24, "8 × num_generations 16), which hardware.micro_batch 24 does not divide."),
@@ -137,6 +142,20 @@ def test_a_mistake_is_named_with_its_key_and_its_mend(demo, case):
     put(demo, dotted, value)
     mistakes = check_params(demo)
     assert any(message in mistake for mistake in mistakes), "\n".join(mistakes)
+
+
+@pytest.mark.parametrize(("key", "chooses"), [("resample", {"rounds": 1}), ("online_difficulty", {"skip": 0.5})])
+def test_where_prompts_give_their_places_up_there_must_be_others(demo, key, chooses):
+    demo["datasets"]["sums"]["rows"] = 8  # what a step asks
+    assert check_params(demo) == []
+    demo["phases"]["sums"][key] = chooses
+    (mistake,) = check_params(demo)
+    assert f"{key} needs others beside them, and datasets.sums.rows allows 8 problems." in mistake
+    demo["datasets"]["sums"]["rows"] = 9
+    demo["difficulty"] = {"rated": RATED | {"problems": 8}}
+    demo["phases"]["sums"] |= {"dataset": "rated", "pass_rate": [0.1, 0.9]}
+    (mistake,) = check_params(demo)
+    assert "difficulty.rated.problems allows 8 problems" in mistake
 
 
 @pytest.mark.parametrize("reward", ["'my_pkg.rewards:brief': 0.2", "mine: {weight: 0.2, function: 'my_pkg:brief'}"])

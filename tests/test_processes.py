@@ -131,8 +131,8 @@ def test_the_number_of_processes_reruns_nothing(trained):
 
 
 def to_be_killed(params):
-    """Shorter, with a checkpoint at every second step."""
-    params["phases"]["sums"]["checkpoint_steps"] = 2
+    """Shorter, with a checkpoint at every second step, and groups that are redrawn by both processes."""
+    params["phases"]["sums"] |= {"checkpoint_steps": 2, "resample": {"rounds": 1}}
     params["phases"]["sums"]["grpo"]["max_steps"] = KILLED_STEPS
 
 
@@ -181,6 +181,7 @@ def test_a_killed_process_ends_the_training_which_goes_on_later(project, undistu
     assert visible(project) == ["base"]
     project.repro("train@sums")
     assert results(project) == results(undisturbed)
+    assert any(float(row["redrawn_groups"]) for row in curve(project, "sums"))
 
 
 def test_the_others_end_with_the_stage_that_started_them(project):

@@ -106,7 +106,8 @@ PARAMS = {
     "a GRPO phase": (
         {"phases.sums.rewards.soft_format": 0.5, "phases.sums.grpo.learning_rate": 1e-4, "phases.sums.prompts_per_step": 4,
          "phases.sums.validation.patience": 3, "phases.sums.sample_steps": 2, "phases.sums.checkpoint_steps": 2,
-         "phases.sums.max_prompt_tokens": 100, "phases.sums.answer_grounding_weight": 0.1}, "train@sums summarize"),
+         "phases.sums.max_prompt_tokens": 100, "phases.sums.answer_grounding_weight": 0.1,
+         "phases.sums.resample": {"rounds": 2}, "phases.sums.online_difficulty": {"skip": 0.5}}, "train@sums summarize"),
     "an SFT phase": (
         {"phases.legs.sft.learning_rate": 1e-3, "phases.legs.examples_per_step": 8, "phases.legs.preflight": "warn",
          "phases.legs.pass_rate": None, "phases.legs.max_prompt_tokens": 100}, "train@legs summarize"),

@@ -1,5 +1,6 @@
 """Trainings that are killed, stopped, edited and starved: what goes on from where, and what is never published."""
 
+import csv
 import hashlib
 import json
 import runpy
@@ -34,6 +35,7 @@ def survivor(params):
         "validation": {"problems": 8, "every_steps": 3, "metric": "reward", "patience": None},
     }
     phase["sample_steps"] = 2
+    phase["resample"] = {"rounds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +168,11 @@ def test_a_training_killed_in_each_way_ends_as_an_undisturbed_one(project, undis
         assert visible(project) == ["base"]
     project.repro("train@sums")
     assert results(project) == results(undisturbed)
-    curve = project.read("metrics/train/sums.csv").splitlines()[1:]
-    assert [line.split(",")[0] for line in curve] == [str(step) for step in range(1, STEPS + 1)]
+    curve = list(csv.DictReader(project.read("metrics/train/sums.csv").splitlines()))
+    assert [int(row["step"]) for row in curve] == list(range(1, STEPS + 1))
+    assert (
+        sum(float(row["redrawn_groups"]) > 0 for row in curve) > STEPS // 4
+    )  # a checkpoint says nothing of these prompts
     (journal,) = (project.folder / "journal" / "train@sums").iterdir()
     assert json.loads(journal.read_text())["resumed_from_step"] >= 18
     assert not checkpoints(project)
@@ -323,7 +328,12 @@ class Killed(BaseException):
 
 
 SETTINGS = {  # name -> (phase, its params, fields of its trainer, hardware); ten steps, killed in the ninth
-    "the second epoch": ("sums", {"prompts_per_step": 16}, {"num_generations": 2}, {}),
+    "the second epoch": (
+        "sums",
+        {"prompts_per_step": 16, "online_difficulty": {"skip": 0.8}},
+        {"num_generations": 2},
+        {},
+    ),
     "an adapter": (
         "sums",
         {"lora": {"r": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["q_proj", "up_proj"]}},
@@ -338,7 +348,7 @@ SETTINGS = {  # name -> (phase, its params, fields of its trainer, hardware); te
     ),
     "all that a loss can have": (
         "sums",
-        {"answer_grounding_weight": 0.1},
+        {"answer_grounding_weight": 0.1, "resample": {"rounds": 1}},
         {
             "beta": 0.04,
             "epsilon_high": 0.28,
@@ -407,6 +417,13 @@ def test_whatever_is_set_a_killed_training_ends_as_an_undisturbed_one(prepared, 
     (journal,) = (disturbed.folder / "journal" / f"train@{phase}").iterdir()
     assert json.loads(journal.read_text())["resumed_from_step"] == 8
     assert results(disturbed, phase) == results(peaceful, phase)
+    if name == "the second epoch":
+        curve = list(csv.DictReader(peaceful.read("metrics/train/sums.csv").splitlines()))
+        assert float(curve[-1]["skipped_prompts"]) > 0  # known from before the kill
+        (undisturbed_entry,) = (peaceful.folder / "journal" / "train@sums").iterdir()
+        entry = json.loads(undisturbed_entry.read_text())
+        assert entry["forecast_seconds"] > 0  # an upper bound, beside what it took
+        assert entry["seconds"] >= sum(entry["seconds_by_activity"][name] for name in ("generate", "train"))
 
 
 def test_too_few_problems_for_one_generation_are_told(prepared, tmp_path, monkeypatch, capsys):

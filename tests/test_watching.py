@@ -303,17 +303,3 @@ def test_an_sft_phase_has_no_reward_to_choose_by():
     validation = {"problems": 4, "every_steps": 1, "metric": "reward", "patience": None}
     with pytest.raises(ValueError, match="an SFT phase has no rewards"):
         SftPhase(**COMMON | {"validation": validation}, method="sft", examples_per_step=2, sft={"max_steps": 1})
-
-
-def test_groups_that_earn_the_same_sum_have_no_spread_whatever_float32_makes_of_it():
-    import torch
-
-    from smolmath.training.grpo.timed import share_without_spread
-
-    weights = torch.tensor([2.0, 0.4])
-    same = torch.ones(16, 2)  # 16 times 2.4: their standard deviation is 2.5e-7 in float32
-    assert (same * weights).sum(dim=1).std() > 1e-8
-    unlike = torch.ones(16, 2)
-    unlike[3, 1] = 0.0
-    unscorable = torch.full((16, 2), torch.nan)
-    assert share_without_spread(torch.cat([same, unlike, unscorable, unlike]), weights, 16) == 0.5

@@ -77,6 +77,14 @@ def test_a_pass_that_does_not_fit_ends_the_phase_with_the_number_to_lower(tmp_pa
     assert trainer.state.global_step == 0
 
 
+def test_a_run_that_redraws_is_expected_to_draw_as_often_as_it_may():
+    from smolmath.params.phases import ResampleParams
+    from smolmath.training.grpo.trainer import METHOD
+
+    plain = METHOD.steps_drawn(PHASES["grpo"])
+    assert METHOD.steps_drawn(PHASES["grpo"].model_copy(update={"resample": ResampleParams(rounds=3)})) == plain / 4
+
+
 def test_the_pass_is_as_long_as_the_params_allow(tmp_path, monkeypatch):
     trainer, worst = prepared(tmp_path, PHASES["grpo"])
     shapes = []

@@ -80,6 +80,18 @@ class RewardParams(BaseModel):
         return named | dict(self.model_extra or {})
 
 
+class ResampleParams(Strict):
+    """Groups whose completions all earned the same are redrawn from other prompts: DAPO's dynamic sampling."""
+
+    rounds: int = Field(ge=1)  # at most so often a generation, so that a step costs 1 + rounds generations at most
+
+
+class OnlineDifficultyParams(Strict):
+    """Prompts whose last group had no spread of rewards, always or never solved, are drawn less."""
+
+    skip: float = Field(gt=0, le=1)  # chance that such a prompt gives its place to another
+
+
 class GrpoPhase(PhaseParams):
     """Reinforcement learning from the rewards named in `rewards`."""
 
@@ -89,6 +101,8 @@ class GrpoPhase(PhaseParams):
     rewards: dict[str, float | RewardParams] = Field(min_length=1)
     answer_grounding_weight: float = Field(ge=0)  # of the reference answer's likelihood after the model's reasoning
     sample_steps: int | None = Field(ge=1)  # how often a step's completions are kept with their grades
+    resample: ResampleParams | None = None  # null: what was drawn is trained on, spread or not
+    online_difficulty: OnlineDifficultyParams | None = None  # null: every prompt once an epoch
     grpo: dict[str, Any]  # fields of trl.GRPOConfig
 
     @field_validator("grpo")
@@ -116,6 +130,15 @@ class GrpoPhase(PhaseParams):
     def generation_steps(self) -> int:
         """Optimiser steps that one generation is trained on."""
         return int(self.grpo.get("steps_per_generation", 1)) * int(self.grpo.get("num_iterations", 1))
+
+    @property
+    def prompts_per_generation(self) -> int:
+        return self.prompts_per_step * int(self.grpo.get("steps_per_generation", 1))
+
+    @property
+    def needs_others(self) -> str | None:
+        """The key that lets prompts beside a generation's own take places in it, if there is one."""
+        return next((key for key in ("resample", "online_difficulty") if getattr(self, key)), None)
 
     @property
     def reward_weights(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, nearest, read_params
+from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, lookup_or_none, nearest, read_params
 from smolmath.params.datasets import FilesDataset, load_dataset_params
 from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.evaluate import EvaluateParams
@@ -95,6 +95,7 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
             mistakes += _phase_mistakes(name, phase, params)
             mistakes += _batch_mistakes(name, phase, plain["hardware"])
             mistakes += _step_mistakes(name, phase)
+            mistakes += _prompt_mistakes(name, phase, params) if isinstance(phase, GrpoPhase) else []
     mistakes += _circles(phases, difficulty)
     if evaluate := plain["evaluate"]:
         mistakes += _unknown_names("evaluate.models", evaluate.models, ["base", *phases], "no phase")
@@ -261,6 +262,26 @@ def _step_mistakes(name: str, phase: Phase) -> list[str]:
             f"phases.{name}.checkpoint_steps: {phase.checkpoint_steps} is no multiple of steps_per_generation × "
             f"num_iterations = {every * reused}: a resumed run would differ from an undisturbed one."
         )
+    return mistakes
+
+
+def _prompt_mistakes(name: str, phase: GrpoPhase, params: Mapping[str, Any]) -> list[str]:
+    """A generation needs its prompts, and others beside them where some give their places up."""
+    if type(phase.grpo.get("steps_per_generation", 1)) is not int:
+        return []  # said elsewhere
+    rated = lookup_or_none(params, f"difficulty.{phase.dataset}.dataset")
+    bounds = ["process.limit", f"datasets.{rated or phase.dataset}.rows"]
+    bounds += [f"difficulty.{phase.dataset}.problems"] if phase.pass_rate is not None else []
+    asked, key = phase.prompts_per_generation, phase.needs_others
+    mistakes = []
+    for dotted in bounds:
+        most = lookup_or_none(params, dotted)
+        if type(most) is int and most < asked + bool(key):
+            mistakes.append(
+                f"phases.{name}: one generation asks {asked} prompts (prompts_per_step × grpo.steps_per_generation)"
+                f"{f', {key} needs others beside them' if key else ''}, and {dotted} allows {most} problems. Raise "
+                "that, or lower prompts_per_step."
+            )
     return mistakes
 
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from smolmath.training.grpo.resampled import ResamplingTrainer, without_spread
 from smolmath.training.grpo.sampler import EpochSampler
-from smolmath.training.grpo.trimmed import TrimmedTrainer
 from smolmath.training.phase.stopwatch import Stopwatch
 
 
@@ -19,7 +19,7 @@ class Scored(NamedTuple):
     rewards: Tensor  # (completions of all processes, functions), NaN where unscorable
 
 
-class TimedTrainer(TrimmedTrainer):
+class TimedTrainer(ResamplingTrainer):
     def __init__(self, *, stopwatch: Stopwatch, **keywords: Any) -> None:
         self.stopwatch = stopwatch
         self.scored: Scored | None = None
@@ -45,8 +45,8 @@ class TimedTrainer(TrimmedTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         batch = super()._generate_and_score_completions(inputs)
         if self.scored is not None and self.model.training:
-            share = share_without_spread(self.scored.rewards, self.reward_weights, self.num_generations)
-            self._metrics["train"]["frac_reward_zero_std"][-1] = share
+            flat = without_spread(self.scored.rewards, self.reward_weights, self.num_generations)
+            self._metrics["train"]["frac_reward_zero_std"][-1] = float(flat.float().mean())
         return batch
 
     def _calculate_rewards(
@@ -57,14 +57,3 @@ class TimedTrainer(TrimmedTrainer):
         texts = [completion[0]["content"] for completion in completions]
         self.scored = Scored(inputs, texts, completion_ids_list, rewards)
         return rewards
-
-
-def share_without_spread(rewards: Tensor, weights: Tensor, group: int) -> float:
-    """Share of the groups whose completions all earned the same, of which nothing is learnt.
-
-    TRL asks whether the standard deviation is below 1e-8, and 16 sums of 2.4 have one of 2e-7 in float32.
-
-    Args: rewards: (groups * group, functions), NaN where unscorable. weights: (functions,). group: completions of one.
-    """
-    sums = (rewards * weights.to(rewards.device)).nansum(dim=1).view(-1, group)
-    return float((sums.amax(dim=1) - sums.amin(dim=1) < 1e-6).float().mean())

@@ -42,11 +42,12 @@ def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
     settings, arguments = dict(phase.grpo), context.arguments
     # TRL counts passes where the params count optimiser steps: a smaller micro-batch must not generate more often.
     steps = settings.pop("steps_per_generation", 1)
-    if len(context.problems) < (prompts := phase.prompts_per_step * steps):
+    if len(context.problems) < (prompts := phase.prompts_per_generation) + bool(phase.needs_others):
+        others = f" and the others that {phase.needs_others} needs" if phase.needs_others else ""
         raise StageError(
             f"phases.{context.name}: {len(context.problems)} train problems are fewer than the {prompts} prompts of "
-            "one generation (prompts_per_step × grpo.steps_per_generation). Lower one of them, or widen pass_rate or "
-            "max_prompt_tokens."
+            f"one generation (prompts_per_step × grpo.steps_per_generation){others}. Lower one of them, or widen "
+            "pass_rate or max_prompt_tokens."
         )
     computed = arithmetic(context.dtype, device_of(hardware))
     if hardware.vllm_server is not None and is_first():
@@ -72,6 +73,8 @@ def make_grpo_trainer(context: PhaseContext[GrpoPhase]) -> GRPOTrainer:
             processing_class=context.tokenizer,
             peft_config=context.peft_config,
             stopwatch=context.stopwatch,
+            rounds=redraws(phase),
+            skip=phase.online_difficulty.skip if phase.online_difficulty else 0.0,
             **grounding,
         )
 
@@ -116,6 +119,11 @@ def vllm_arguments(hardware: HardwareParams, phase: GrpoPhase) -> dict[str, Any]
         "vllm_enable_sleep_mode": hardware.vllm_sleep,
         "vllm_tensor_parallel_size": hardware.vllm_tensor_parallel,
     }
+
+
+def redraws(phase: GrpoPhase) -> int:
+    """How often a generation's groups without a spread are redrawn, at most."""
+    return phase.resample.rounds if phase.resample else 0
 
 
 def max_completion_tokens(phase: GrpoPhase) -> int:
@@ -196,5 +204,5 @@ METHOD: Method[GrpoPhase] = Method(
     scorer=phase_scorer,
     border=lambda phase: phase.generation_steps,
     worst=worst_loss,
-    steps_drawn=lambda phase: PROMPTS * generations(phase) / phase.completions_per_step,
+    steps_drawn=lambda phase: PROMPTS * generations(phase) / (phase.completions_per_step * (1 + redraws(phase))),
 )

@@ -76,8 +76,8 @@ def _zero_spread(rows: Rows, _: int | None) -> str | None:
     if now is None or now <= ZERO_SPREAD:
         return None
     return (
-        f"{now:.0%} of groups have no spread of rewards and teach nothing: choose problems by pass_rate, or raise "
-        "grpo.num_generations."
+        f"{now:.0%} of groups have no spread of rewards and teach nothing: choose problems by pass_rate, redraw "
+        "them (resample), or raise grpo.num_generations."
     )
 
 

@@ -16,6 +16,11 @@ COLUMNS = {
     "reward": "reward",
     "reward_std": "reward_std",
     "frac_reward_zero_std": "zero_spread_groups",
+    # Where groups without a spread are redrawn: how many were, completions drawn in all, reward of the first draw.
+    "resample/groups": "redrawn_groups",
+    "resample/completions": "drawn_completions",
+    "resample/first_reward": "first_reward",
+    "resample/skipped": "skipped_prompts",  # by online difficulty
     "completions/mean_length": "completion_tokens",
     "completions/clipped_ratio": "clipped_share",
     "entropy": "entropy",
