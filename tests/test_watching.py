@@ -36,6 +36,14 @@ def all_alerts(history, problems=None):
     [
         ({"entropy": lambda s: 0.5 if s <= 12 else 0.01}, "entropy fell from 0.5 to", 17),
         ({"completions__mean_length": lambda s: 20.0 if s <= 12 else 200.0}, "completions grew from 20 to", 14),
+        (
+            {
+                "completions__mean_length": lambda s: 200.0 if s <= 12 else 35.0,
+                "rewards__correctness__mean": lambda s: 0.125 if s <= 12 else 0.0,
+            },
+            "completions shrank from 200 to 35 tokens, and 0% of them are right where 12%",
+            17,
+        ),
         ({"completions__clipped_ratio": lambda s: 0.2 if s <= 12 else 0.9}, "54% of completions are cut off", None),
         ({"frac_reward_zero_std": lambda s: 0.5 if s <= 12 else 1.0}, "of groups have no spread", None),
         (
@@ -55,6 +63,12 @@ def test_an_alert_is_given_once_when_it_begins_to_hold(columns, words, step):
     assert given[0][0] > 12
     if step:
         assert given[0][0] == step
+
+
+def test_shorter_completions_that_are_right_more_often_are_no_alert():
+    columns = {"completions__mean_length": lambda s: 200.0 if s <= 12 else 35.0}
+    assert all_alerts(rows(30, **columns, rewards__correctness__mean=lambda s: s / 100)) == []
+    assert all_alerts(rows(30, **columns)) == []
 
 
 def test_an_alert_that_ceased_is_given_again():

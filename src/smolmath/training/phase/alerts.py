@@ -64,6 +64,20 @@ def _length(rows: Rows, _: int | None) -> str | None:
     )
 
 
+def _shrunk(rows: Rows, _: int | None) -> str | None:
+    now, first = _recent(rows, "completions/mean_length"), _first(rows, "completions/mean_length")
+    right, before = _recent(rows, "rewards/correctness/mean"), _first(rows, "rewards/correctness/mean")
+    if now is None or first is None or now * LENGTH_FACTOR >= first or right is None or before is None:
+        return None
+    if right >= before:
+        return None
+    return (
+        f"completions shrank from {first:.0f} to {now:.0f} tokens, and {right:.0%} of them are right where {before:.0%} "
+        "were: the other rewards are learnt without reasoning. Lower their weights or grpo.learning_rate, or begin "
+        "with SFT."
+    )
+
+
 def _clipped(rows: Rows, _: int | None) -> str | None:
     now = _recent(rows, "completions/clipped_ratio")
     if now is None or now <= CLIPPED_SHARE:
@@ -119,6 +133,7 @@ def _reward_without_accuracy(rows: Rows, problems: int | None) -> str | None:
 _CHECKS: tuple[Callable[[Rows, int | None], str | None], ...] = (
     _entropy,
     _length,
+    _shrunk,
     _clipped,
     _zero_spread,
     _mismatch,
