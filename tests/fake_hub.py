@@ -22,6 +22,8 @@ class Hub:
     repo: str = "tester/sums"
     requests: list[str] = field(default_factory=list)
     stall_after: int | None = None  # bytes after which a download waits for ever
+    refuses: str | None = None  # answers everybody with 401 and this error code
+    gives: str = COMMIT  # the commit that it says it has found, whatever was asked for
     address: str = ""
 
 
@@ -50,12 +52,14 @@ def serving(hub: Hub) -> Iterator[Hub]:
 
         def _answer(self, *, body: bool) -> None:
             self._note()
+            if hub.refuses is not None:
+                return self._send(401, b"{}", {"X-Error-Code": hub.refuses})
             path = unquote(urlsplit(self.path).path)
             if re.fullmatch(rf"/api/datasets/{hub.repo}(/revision/(main|{COMMIT}))?", path):
                 return self._json(
                     {
                         "id": hub.repo,
-                        "sha": COMMIT,
+                        "sha": hub.gives,
                         "private": False,
                         "tags": [],
                         "downloads": 0,
@@ -68,7 +72,13 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 1
             ] in hub.files:
                 return self._file(hub.files[found[1]], body=body)
-            code = "RevisionNotFound" if "nowhere" in path else "EntryNotFound" if hub.repo in path else "RepoNotFound"
+            code = (
+                "RevisionNotFound"
+                if re.search(f"{hub.repo}/revision/|nowhere", path)
+                else "EntryNotFound"
+                if hub.repo in path
+                else "RepoNotFound"
+            )
             self._send(404, b"{}", {"X-Error-Code": code})
 
         def _file(self, content: bytes, *, body: bool) -> None:

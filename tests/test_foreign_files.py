@@ -439,3 +439,9 @@ def test_a_column_that_is_named_for_the_level_and_is_not_there_is_refused(tmp_pa
     columns = {"question": "q", "reference_answer": "a", "level": "grade"}
     with pytest.raises(LayoutError, match=r"layout columns needs grade; found the columns a, q\."):
         processed(tmp_path, [{"q": nuts(1), "a": "3"}], columns=columns)
+
+
+def test_a_benchmark_of_which_nothing_is_left_is_named_with_why(tmp_path):
+    rows = [{"question": nuts(n), "answer": "a proof that no such number is there"} for n in range(3)]
+    with pytest.raises(EmptyDatasetError, match=r"datasets\.mine: none of 3 rows is left \(3 .*Change `process`"):
+        processed(tmp_path, rows, "test.jsonl", use="test")

@@ -75,6 +75,9 @@ CASES = {
         "evaluate.per_dataset", {"leg": {"samples": 1}}, "per_dataset.leg: not among evaluate.datasets (legs, sums). Did you mean 'legs'?"),
     "unknown key of a dataset's sampling": (
         "evaluate.per_dataset", {"legs": {"sample": 1}}, "per_dataset.legs.sample: not a key of `sampling`. Did you mean 'samples'?"),
+    "pass@k by name": ("evaluate.sampling.pass_at_k", 8, "evaluate.sampling.pass_at_k: pass@k, maj@k and mean@k are made of `samples`"),
+    "pass@k of no samples": (
+        "evaluate.per_dataset", {"legs": {"samples": 0, "pass@8": True}}, "evaluate.per_dataset.legs.pass@8: pass@k, maj@k and mean@k"),
     "impossible sampling of a dataset": ("evaluate.per_dataset", {"legs": {"temperature": 0}}, "temperature"),
     "test-only dataset of a phase": ("datasets.sums.use", "test", "phases.sums.dataset: dataset 'sums' is there to be tested on"),
     "rated dataset": ("difficulty.rated", RATED | {"dataset": "sum"}, "difficulty.rated.dataset: 'sum' is no dataset. Did you mean 'sums'?"),
@@ -134,6 +137,16 @@ CASES = {
     "name that ends a line": ("datasets.sums\n", {}, "not a usable name."),
     "phase called base": ("phases.base", {}, "phases.base: not a usable name."),
 }  # fmt: skip
+
+
+def test_worked_examples_of_a_dataset_that_is_only_tested_on_are_refused_before_anything_runs(demo):
+    put(demo, "datasets.legs.use", "test")
+    put(demo, "phases.legs.dataset", "sums")
+    assert check_params(demo) == []
+    put(demo, "evaluate.per_dataset", {"legs": {"shots": 2}})
+    assert any(
+        "evaluate: shots for legs: dataset 'legs' is there to be tested on" in one for one in check_params(demo)
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -201,6 +201,30 @@ def test_what_a_hub_does_not_have_is_one_clear_error(hub, tmp_path, fields, mess
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("answers", "fields", "message"),
+    [
+        ({"refuses": "GatedRepo"}, {}, "tester/sums is gated: whoever wants it must have agreed to its terms."),
+        ({"refuses": ""}, {}, "the Hugging Face hub refuses the dataset tester/sums (Client error '401 Unauthorized'"),
+        (
+            {"gives": "f" * 40},
+            {"revision": COMMIT},
+            f"tester/sums is pinned to {COMMIT}, and the hub gives {'f' * 40} for it: its history was changed.",
+        ),
+        ({}, {"revision": "e" * 40}, f"tester/sums has no revision '{'e' * 40}'."),
+    ],
+)
+def test_a_benchmark_that_is_gated_or_no_longer_what_was_pinned_is_refused(hub, tmp_path, answers, fields, message):
+    for name, value in answers.items():
+        setattr(hub, name, value)
+    process = fetching(hub, tmp_path, splits={"test": "test"}, use="test", **fields)
+    _, said = process.communicate(timeout=120)
+    assert message in said
+    assert "Traceback" not in said
+    assert process.returncode == 1
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def inspected(*arguments, **extra):
     command = [sys.executable, "-m", "smolmath.cli", "inspect", *map(str, arguments)]
     return subprocess.run(

@@ -10,7 +10,17 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from smolmath.params.core import KEY, ParamsError, Strict, listing, load_section, lookup_or_none, nearest, read_params
+from smolmath.params.core import (
+    KEY,
+    ParamsError,
+    Strict,
+    flat,
+    listing,
+    load_section,
+    lookup_or_none,
+    nearest,
+    read_params,
+)
 from smolmath.params.datasets import FilesDataset, load_dataset_params
 from smolmath.params.difficulty import DifficultyParams
 from smolmath.params.evaluate import EvaluateParams
@@ -32,6 +42,7 @@ _PLAIN: dict[str, type[Strict]] = {
     "tracking": TrackingParams,
     "hardware": HardwareParams,
 }
+_OF_SAMPLES = re.compile(r"\b(?:pass|maj|mean)(?:@|_at_)\w+(?=$|\.)")
 SECTIONS = ("seed", "datasets", "model", "difficulty", "phases", *_PLAIN)
 # DVC takes a tracked group that holds one of these keys for a file's metadata and restores stale outs (DVC #10296).
 _UNSAFE_KEYS = ("size", "nfiles")
@@ -97,7 +108,11 @@ def check_params(params: Mapping[str, Any]) -> list[str]:
             mistakes += _step_mistakes(name, phase)
             mistakes += _prompt_mistakes(name, phase, params) if isinstance(phase, GrpoPhase) else []
     mistakes += _circles(phases, difficulty)
+    mistakes += _made_of_samples(params["evaluate"])
     if evaluate := plain["evaluate"]:
+        for dataset in evaluate.datasets:
+            if evaluate.sampling_of(dataset).shots:
+                mistakes += _tested_only(f"evaluate: shots for {dataset}", dataset, params)
         mistakes += _unknown_names("evaluate.models", evaluate.models, ["base", *phases], "no phase")
         mistakes += _unknown_names("evaluate.datasets", evaluate.datasets, datasets, "no dataset")
         pairs = [f"{model}-{dataset}" for model in evaluate.models for dataset in evaluate.datasets]
@@ -207,6 +222,16 @@ def _tested_only(dotted: str, dataset: str, params: Mapping[str, Any]) -> list[s
         return []
     return [
         f"{dotted}: dataset {dataset!r} is there to be tested on (`use: test`): it has no train side. Name another."
+    ]
+
+
+def _made_of_samples(evaluate: Any) -> list[str]:
+    """Metrics of k samples that somebody asks for by name: they are always there, and `samples` says of how many."""
+    asked = [key for key in (flat(evaluate) if isinstance(evaluate, Mapping) else {}) if _OF_SAMPLES.search(key)]
+    return [
+        f"evaluate.{key}: pass@k, maj@k and mean@k are made of `samples` completions, for every k up to there; with 0 "
+        "there is the greedy one alone. For pass@8 write samples: 8."
+        for key in asked
     ]
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.exceptions import DataFilesNotFoundError
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -25,6 +27,8 @@ from huggingface_hub.errors import (
 
 from smolmath.errors import StageError
 from smolmath.params.datasets import HubDataset
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def fetch(params: HubDataset, out: Path, state: Path) -> dict[str, Any]:
@@ -87,6 +91,11 @@ def head(dataset: str, config: str | None, rows: int, folder: Path) -> tuple[Pat
 def _data_files(dataset: str, config: str | None, revision: str | None) -> tuple[str, dict[str, list[str]]]:
     """(commit, split -> paths of its files in the repository)."""
     commit = str(huggingface_hub.HfApi().dataset_info(dataset, revision=revision).sha)
+    if revision and _COMMIT.fullmatch(revision) and revision != commit:
+        raise StageError(
+            f"{dataset} is pinned to {revision}, and the hub gives {commit} for it: its history was changed. Look at "
+            "what else was, then pin the new commit; or use source: files with an old copy."
+        )
     try:
         builder = datasets.load_dataset_builder(dataset, config, revision=commit)
     # A config that is missing or unknown (the message lists those there are), or a repository without data.
@@ -103,6 +112,11 @@ def _explained(dataset: str, revision: str | None = None) -> Iterator[None]:
     """The hub's errors as what a person can do about them."""
     try:
         yield
+    except GatedRepoError:
+        raise StageError(
+            f"{dataset} is gated: whoever wants it must have agreed to its terms. Do so on its page, log in with "
+            "`hf auth login`, or use source: files with a local copy."
+        ) from None
     except RepositoryNotFoundError:
         raise StageError(
             f"{dataset} is no dataset on the hub, or a private one. Correct it, "
@@ -114,6 +128,11 @@ def _explained(dataset: str, revision: str | None = None) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise  # this machine's disk
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+            raise StageError(
+                f"the Hugging Face hub refuses the dataset {dataset} ({reason}). Log in with `hf auth login`, or use "
+                "source: files with a local copy."
+            ) from None
         raise StageError(
             f"the Hugging Face hub cannot be reached for the dataset {dataset} ({reason}). Check the network, or "
             "copy the files here and use source: files with their path."

@@ -72,9 +72,9 @@ def _shrunk(rows: Rows, _: int | None) -> str | None:
     if right >= before:
         return None
     return (
-        f"completions shrank from {first:.0f} to {now:.0f} tokens, and {right:.0%} of them are right where {before:.0%} "
-        "were: the other rewards are learnt without reasoning. Lower their weights or grpo.learning_rate, or begin "
-        "with SFT."
+        f"completions shrank from {first:.0f} to {now:.0f} tokens, and {right:.0%} of them are right where "
+        f"{before:.0%} were: the other rewards are learnt without reasoning. Lower their weights or "
+        "grpo.learning_rate, or begin with SFT."
     )
 
 
