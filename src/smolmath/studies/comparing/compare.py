@@ -133,6 +133,11 @@ class Comparison:
     flips: list[Flips] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def rows(self) -> list[Difference]:
+        """All lines, the averages first."""
+        return [*self.averages, *self.differences]
+
 
 Verdicts = list[dict[str, Any]]
 Problems = Mapping[tuple[str, str], Collection[str]]  # (A's model, dataset) -> ids

@@ -80,7 +80,7 @@ def _averages(a: Side, others: Sequence[Side], found: Sequence[Comparison]) -> l
 def ranking_lines(ranking: Ranking) -> list[Text]:
     """A block for each of A's models, dataset and measure, the best first; averages before all. Fits 86 columns."""
     parts = [Text(f"A: {ranking.a}", style="bold")]
-    rows = [(found.b, row) for found in ranking.comparisons for row in (*found.averages, *found.differences)]
+    rows = [(found.b, row) for found in ranking.comparisons for row in found.rows]
     order = sorted(rows, key=lambda row: (_key(row[1]), -row[1].paired.after))
     for key, block in groupby(order, key=lambda row: _key(row[1])):
         entries = list(block)

@@ -22,15 +22,14 @@ DISAGREEMENTS = (0.05, 0.1, 0.2, 0.3, 0.4)  # shares of problems on which two mo
 def lines(comparison: Comparison) -> list[Text]:
     """What to print: the differences, a verdict for each, what is the same, warnings. Fits 80 columns."""
     parts: list[Text] = []
-    rows = [*comparison.averages, *comparison.differences]
-    if rows:
+    if comparison.rows:
         parts.append(Text(f"A: {comparison.a}   B: {comparison.b}\n"))
         parts.append(Text(LINE.format("", "A", "B", "B − A", "95 %", "better/worse", "p"), style="dim"))
-        for what, found in itertools.groupby(rows, key=_what):
+        for what, found in itertools.groupby(comparison.rows, key=_what):
             parts.append(Text(what, style="bold"))
             parts += [Text(LINE.format(*_cells(difference))) for difference in found]
         parts.append(Text(""))
-        for difference in rows:
+        for difference in comparison.rows:
             style = {True: "green", False: "red", None: ""}[_direction(difference)]
             parts.append(Text(f"{_what(difference)}: {difference.verdict}", style=style))
     for model, dataset in comparison.same:
@@ -86,12 +85,12 @@ def _as_json(difference: Difference) -> dict[str, Any]:
 def as_markdown(comparison: Comparison) -> str:
     """A table for a pull request or a job's summary."""
     lines = [f"**{_plain(comparison.b)}** against **{_plain(comparison.a)}**", ""]
-    if rows := [*comparison.averages, *comparison.differences]:
+    if comparison.rows:
         lines += ["| | by | A | B | B − A | 95 % | better / worse | p | |", "|---|---|---|---|---|---|---|---|---|"]
         mark = {True: "🟢 better", False: "🔴 worse", None: "no clear difference"}
         lines += [
             f"| {_plain(_what(d))} | {' | '.join(cell.strip() for cell in _cells(d))} | {mark[_direction(d)]} |"
-            for d in rows
+            for d in comparison.rows
         ]
         lines.append("")
     if comparison.same:
