@@ -375,9 +375,9 @@ def test_levels_and_majorities_are_shown_and_a_part_that_one_model_lacks_is_said
     assert "sums by level" in html
     assert '<th scope="row">5</th><td>52.0 %</td><td class="soft">42.0–62.0</td><td>16</td>' in html
     assert "sums by source" not in html
-    first = '<th scope="row">25%</th><td class="text soft" colspan="3">none</td>'
+    first = '<th scope="row">25 %</th><td class="text soft" colspan="3">none</td>'
     assert f'{first}<td>12.5 %</td><td class="soft">2.5–22.5</td><td>1,234</td>' in html
-    assert html.index(first) < html.index('<th scope="row">100%</th><td>90.0')
+    assert html.index(first) < html.index('<th scope="row">100 %</th><td>90.0')
 
 
 def suite(differences, *, se=0.01, p=0.01):

@@ -125,7 +125,7 @@ def _breakdown(title: str, part: str, value: str, lists: dict[str, list[dict[str
     known = dict.fromkeys(name for of_model in cells.values() for name in of_model)
     names = sorted(known) if part == "up_to" else known
     head = "majority has up to" if part == "up_to" else part
-    shown = {name: f"{name:.0%}" if part == "up_to" else str(name) for name in names}
+    shown = {name: f"{100 * name:.0f}\N{NO-BREAK SPACE}%" if part == "up_to" else str(name) for name in names}
     return Breakdown(title, head, value, list(cells), {shown[n]: [c.get(n) for c in cells.values()] for n in names})
 
 

@@ -205,9 +205,8 @@ def _draw_cell(report: Report, axes: Any, ink: str, row: int, column: int) -> No
     number = f"{100 * found.value:.1f} ± {100 * found.se:.1f}"
     axes.text(middle, row + (0.36 if against else 0.5), number, fontsize=12, fontweight="bold", **style)
     if against:
-        doubt = "" if against.sure else " (not clear)"
-        words = f"{against.size} vs {report.init_of(model)}{doubt}"
-        axes.text(middle, row + 0.69, words, fontsize=9, **style)
+        words = f"{against.size} vs {report.init_of(model)}"
+        axes.text(middle, row + 0.69, words if against.sure else f"{words}\nnot clear", fontsize=9, **style)
 
 
 def _legend_rows(panel: Panel) -> int:
