@@ -22,8 +22,8 @@ class Candidate:
     reference_answer: Any
     reasoning: Any = None
     source: Any = None
-    level: Any = None  # how hard the set calls it
-    variant_of: Any = None  # the question that it was made from
     traces: tuple[Trace, ...] | None = None  # None: a layout without generations, or none were asked for
     lacking: str = ""  # why there is no reference answer, where the layout has to look for it
     options: Mapping[str, str] = field(default_factory=dict)  # letter -> text, where a column of their own holds them
+    level: Any = None  # how hard the set calls it
+    variant_of: Any = None  # the question that it was made from
