@@ -74,7 +74,7 @@ def _without_this_machine(params: Any, out: Path) -> None:
 
 
 def results(project: Path, params: Any) -> str:
-    """Every evaluated model side by side, and each phase against its init, problem by problem."""
+    """Every evaluated model side by side, and each phase against its init and the base, problem by problem."""
     rows = ["| model | dataset | n | " + " | ".join(words for words, _ in MEASURES.values()) + " |"]
     rows.append("|---" * (3 + len(MEASURES)) + "|")
     verdicts: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -89,13 +89,16 @@ def results(project: Path, params: Any) -> str:
             table = project / "results" / "verdicts" / model / f"{dataset}.parquet"
             verdicts[model, dataset] = pq.read_table(table).to_pylist()
     lines = []
-    for name, phase in params["phases"].items():
+    pairs = [
+        (init, name) for name, phase in params["phases"].items() for init in dict.fromkeys((phase["init"], "base"))
+    ]
+    for init, name in pairs:
         for dataset in params["evaluate"]["datasets"]:
-            pair = [verdicts.get((model, dataset)) for model in (phase["init"], name)]
+            pair = [verdicts.get((model, dataset)) for model in (init, name)]
             for paired in compare_verdicts(*pair) if all(pair) else ():
                 low, high = (100 * bound for bound in (paired.difference.low, paired.difference.high))
                 lines.append(
-                    f"`{name}` against `{phase['init']}` on {dataset}, {paired.measure}: "
+                    f"`{name}` against `{init}` on {dataset}, {paired.measure}: "
                     f"{100 * (paired.after - paired.before):+.1f} points (95 %: {low:+.1f} to {high:+.1f}), "
                     f"p = {paired.p:.2g}; {paired.gained} problems gained, {paired.lost} lost."
                 )
@@ -127,11 +130,11 @@ def curve(project: Path, params: Any) -> str:
 
 
 def examples(project: Path, params: Any) -> str:
-    """Completions of the first problems that the last phase gained, and of those that it lost, before and after."""
-    name, phase = list(params["phases"].items())[-1]
+    """Completions of the first problems that all phases gained, and of those that they lost, before and after."""
+    name = list(params["phases"])[-1]
     dataset = params["evaluate"]["datasets"][0]
     tables = {}
-    for model in (phase["init"], name):
+    for model in ("base", name):
         path = project / "results" / "verdicts" / model / f"{dataset}.parquet"
         if not path.is_file():
             return NOTHING
@@ -143,7 +146,7 @@ def examples(project: Path, params: Any) -> str:
         }
     problems = pq.read_table(project / "data" / "split" / dataset / "test.parquet").to_pylist()
     asked = {problem["id"]: problem for problem in problems}
-    before, after = tables[phase["init"]], tables[name]
+    before, after = tables["base"], tables[name]
     parts = []
     for what, wanted in (("Gained", (False, True)), ("Lost", (True, False))):
         changed = [p for p in before if (before[p][0], after[p][0]) == wanted]
