@@ -6,6 +6,7 @@ from smolmath.evaluation.arithmetic import equations
 from smolmath.evaluation.metrics import evaluation_metrics
 from smolmath.evaluation.repetition import repeated
 from smolmath.evaluation.verdicts import majority_share
+from tests.conftest import ending
 from tests.test_metrics import verdict
 
 # Completion -> a letter an equation, in order: r holds, w doesn't.
@@ -137,7 +138,8 @@ def test_a_hostile_completion_ends_soon():
         "9" * 100_000 + "+1=2",
         "- " * 50_000 + "1=1",
     ):
-        equations(text)
+        with ending(30):
+            equations(text)
 
 
 def test_metrics_of_the_reasoning_are_over_completions_that_compute_something():

@@ -21,11 +21,12 @@ _LATEX = [
     (re.compile(r"\\[,;!]|\\?\$|[€£]"), ""),
     (re.compile(r"\\%"), "%"),
 ]
-_NUMBER = r"(?:\d+(?:\.\d+)?|\.\d+)%?"
-_GAP = r"[ \t]*"  # an equation is on one line
+# Bounded and without a way back, so that a search takes time in proportion to the text.
+_NUMBER = r"(?:\d{1,200}+(?:\.\d{1,200}+)?+|\.\d{1,200}+)%?+"
+_GAP = r"[ \t]{0,9}"  # an equation is on one line
 _SIDE = (
-    rf"(?:[-+]{_GAP})?(?:[(]{_GAP})*{_NUMBER}(?:{_GAP}[)])*"
-    rf"(?:{_GAP}[-+*/]{_GAP}(?:[-(]{_GAP})*{_NUMBER}(?:{_GAP}[)])*)*"
+    rf"(?:[-+]{_GAP})?(?:[(]{_GAP}){{0,9}}{_NUMBER}(?:{_GAP}[)]){{0,9}}+"
+    rf"(?:{_GAP}[-+*/]{_GAP}(?:[-(]{_GAP}){{0,9}}{_NUMBER}(?:{_GAP}[)]){{0,9}}+){{0,100}}+"
 )
 _CHAIN = re.compile(rf"{_SIDE}(?:{_GAP}={_GAP}{_SIDE})+")
 # Before the first number, or behind the last, these make it a part of something else.
