@@ -161,7 +161,7 @@ def main(variants: list[str], seeds: list[int], steps: int | None, problems: int
                 row = [name, str(seed), share, *compared(before, after, share)]
                 print(f"| {' | '.join(row)} |", flush=True)
             if any(phase["method"] == "grpo" for phase in params["phases"].values()):
-                gain, _ = mean_and_se(gains(before, after, "correct"))
+                gain = sum(changes(before, after, "correct")) / len(after)
                 costs.append([name, str(seed), *per_cost(gain, *cost(copy, params["phases"]))])
     if costs:
         print("\nWhat a gain in right completions cost GRPO\n")
@@ -244,17 +244,16 @@ def compared(before: list[dict], after: list[dict], share: str) -> tuple[str, ..
     """The table's cells from problems to p."""
     counts = [per_problem(verdicts, share) for verdicts in (before, after)]
     samples = len(after) // len(counts[1])
-    differences = gains(before, after, share)
-    gain, error = mean_and_se(differences)
+    differences = changes(before, after, share)
+    gain, error = mean_and_se([difference / samples for difference in differences])
     shown = ["{:.3f} ± {:.3f}".format(*mean_and_se([n / samples for n in count.values()])) for count in counts]
-    p = sign_flip([round(samples * difference) for difference in differences])
-    return f"{len(differences)} × {samples}", *shown, f"{gain:+.3f} ± {error:.3f}", f"{p:.1g}"
+    return f"{len(differences)} × {samples}", *shown, f"{gain:+.3f} ± {error:.3f}", f"{sign_flip(differences):.1g}"
 
 
-def gains(before: list[dict], after: list[dict], share: str) -> list[float]:
-    """Of each problem: by how much larger a part of its completions has `share`."""
+def changes(before: list[dict], after: list[dict], share: str) -> list[int]:
+    """Of each problem: how many more of its completions have `share`."""
     old, new = (per_problem(verdicts, share) for verdicts in (before, after))
-    return [(new[problem] - count) * len(new) / len(after) for problem, count in old.items()]
+    return [new[problem] - count for problem, count in old.items()]
 
 
 def per_problem(verdicts: list[dict], share: str) -> dict[str, int]:
