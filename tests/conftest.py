@@ -147,7 +147,7 @@ COPIED = ("dvc.yaml", "stages", "src", "bases", "recipes", "configs", ".dvcignor
 class Project:
     """A scratch copy of the project in a folder of its own, run by real DVC; `new_project` makes one.
 
-    Trainings and generators are forked off a process that has imported TRL already (tests/stage_server.py), unless
+    Stages are forked off a process that has imported TRL already (tests/stage_server.py), unless
     `served` is False or they are started with `real_processes` as their environment.
     """
 

@@ -1,29 +1,34 @@
 """Stages of test projects, forked off a process that has imported torch, transformers and TRL already.
 
-Importing them costs 10 s of CPU, and the slow tests start some 180 trainings and generators. The server imports, computes
-nothing, and forks for each stage; the stage's own code, smolmath's too, is imported anew from the test's project.
+Importing them costs 10 s of CPU, and the slow tests start some 180 trainings and generators, and other stages by the
+hundred. The server imports, computes nothing, and forks for each stage; the stage's own code, smolmath's too, is
+imported anew from the test's project.
 
-A project's PATH begins with a folder whose `python` (SHIM) hands the stages named in PRELOADED to the server, with its
-arguments, environment, working directory, output and exit status, and runs everything else by the real Python. Tests
-that kill a stage, or look at whose child it is, do without: see `Project.real_processes`.
+A project's PATH begins with a folder whose `python` (SHIM) hands stages to the server, with their arguments,
+environment, working directory, output and exit status, and runs everything else by the real Python. Tests that kill a
+stage, or look at whose child it is, do without: see `Project.real_processes`. What ends the shim kills its stage.
 """
 
+import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
-PRELOADED = ("stages/train.py", "stages/generate.py", "stages/difficulty.py")
 SHIM = """#!{python} -SE
 import json, os, socket, sys
-if sys.argv[1:2] and sys.argv[1] in {preloaded}:
+if sys.argv[1:2] and sys.argv[1].startswith("stages/"):
     with socket.socket(socket.AF_UNIX) as server:
         server.connect({address!r})
-        asked = {{"arguments": sys.argv[1:], "environment": dict(os.environ), "folder": os.getcwd()}}
+        asked = {{"python": {shim!r}, "arguments": sys.argv[1:]}}
+        asked |= {{"environment": dict(os.environ), "folder": os.getcwd()}}
         socket.send_fds(server, [b"x"], [0, 1, 2])
         server.sendall(json.dumps(asked).encode() + b"\\n")
         status = server.makefile().readline()
@@ -36,7 +41,7 @@ def write_shim(folder: Path, address: str) -> None:
     """A folder for the head of PATH."""
     folder.mkdir()
     shim = folder / "python"
-    shim.write_text(SHIM.format(python=sys.executable, preloaded=PRELOADED, address=address))
+    shim.write_text(SHIM.format(python=sys.executable, shim=str(shim), address=address))
     shim.chmod(0o755)
 
 
@@ -46,6 +51,7 @@ def serve(address: str, runs_tests: int) -> None:
     Args: runs_tests: the process without which nobody asks any more.
     """
     preload()
+    gc.freeze()  # what is there already: no child looks through it again, and copies it by that
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{address}.new")
@@ -67,8 +73,14 @@ def serve(address: str, runs_tests: int) -> None:
     if stage == 0:
         run(connection)
         return
+    waited = select.poll()
+    waited.register(ended := os.pidfd_open(stage), select.POLLIN)
+    waited.register(connection, select.POLLRDHUP)
+    if ended not in dict(waited.poll()):  # who asked was killed
+        os.kill(stage, signal.SIGKILL)
     _, status = os.waitpid(stage, 0)
-    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
@@ -77,6 +89,7 @@ def preload() -> None:
     runpy.run_path(str(kernels))  # its environment variables must be there before torch
     import datasets  # noqa: F401
     import peft  # noqa: F401
+    import reasoning_gym  # noqa: F401
     import torch  # noqa: F401
     import transformers  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM  # noqa: F401
@@ -97,13 +110,26 @@ def run(connection: socket.socket) -> None:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  # these three stay open as long as the process lives
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.executable = asked["python"]  # the processes of one training are forked too
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
     script, *_ = sys.argv = asked["arguments"]
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]
     sys.path[:0] = [os.path.abspath("stages"), *map(os.path.abspath, paths)]
-    runpy.run_path(script, run_name="__main__")
+    status = 0
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as ended:
+        if ended.code is not None and not isinstance(ended.code, int):
+            raise
+        status = ended.code or 0
+    # As Python ends, but for the 1.5 s in which it would take down, and so copy, all that the server has imported.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
