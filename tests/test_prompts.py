@@ -1,12 +1,15 @@
-"""What a chat template is given by name (`prompt.chat_template_kwargs`), in this process and in the model that is saved."""
+"""What a model reads: every recipe's prompt, and what a chat template is given by name, also in the saved model."""
 
 import json
 import shutil
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from smolmath.engines.transformers import ChatReader, load_tokenizer
 from smolmath.errors import StageError
+from smolmath.params.core import read_params
 from smolmath.params.prompt import PromptParams
 from smolmath.prompts import chat_prompt, with_default_system, with_settings
 from tests.conftest import ROOT
@@ -71,3 +74,36 @@ def test_a_setting_that_the_template_does_not_know_is_named(model):
         StageError, match=r"chat_template_kwargs: the chat template of .*model does not ask for enable_"
     ):
         load_tokenizer(model, {"enable_thinkin": False})
+
+
+# The templates of the models that the recipes name: Qwen's as TRL keeps them, word for word.
+TRL = Path(find_spec("trl").submodule_search_locations[0], "chat_templates")
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}"
+    "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+TEMPLATES = {
+    "Qwen/Qwen2.5-0.5B-Instruct": (TRL / "qwen2_5.jinja").read_text(),
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct": (TRL / "qwen2_5.jinja").read_text(),
+    "Qwen/Qwen3-0.6B": (TRL / "qwen3.jinja").read_text(),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": SMOLLM2,
+    "HuggingFaceTB/SmolLM2-360M-Instruct": SMOLLM2,
+    "bases/calc": (ROOT / "bases" / "calc" / "chat_template.jinja").read_text(),
+}
+GOLDEN = {"Qwen/Qwen3-0.6B": "qwen3", "bases/calc": "demo"}  # the others write the same: qwen2.5
+NOT_AT_HAND = {"Qwen/Qwen2.5-Math-1.5B"}
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")))
+def test_a_recipes_prompt_is_the_text_that_its_model_was_taught_to_read(recipe, model):
+    params = read_params(ROOT / "recipes" / f"{recipe}.yaml")
+    base = params["model"].get("id") or params["model"]["path"]
+    if base in NOT_AT_HAND:
+        pytest.skip(f"the chat template of {base} is not at hand")
+    (model / "chat_template.jinja").write_text(TEMPLATES[base])
+    prompt = PromptParams(**params["prompt"])
+    reader = ChatReader(load_tokenizer(model, prompt.chat_template_kwargs))
+    golden = ROOT / "tests" / "prompts" / f"{GOLDEN.get(base, 'qwen2.5')}.txt"
+    assert reader.render(chat_prompt("What is 6 times 7?", prompt)) == golden.read_text()
