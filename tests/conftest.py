@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 REAL_DATA = Path(os.environ.get("SMOLMATH_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 # Files whose slow tests take minutes: begun first, so that none of them is left for one process at the end.
-LONGEST = ("survival", "processes", "pipeline", "experiments", "machines", "sweeps", "reruns", "synthesis")
+LONGEST = ("blocks", "survival", "life", "pipeline", "processes", "sweeps", "experiments", "workers", "machines")
 
 
 # What all processes of one test run share: projects that were run once, the server that forks stages.

@@ -70,14 +70,17 @@ def test_weights_lie_on_the_disk_once_and_nobody_writes_through_their_link(finis
 
 
 def test_two_clean_runs_give_the_same_metrics_and_the_same_dvc_lock(finished_project, tmp_path):
-    """The second by processes of their own: those that are forked compute the same."""
-    first, second = finished_project, new_project(tmp_path / "again", git=False, served=False)
+    first, second = finished_project, new_project(tmp_path / "again", git=False)
     second.params(make_tiny)
     second.repro()
     names = [path.relative_to(first.folder) for path in sorted((first.folder / "metrics").rglob("*.*"))]
     assert len(names) == 1 + 1 + 2 + 6  # summary, retention, curves, evaluations
     for name in ["dvc.lock", *map(str, names)]:
         assert second.read(name) == first.read(name), name
+    # Once more by processes of their own: those that are forked compute the same.
+    own = ["train@sums", "train@legs", "generate@legs-legs"]
+    assert second.repro("--force", "--single-item", *own, **second.real_processes) == own
+    assert second.read("dvc.lock") == first.read("dvc.lock")
 
 
 def test_dvcs_own_commands_read_well_on_two_commits(copy):
@@ -283,7 +286,7 @@ def test_a_killed_process_leaves_no_worker_behind_and_gives_the_same_bytes_again
     killed = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "--single-item", "process@big"],
         cwd=project.folder,
-        env=project.environment,
+        env=project.real_processes,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -319,7 +322,8 @@ def test_a_full_disk_is_said_and_nothing_is_published(project):
     mount = f"mount -t tmpfs -o size=200k none {processed}"
     # In a mount namespace of its own: nothing is left mounted, whatever happens.
     inside = f"{mount} && PYTHONPATH=src python stages/process.py --dataset big --raw data/raw/big --out data/processed/big; echo left: $(ls -A {processed})"
-    done = project.run("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside, check=False)
+    unshare = ("unshare", "--user", "--map-root-user", "--mount")
+    done = project.run(*unshare, "sh", "-c", inside, check=False, **project.real_processes)
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()[:200]}")
     assert "error: process@big: no space left on a disk" in done.stderr

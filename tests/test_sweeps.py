@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,10 @@ from tests.conftest import make_tiny, wait_until
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def project(project):
-    """With trainings that are children of the experiments that start them, and end with them."""
-    project.environment = project.real_processes
-    return project
+def tune(project):
+    """The command line of `smolmath tune`, which gives the `python` of its own folder to what it starts."""
+    as_shim = f"import sys; sys.executable = {shutil.which('python', path=project.environment['PATH'])!r}"
+    return [sys.executable, "-c", f"{as_shim}; from smolmath.cli import app; app()", "tune", "search.yaml"]
 
 
 def wait_for_end(project):
@@ -62,7 +62,7 @@ def test_a_sweep_is_killed_and_resumed_and_finds_the_good_learning_rate(project)
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "before the search")
     environment = project.environment | {"PYTHONPATH": "src"}
-    command = [sys.executable, "-m", "smolmath.cli", "tune", "search.yaml"]
+    command = tune(project)
     output = (project.folder / "tune.log").open("w+")
     running = subprocess.Popen(
         command, cwd=project.folder, env=environment, stdout=output, stderr=output, start_new_session=True
@@ -116,12 +116,12 @@ def test_a_trial_that_validates_below_the_others_is_ended_early(project):
     project.repro("base", "split@sums")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "before the search")
-    said = project.run("smolmath", "tune", "search.yaml", PYTHONPATH="src", COLUMNS="160").stdout
+    said = project.run(*tune(project), PYTHONPATH="src", COLUMNS="160").stdout
     assert "search-0: learning_rate 1e-08" in said  # today's value first: nothing is learnt, and nothing breaks
     assert re.search(r"search-1: ended early, 0\.\d+ at step \d+ is below the median", said), said
     assert "best: search-0" in said
     assert re.search(r"search-1 .*pruned", said), said
     assert project.dvc("exp", "list", "--name-only").stdout.split() == ["search-0"]
     wait_for_end(project)
-    again = project.run("smolmath", "tune", "search.yaml", PYTHONPATH="src", COLUMNS="160").stdout
+    again = project.run(*tune(project), PYTHONPATH="src", COLUMNS="160").stdout
     assert "ended early" not in again  # a result, though without a value: nothing is run a second time
