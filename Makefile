@@ -102,7 +102,7 @@ bench-smoke: setup
 	$(BIN)/python benchmarks/grader.py --rows 20
 	$(BIN)/python benchmarks/data.py --rows 1000 --rounds 1
 	$(BIN)/python benchmarks/training.py --steps 4 --rounds 1
-	$(BIN)/python benchmarks/learning.py --variants grpo lora --seeds 1 --steps 2 --problems 8
+	$(BIN)/python benchmarks/learning.py --variants lora --seeds 1 --steps 2 --problems 8
 	$(BIN)/python benchmarks/evaluation.py --problem-count 4 --tokens 16 --rounds 1
 	$(BIN)/python benchmarks/seeds.py --studies 20
 	$(BIN)/python benchmarks/overhead.py --rounds 1
