@@ -1,5 +1,6 @@
 """Putting a recipe in place: what changes, what is left over, what is removed."""
 
+import re
 import shutil
 
 import pytest
@@ -95,6 +96,17 @@ def test_a_misspelt_recipe_names_the_nearest_and_changes_nothing(workspace):
 
 def test_every_recipe_says_what_it_is():
     assert [name for name, purpose in recipes.recipes().items() if len(purpose) < 20] == []
+
+
+def test_whatever_a_recipe_takes_from_the_hub_is_pinned_to_a_commit():
+    recipes_params = {path.stem: read_params(path) for path in (ROOT / "recipes").glob("*.yaml")}
+    floating = [
+        (recipe, entry["id"])
+        for recipe, params in recipes_params.items()
+        for entry in [*params["datasets"].values(), params["model"]]
+        if entry["source"] == "hub" and not re.fullmatch("[0-9a-f]{40}", entry["revision"] or "")
+    ]
+    assert floating == []
 
 
 SUITE = {"math500", "gsm-plus", "svamp", "asdiv", "aime24", "aime25", "amc23", "olympiad", "minerva"}
